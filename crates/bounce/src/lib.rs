@@ -1,0 +1,1 @@
+//! Reply classification and bounce generation.

@@ -1,0 +1,1 @@
+//! The control listener: protocol, command registry and help.

@@ -1,0 +1,1 @@
+//! Routing, connections, the SMTP client shell, Maildir and other transports.

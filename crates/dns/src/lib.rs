@@ -1,0 +1,1 @@
+//! The resolver: MX routing data from DNS with caches and local overrides.

@@ -1,0 +1,1 @@
+//! URL-addressed IO drivers modelled on POSIX open, read, write, seek and close.

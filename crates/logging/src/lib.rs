@@ -1,0 +1,1 @@
+//! Log streams and outlets, and the mainlog, bouncelog, rejectlog and paniclog formats.

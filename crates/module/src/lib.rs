@@ -1,0 +1,1 @@
+//! Module discovery by .ecm files and the module life cycle.

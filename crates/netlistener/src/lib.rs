@@ -1,0 +1,1 @@
+//! Listener types by name: bind, accept, peer options and concurrency caps.

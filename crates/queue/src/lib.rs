@@ -1,0 +1,1 @@
+//! Domain queues: active and delayed messages, the retry schedule, expiry.

@@ -1,0 +1,1 @@
+//! The ESMTP listener: session shell, validation phases, relay control, limits.

@@ -1,0 +1,1 @@
+//! TLS contexts for both directions, with reload.
