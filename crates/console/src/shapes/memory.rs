@@ -1,0 +1,157 @@
+//! `memory`: what the process holds, by type, and what the kernel says it holds.
+
+use serde_json::{Value, json};
+
+use super::{Shape, line, percent};
+
+/// The numbers of `memory`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryReport {
+    /// Types whose objects all have one size.
+    pub fixed: Vec<FixedType>,
+    /// Types whose objects have any size.
+    pub variable: Vec<VariableType>,
+    /// Resident set of the process as its own accounts add it up.
+    pub accounted_bytes: u64,
+    /// Resident set as the kernel counts it.
+    pub system_rss_bytes: u64,
+    /// Memory of the machine; the percentages are shares of it.
+    pub machine_bytes: u64,
+}
+
+/// Objects of one size.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FixedType {
+    /// Name of the type.
+    pub name: String,
+    /// Bytes of one object.
+    pub object_bytes: u64,
+    /// Objects in use.
+    pub active: u64,
+    /// The most that were in use at once.
+    pub peak: u64,
+    /// Objects memory is held for.
+    pub allocated: u64,
+}
+
+/// Objects of any size.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VariableType {
+    /// Name of the type.
+    pub name: String,
+    /// Bytes in use.
+    pub current_bytes: u64,
+    /// The most that were in use at once.
+    pub peak_bytes: u64,
+    /// Mapped regions.
+    pub mmap_count: u64,
+}
+
+impl Shape for MemoryReport {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let heads = ["memory type", "buf size", "active objects", "peak objects", "allocd objects", "current bytes"];
+        line!(text, "{:<24}{:>10}{:>16}{:>16}{:>16}{:>16}", heads[0], heads[1], heads[2], heads[3], heads[4], heads[5]);
+        for of_type in &self.fixed {
+            let FixedType { name, object_bytes, active, peak, allocated } = of_type;
+            let bytes = of_type.current_bytes();
+            line!(text, "{name:<24}{object_bytes:>10}{active:>16}{peak:>16}{allocated:>16}{bytes:>16}");
+        }
+        line!(text, "");
+        line!(text, "{:<24}{:>16}{:>16}{:>12}", "type", "current bytes", "peak bytes", "mmap count");
+        for VariableType { name, current_bytes, peak_bytes, mmap_count } in &self.variable {
+            line!(text, "{name:<24}{current_bytes:>16}{peak_bytes:>16}{mmap_count:>12}");
+        }
+        line!(text, "");
+        for (label, bytes) in [("RSS", self.accounted_bytes), ("System RSS", self.system_rss_bytes)] {
+            let share = percent(bytes as f64, self.machine_bytes as f64);
+            line!(text, "{label}: {bytes}  {}  {share:.2}%", grouped(bytes));
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let fixed = |of_type: &FixedType| {
+            json!({
+                "type": of_type.name,
+                "buf_size": of_type.object_bytes,
+                "active_objects": of_type.active,
+                "peak_objects": of_type.peak,
+                "allocd_objects": of_type.allocated,
+                "current_bytes": of_type.current_bytes(),
+            })
+        };
+        let variable = |of_type: &VariableType| {
+            json!({
+                "type": of_type.name,
+                "current_bytes": of_type.current_bytes,
+                "peak_bytes": of_type.peak_bytes,
+                "mmap_count": of_type.mmap_count,
+            })
+        };
+        json!({
+            "fixed": self.fixed.iter().map(fixed).collect::<Value>(),
+            "variable": self.variable.iter().map(variable).collect::<Value>(),
+            "rss": self.accounted_bytes,
+            "system_rss": self.system_rss_bytes,
+            "machine": self.machine_bytes,
+        })
+    }
+}
+
+impl FixedType {
+    fn current_bytes(&self) -> u64 {
+        self.object_bytes.saturating_mul(self.allocated)
+    }
+}
+
+/// Digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if 0 < at && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_has_fixed_types_variable_types_and_the_resident_set() {
+        let report = MemoryReport {
+            fixed: vec![FixedType { name: "message".into(), object_bytes: 184, active: 20, peak: 31, allocated: 32 }],
+            variable: vec![VariableType {
+                name: "body".into(),
+                current_bytes: 81_920,
+                peak_bytes: 99_000,
+                mmap_count: 2,
+            }],
+            accounted_bytes: 7_340_032,
+            system_rss_bytes: 14_680_064,
+            machine_bytes: 1_468_006_400,
+        };
+        let golden = "\
+memory type               buf size  active objects    peak objects  allocd objects   current bytes
+message                        184              20              31              32            5888
+
+type                       current bytes      peak bytes  mmap count
+body                               81920           99000           2
+
+RSS: 7340032  7,340,032  0.50%
+System RSS: 14680064  14,680,064  1.00%
+";
+        assert_eq!(report.text(), golden);
+        assert_eq!(report.json()["fixed"][0]["current_bytes"], 5888);
+    }
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,121 @@
+//! How the answers of the documented commands look: plain data in, text and JSON out.
+//!
+//! Whoever carries a command out fills one of these structs and returns [`Shape::reply`]. Labels, their order, widths and
+//! punctuation are those operators' scripts already read; the JSON keys are those of the documented HTTP twin where there
+//! is one, and snake case otherwise. Nothing here knows where the numbers come from.
+
+mod binding;
+mod configuration;
+mod domain;
+mod mailq;
+mod memory;
+mod message;
+mod modules;
+mod paniclog;
+mod purge;
+mod sessions;
+mod summary;
+mod threads;
+
+pub use binding::{BindingSummary, BindingTotals};
+pub use configuration::{ConfigEffective, ConfigExact, ConfigReloaded, ConfigText};
+pub use domain::{
+    DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, ListKind,
+};
+pub use mailq::{Mailq, MailqRow, QueueListing, QueueRow};
+pub use memory::{FixedType, MemoryReport, VariableType};
+pub use message::{DetailsPart, MessageDetails};
+pub use modules::{ModuleList, ModuleRow};
+pub use paniclog::{Paniclog, PaniclogEntry};
+pub use purge::{DryRun, DryRunRow, FailReply, FlushReply};
+pub use sessions::{InboundSession, InboundSessions, OutboundSession, OutboundSessions};
+pub use summary::{DnsRateLimiter, SummaryData};
+pub use threads::{PoolQueue, PoolReport, PoolReports};
+
+use serde_json::{Value, json};
+
+use crate::commands::Reply;
+
+/// Something a command answers with.
+pub trait Shape {
+    /// The documented text.
+    fn text(&self) -> String;
+    /// The same for programs.
+    fn json(&self) -> Value;
+    /// Both.
+    fn reply(&self) -> Reply {
+        Reply::new(self.text(), self.json())
+    }
+}
+
+/// `summary reset`.
+pub fn statistics_cleared() -> Reply {
+    Reply::message("statistics cleared.")
+}
+
+/// `version`.
+pub fn version(product: &str, version: &str) -> Reply {
+    Reply::new(format!("{product} {version}\n"), json!({ "product": product, "version": version }))
+}
+
+/// `pid`.
+pub fn pid(pid: u32) -> Reply {
+    Reply::new(format!("{pid}\n"), json!({ "pid": pid }))
+}
+
+/// `reopen logs`: the names of the streams that were reopened.
+pub fn logs_reopened(names: &[String]) -> Reply {
+    let text =
+        if names.is_empty() { "No log is open.\n".to_owned() } else { format!("Reopened {}.\n", names.join(", ")) };
+    Reply::new(text, json!({ "reopened": names }))
+}
+
+/// `message retry MID`.
+pub fn message_requeued() -> Reply {
+    Reply::message("Message requeued for delivery")
+}
+
+/// `message fail MID` and `message fail quiet MID`.
+pub fn message_failed() -> Reply {
+    Reply::message("Message failed")
+}
+
+/// `dig DOMAIN`.
+pub fn submitted() -> Reply {
+    Reply::message("submitted")
+}
+
+/// `shutdown`.
+pub fn shutting_down() -> Reply {
+    Reply::message("Shutting down.")
+}
+
+/// Adds one line to a text.
+macro_rules! line {
+    ($text:expr, $($format:tt)*) => {{
+        $text.push_str(&format!($($format)*));
+        $text.push('\n');
+    }};
+}
+use line;
+
+/// A share in percent; zero of nothing.
+fn percent(part: f64, whole: f64) -> f64 {
+    if whole == 0.0 { 0.0 } else { 100.0 * part / whole }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_answers() {
+        assert_eq!(statistics_cleared(), Reply::new("statistics cleared.", json!({ "message": "statistics cleared" })));
+        assert_eq!(version("Postrider", "1.2.3").text, "Postrider 1.2.3\n");
+        assert_eq!(pid(4817), Reply::new("4817\n", json!({ "pid": 4817 })));
+        assert_eq!(logs_reopened(&["mainlog".into(), "paniclog".into()]).text, "Reopened mainlog, paniclog.\n");
+        assert_eq!(logs_reopened(&[]).text, "No log is open.\n");
+        assert_eq!(message_requeued().text, "Message requeued for delivery");
+        assert_eq!(submitted().text, "submitted");
+    }
+}
