@@ -1,0 +1,189 @@
+//! What stands between source and sink.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::process::{self, Guard};
+
+/// A relay under measurement.
+pub trait Peer {
+    /// For the report.
+    fn name(&self) -> &'static str;
+    /// Starts it as a relay from `port` to the sink, under strace if syncs are to be counted. Its process id.
+    fn start(&mut self, port: u16, sink_port: u16, count_syncs: bool) -> Result<u32, String>;
+    /// Stops it.
+    fn stop(&mut self) -> Result<(), String>;
+    /// Stops it and reads strace's count.
+    fn stop_and_count_syncs(&mut self) -> Result<u64, String>;
+}
+
+const STRACE: [&str; 6] = ["-f", "--seccomp-bpf", "-c", "-e", "trace=fsync,fdatasync", "-o"];
+
+/// Calls in strace's summary table.
+fn strace_calls(summary: &Path) -> Result<u64, String> {
+    let table = fs::read_to_string(summary).map_err(|e| format!("{}: {e}", summary.display()))?;
+    let rows = table.lines().filter(|line| line.ends_with("fsync") || line.ends_with("fdatasync"));
+    Ok(rows.filter_map(|row| row.split_whitespace().nth(3)?.parse::<u64>().ok()).sum())
+}
+
+/// Our daemon, as built by `cargo build --release` beside this program.
+pub struct Postrider {
+    program: String,
+    folder: PathBuf,
+    child: Option<Guard>,
+}
+
+impl Postrider {
+    /// In a fresh folder below `scratch`.
+    pub fn new(scratch: &Path) -> Result<Self, String> {
+        let program = std::env::current_exe().map_err(|e| e.to_string())?.with_file_name("postriderd");
+        if !program.exists() {
+            return Err(format!("{} is missing: cargo build --release", program.display()));
+        }
+        Ok(Self { program: program.display().to_string(), folder: scratch.join("postrider"), child: None })
+    }
+
+    /// The configuration of a measured relay.
+    pub fn configuration(folder: &Path, port: u16, sink_port: u16) -> String {
+        let folder = folder.display();
+        format!(
+            "hostname = \"relay.bench.example\"\n\
+             spoolbase = \"{folder}/spool\"\n\
+             pidfile = \"{folder}/pid\"\n\
+             gateway = \"127.0.0.1:{sink_port}\"\n\
+             ESMTP_Listener {{ Listen \"127.0.0.1:{port}\" {{ }} }}\n\
+             Control_Listener {{ Listen \"{folder}/control\" {{ }} }}\n\
+             ec_logger \"ec_logger\" {{\n  mainlog = \"{folder}/mainlog.ec\"\n  rejectlog = \"{folder}/rejectlog.ec\"\n  \
+             paniclog = \"{folder}/paniclog.ec\"\n  acctlog = \"{folder}/acctlog.ec\"\n}}\n\
+             bounce_logger \"bounce_logger\" {{ bouncelog = \"{folder}/bouncelog.ec\" }}\n"
+        )
+    }
+}
+
+impl Peer for Postrider {
+    fn name(&self) -> &'static str {
+        "postriderd"
+    }
+
+    fn start(&mut self, port: u16, sink_port: u16, count_syncs: bool) -> Result<u32, String> {
+        let _ = fs::remove_dir_all(&self.folder);
+        fs::create_dir_all(&self.folder).map_err(|e| e.to_string())?;
+        let file = self.folder.join("ecelerity.conf");
+        fs::write(&file, Self::configuration(&self.folder, port, sink_port)).map_err(|e| e.to_string())?;
+        let (file, summary) = (file.display().to_string(), self.folder.join("strace").display().to_string());
+        let child = if count_syncs {
+            let mut arguments: Vec<&str> = STRACE.to_vec();
+            arguments.extend([summary.as_str(), &self.program, "-d", "-c", &file]);
+            process::start("strace", &arguments)?
+        } else {
+            process::start(&self.program, &["-d", "-c", &file])?
+        };
+        let pid = child.0.id();
+        self.child = Some(child);
+        Ok(pid)
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        let pid = fs::read_to_string(self.folder.join("pid")).map_err(|e| format!("no pidfile: {e}"))?;
+        process::run("kill", &["-TERM", pid.trim()])?;
+        if let Some(mut child) = self.child.take() {
+            child.0.wait().map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn stop_and_count_syncs(&mut self) -> Result<u64, String> {
+        self.stop()?;
+        strace_calls(&self.folder.join("strace"))
+    }
+}
+
+/// Debian's Postfix with a configuration, queue and processes of its own, tuned for relaying.
+pub struct Postfix {
+    folder: PathBuf,
+    tracer: Option<Guard>,
+}
+
+impl Postfix {
+    /// In a fresh folder below `scratch`.
+    pub fn new(scratch: &Path) -> Result<Self, String> {
+        process::require(&["postfix", "postconf"], "apt-get install postfix")?;
+        Ok(Self { folder: scratch.join("postfix"), tracer: None })
+    }
+
+    fn write(&self, port: u16, sink_port: u16) -> Result<(), String> {
+        let folder = self.folder.display();
+        let main = format!(
+            "compatibility_level = 3.6\nmyhostname = relay.bench.example\nmydestination =\ninet_interfaces = 127.0.0.1\n\
+             inet_protocols = ipv4\nmynetworks = 127.0.0.0/8\nrelayhost = [127.0.0.1]:{sink_port}\nqueue_directory = {folder}/queue\n\
+             data_directory = {folder}/data\nmail_owner = postfix\nsetgid_group = postdrop\ndaemon_directory = /usr/lib/postfix/sbin\n\
+             command_directory = /usr/sbin\nmaillog_file = {folder}/log\nmaillog_file_prefixes = {folder}\nalias_maps =\n\
+             alias_database =\nin_flow_delay = 0\ndefault_process_limit = 100\nsmtp_destination_concurrency_limit = 50\n\
+             initial_destination_concurrency = 50\nqmgr_message_active_limit = 80000\nqmgr_message_recipient_limit = 80000\n\
+             smtpd_client_connection_count_limit = 0\nsmtpd_peername_lookup = no\nsmtp_connection_cache_on_demand = yes\n\
+             smtp_connection_cache_destinations = [127.0.0.1]:{sink_port}\nsmtp_connection_reuse_count_limit = 0\n\
+             smtp_host_lookup = native\ndisable_dns_lookups = yes\nsmtpd_tls_security_level = none\nsmtp_tls_security_level = none\n\
+             message_size_limit = 50000000\nmailbox_size_limit = 0\nsmtputf8_enable = no\n"
+        );
+        let master = format!(
+            "127.0.0.1:{port} inet n - n - 100 smtpd\ncleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\n\
+             tlsmgr unix - - n 1000? 1 tlsmgr\nrewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\n\
+             defer unix - - n - 0 bounce\ntrace unix - - n - 0 bounce\nverify unix - - n - 1 verify\n\
+             flush unix n - n 1000? 0 flush\nproxymap unix - - n - - proxymap\nsmtp unix - - n - 100 smtp\n\
+             relay unix - - n - 100 smtp\nshowq unix n - n - - showq\nerror unix - - n - - error\nretry unix - - n - - error\n\
+             discard unix - - n - - discard\nscache unix - - n - 1 scache\nanvil unix - - n - 1 anvil\n\
+             postlog unix-dgram n - n - 1 postlogd\n"
+        );
+        for below in ["etc", "queue", "data"] {
+            fs::create_dir_all(self.folder.join(below)).map_err(|e| e.to_string())?;
+        }
+        fs::write(self.folder.join("etc/main.cf"), main).map_err(|e| e.to_string())?;
+        fs::write(self.folder.join("etc/master.cf"), master).map_err(|e| e.to_string())?;
+        process::run("chown", &["postfix", &self.folder.join("data").display().to_string()])?;
+        Ok(())
+    }
+
+    fn control(&self, verb: &str) -> Result<String, String> {
+        process::run("postfix", &["-c", &self.folder.join("etc").display().to_string(), verb])
+    }
+
+    fn master_pid(&self) -> Result<u32, String> {
+        let file = self.folder.join("queue/pid/master.pid");
+        let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+        text.trim().parse().map_err(|_| format!("{}: no process id", file.display()))
+    }
+}
+
+impl Peer for Postfix {
+    fn name(&self) -> &'static str {
+        "Postfix"
+    }
+
+    fn start(&mut self, port: u16, sink_port: u16, count_syncs: bool) -> Result<u32, String> {
+        let _ = fs::remove_dir_all(&self.folder);
+        self.write(port, sink_port)?;
+        self.control("start")?;
+        process::wait_for_port(port)?;
+        let pid = self.master_pid()?;
+        if count_syncs {
+            let (summary, pid) = (self.folder.join("strace").display().to_string(), pid.to_string());
+            let arguments = ["-f", "-c", "-e", "trace=fsync,fdatasync", "-o", &summary, "-p", &pid];
+            self.tracer = Some(process::start("strace", &arguments)?);
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
+        Ok(pid)
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        self.control("stop").map(|_| ())
+    }
+
+    fn stop_and_count_syncs(&mut self) -> Result<u64, String> {
+        self.stop()?;
+        if let Some(mut tracer) = self.tracer.take() {
+            process::run("kill", &["-INT", &tracer.0.id().to_string()]).ok();
+            tracer.0.wait().map_err(|e| e.to_string())?;
+        }
+        strace_calls(&self.folder.join("strace"))
+    }
+}
