@@ -1,1 +1,19 @@
 //! URL-addressed IO drivers modelled on POSIX open, read, write, seek and close.
+//!
+//! An option that names a file (a log, an include, a list) names it by URL, so that where bytes come from and go to
+//! is the operator's choice: `scheme://rest` picks the [`Driver`] registered for the scheme, a plain path is a file.
+//!
+//! Every call may block, by contract: whoever runs on an event loop makes them in a thread pool. Knows nothing of
+//! mail.
+
+mod driver;
+mod error;
+mod file;
+mod memory;
+mod registry;
+
+pub use driver::{Driver, Entry, Flags, Seek, Stream};
+pub use error::Error;
+pub use file::FileDriver;
+pub use memory::MemoryDriver;
+pub use registry::IoWrappers;

@@ -1,9 +1,32 @@
 //! Master scheduler, event loops, thread pools, timers, heartbeats, clocks and counters.
 //!
+//! Where to run what: state that belongs to one loop lives in tasks of a [`LoopHandle`]; whatever spans the process
+//! lives on the [`Master`]; whatever blocks is a [`Job`] of a [`ThreadPool`]. A [`Watchdog`] names the loop that
+//! broke the rule.
+//!
 //! Knows nothing of mail or of configuration files.
 
 mod clock;
+mod event_loop;
+mod job;
+mod master;
 mod meters;
+mod pool_stats;
+mod random;
+mod slab;
+mod thread_pool;
+mod thread_pools;
+mod watchdog;
+mod wheel;
 
 pub use clock::Clock;
+pub use event_loop::{LoopHandle, LoopPool};
+pub use job::{Completion, Job, Outcome, Rejected};
+pub use master::Master;
 pub use meters::{Counter, Meters};
+pub use pool_stats::PoolStats;
+pub use random::Random;
+pub use thread_pool::{Order, PoolSettings, ThreadPool};
+pub use thread_pools::ThreadPools;
+pub use watchdog::{Report, Watchdog};
+pub use wheel::{Key, Wheel};

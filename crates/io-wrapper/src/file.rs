@@ -1,0 +1,117 @@
+//! `file://` and plain paths.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, IoSlice, Read, Seek as _, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::{Driver, Entry, Flags, Seek, Stream};
+
+/// The driver of files. Descriptors are never inherited by child processes (`O_CLOEXEC`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileDriver;
+
+impl Driver for FileDriver {
+    fn scheme(&self) -> &str {
+        "file"
+    }
+
+    fn open(&self, rest: &str, flags: Flags, mode: u32) -> io::Result<Box<dyn Stream>> {
+        let path = PathBuf::from(rest);
+        let file = open(&path, flags, mode)?;
+        Ok(Box::new(FileStream { file, path, flags, mode }))
+    }
+
+    /// Directories are made for the owner and group to enter; the process's umask takes away from that.
+    fn make_path(&self, rest: &str) -> io::Result<()> {
+        match Path::new(rest).parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => {
+                DirBuilder::new().recursive(true).mode(0o750).create(parent)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn list(&self, rest: &str) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(rest)? {
+            let entry = entry?;
+            // A name that is not text can be neither asked for nor shown.
+            if let Ok(name) = entry.file_name().into_string() {
+                entries.push(Entry { name, is_directory: entry.path().is_dir() });
+            }
+        }
+        entries.sort();
+        Ok(entries)
+    }
+}
+
+struct FileStream {
+    file: File,
+    path: PathBuf,
+    flags: Flags,
+    mode: u32,
+}
+
+impl Stream for FileStream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read(into)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn writev(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.file.write_vectored(buffers)
+    }
+
+    fn seek(&mut self, to: Seek) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        // Emptying was for the first time: what another process wrote under the name since then is not ours to destroy.
+        let flags = Flags { truncate: false, exclusive: false, ..self.flags };
+        self.file = open(&self.path, flags, self.mode)?;
+        Ok(())
+    }
+
+    fn pollable(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
+    }
+
+    fn close(self: Box<Self>) -> io::Result<()> {
+        // close(2) itself gives no answer that can be acted on; writes have reported theirs, and sync is the caller's.
+        Ok(())
+    }
+}
+
+fn open(path: &Path, flags: Flags, mode: u32) -> io::Result<File> {
+    let access = match (flags.read, flags.write || flags.append) {
+        (true, true) => OFlags::RDWR,
+        (false, true) => OFlags::WRONLY,
+        (_, false) => OFlags::RDONLY,
+    };
+    let wanted = [
+        (flags.append, OFlags::APPEND),
+        (flags.create, OFlags::CREATE),
+        (flags.exclusive, OFlags::EXCL),
+        (flags.truncate, OFlags::TRUNC),
+        (!flags.follow, OFlags::NOFOLLOW),
+    ];
+    let base = access | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let flags = wanted.into_iter().filter(|&(on, _)| on).fold(base, |all, (_, flag)| all | flag);
+    Ok(File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(mode))?))
+}
