@@ -1,0 +1,318 @@
+//! The door of this room: plans for domains, from the overrides, from the cache, or from the servers.
+//!
+//! Callers are on event loops; a hit costs one short mutex there. A miss is drafted on the [`DnsRuntime`] thread while the
+//! caller awaits, and everyone who asks for the same domain meanwhile awaits the same draft. A caller may give up at any
+//! time; the draft goes on and lands in the cache.
+//!
+//! Invariant: a domain is in `asking` exactly while its newest draft runs, and only that draft may reach the cache: what was
+//! asked before a `refresh` is told to those who wait for it, and not kept.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use scheduler::{Clock, Counter, Meters};
+use tokio::sync::watch;
+
+use crate::cache::Cache;
+use crate::error::DnsError;
+use crate::plan::{self, Draft, MxHost, MxPlan, Rules};
+use crate::runtime::DnsRuntime;
+use crate::settings::Settings;
+use crate::upstream::{Lack, Upstream, plain};
+
+/// Plans set by hand: exact domain, lower case, to its hosts.
+pub type Overrides = HashMap<String, Vec<MxHost>>;
+
+/// Looks up where mail goes. Cloning shares everything.
+#[derive(Clone)]
+pub struct Resolver(Arc<Inner>);
+
+struct Inner {
+    runtime: DnsRuntime,
+    upstream: Arc<Upstream>,
+    settings: Settings,
+    overrides: Overrides,
+    clock: Clock,
+    table: Mutex<Table>,
+    meter: Meter,
+}
+
+type Answer = Result<Arc<MxPlan>, DnsError>;
+
+struct Table {
+    plans: Cache<Answer>,
+    asking: HashMap<Arc<str>, Asking>,
+    drafts: u64,
+}
+
+struct Asking {
+    /// Which draft this is, counted.
+    draft: u64,
+    answer: watch::Receiver<Option<Answer>>,
+}
+
+struct Meter {
+    hits: Counter,
+    misses: Counter,
+    joined: Counter,
+}
+
+/// Numbers for the console.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Plans and remembered refusals in the cache.
+    pub plans: usize,
+    /// Domains being looked up now.
+    pub asking: usize,
+    /// Plans pushed out because the cache was full.
+    pub evicted: u64,
+    /// Lookups answered from the cache.
+    pub hits: u64,
+    /// Lookups that asked the servers.
+    pub misses: u64,
+    /// Lookups that joined one already on its way.
+    pub joined: u64,
+}
+
+impl Resolver {
+    /// A resolver that asks on `runtime`'s thread. Fails if a server of the settings cannot be set up.
+    pub fn new(
+        runtime: &DnsRuntime,
+        settings: Settings,
+        overrides: Overrides,
+        clock: Clock,
+        meters: &Meters,
+    ) -> Result<Self, DnsError> {
+        let upstream = {
+            // hickory looks for the runtime it is built on.
+            let _inside = runtime.handle().enter();
+            Arc::new(Upstream::new(&settings, meters)?)
+        };
+        let table = Table { plans: Cache::new(settings.plans_max), asking: HashMap::new(), drafts: 0 };
+        Ok(Self(Arc::new(Inner {
+            runtime: runtime.clone(),
+            upstream,
+            settings,
+            overrides,
+            clock,
+            table: Mutex::new(table),
+            meter: Meter {
+                hits: meters.counter("dns.cache.hits"),
+                misses: meters.counter("dns.cache.misses"),
+                joined: meters.counter("dns.cache.joined"),
+            },
+        })))
+    }
+
+    /// Where mail for `domain` goes.
+    pub async fn mx(&self, domain: &str) -> Result<MxPlan, DnsError> {
+        let inner = &self.0;
+        let key: Arc<str> = domain.strip_suffix('.').unwrap_or(domain).to_ascii_lowercase().into();
+        if let Some(hosts) = inner.overrides.get(&*key) {
+            return Ok(inner.overridden(hosts));
+        }
+        let Some(name) = plan::complete_name(&key) else { return Err(DnsError::NoSuchDomain { name: key }) };
+        let mut answer = match inner.cached_or_asking(&key, name) {
+            Found::Now(answer) => return answer.map(Arc::unwrap_or_clone),
+            Found::Soon(answer) => answer,
+        };
+        match answer.wait_for(Option::is_some).await {
+            Ok(answer) => answer.clone().unwrap_or_else(|| Err(interrupted(&key))).map(Arc::unwrap_or_clone),
+            Err(_) => Err(interrupted(&key)),
+        }
+    }
+
+    /// The addresses of a host, IPv4 first. An address in text form is its own answer.
+    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
+        if let Ok(address) = host.parse() {
+            return Ok(vec![address]);
+        }
+        let rules = self.0.rules();
+        self.ask(host, async move |upstream, name| {
+            plan::addresses(&upstream, &name, rules).await.map(|(found, _)| found)
+        })
+        .await
+    }
+
+    /// The TXT records of a name, the strings of each joined.
+    pub async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, DnsError> {
+        let records = self.records(name, RecordType::TXT).await?;
+        let text = |record: Record| match record.data {
+            RData::TXT(txt) => Some(txt.txt_data.concat()),
+            _ => None,
+        };
+        Ok(records.into_iter().filter_map(text).collect())
+    }
+
+    /// The names an address points to, lower case, without the final dot.
+    pub async fn ptr(&self, address: IpAddr) -> Result<Vec<String>, DnsError> {
+        let records = self.records(&Name::from(address).to_ascii(), RecordType::PTR).await?;
+        let target = |record: Record| match record.data {
+            RData::PTR(target) => Some(plain(&target.0)),
+            _ => None,
+        };
+        Ok(records.into_iter().filter_map(target).collect())
+    }
+
+    /// Forgets what is known about a domain and its hosts; the next question goes to the servers.
+    pub fn refresh(&self, domain: &str) {
+        let key = domain.strip_suffix('.').unwrap_or(domain).to_ascii_lowercase();
+        let now = self.0.clock.now();
+        let mut table = self.0.lock();
+        let hosts = table.plans.get(&key, now).and_then(Result::ok);
+        table.plans.expire(&key, now);
+        table.asking.remove(&*key);
+        drop(table);
+        let names = hosts.iter().flat_map(|plan| &plan.hosts).map(|host| &*host.name).chain([&*key]);
+        for name in names.filter_map(plan::complete_name) {
+            self.0.upstream.forget(&name);
+        }
+    }
+
+    /// Numbers for the console.
+    pub fn stats(&self) -> Stats {
+        let table = self.0.lock();
+        let meter = &self.0.meter;
+        Stats {
+            plans: table.plans.len(),
+            asking: table.asking.len(),
+            evicted: table.plans.evicted(),
+            hits: meter.hits.get(),
+            misses: meter.misses.get(),
+            joined: meter.joined.get(),
+        }
+    }
+
+    async fn records(&self, name: &str, kind: RecordType) -> Result<Vec<Record>, DnsError> {
+        self.ask(name, async move |upstream, name| upstream.records(&name, kind).await.map(|found| found.records)).await
+    }
+
+    /// Runs one question on the DNS thread.
+    async fn ask<T, Question, Asked>(&self, text: &str, question: Question) -> Result<T, DnsError>
+    where
+        T: Send + 'static,
+        Question: FnOnce(Arc<Upstream>, Name) -> Asked + Send + 'static,
+        Asked: Future<Output = Result<T, Lack>> + Send + 'static,
+    {
+        let key: Arc<str> = text.to_ascii_lowercase().into();
+        let Some(name) = plan::complete_name(&key) else { return Err(DnsError::NoSuchDomain { name: key }) };
+        let asked = self.0.runtime.handle().spawn(question(self.0.upstream.clone(), name));
+        match asked.await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(Lack::Name(_))) => Err(DnsError::NoSuchDomain { name: key }),
+            Ok(Err(Lack::Data(_))) => Err(DnsError::NoRecords { name: key }),
+            Ok(Err(Lack::Failure(error))) => Err(error),
+            Err(_) => Err(interrupted(&key)),
+        }
+    }
+}
+
+enum Found {
+    Now(Answer),
+    Soon(watch::Receiver<Option<Answer>>),
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { use_ipv6: self.settings.use_ipv6 }
+    }
+
+    fn overridden(&self, hosts: &[MxHost]) -> MxPlan {
+        let mut hosts = hosts.to_vec();
+        hosts.sort_by_key(|host| host.preference);
+        MxPlan { hosts, implicit: false, ttl: OVERRIDE_TTL, expires: self.clock.now() + OVERRIDE_TTL }
+    }
+
+    fn cached_or_asking(self: &Arc<Self>, key: &Arc<str>, name: Name) -> Found {
+        let now = self.clock.now();
+        let mut table = self.lock();
+        if let Some(answer) = table.plans.get(key, now) {
+            self.meter.hits.add(1);
+            return Found::Now(answer);
+        }
+        if let Some(asking) = table.asking.get(key) {
+            self.meter.joined.add(1);
+            return Found::Soon(asking.answer.clone());
+        }
+        self.meter.misses.add(1);
+        let (tell, answer) = watch::channel(None);
+        table.drafts += 1;
+        let number = table.drafts;
+        table.asking.insert(key.clone(), Asking { draft: number, answer: answer.clone() });
+        drop(table);
+        let draft = Drafting { inner: self.clone(), key: key.clone(), number, asked_at: now, tell };
+        self.runtime.handle().spawn(draft.run(name));
+        Found::Soon(answer)
+    }
+
+    /// Applies the operator's bounds to a TTL; a failure is not kept at all.
+    fn bounded(&self, ttl: Duration) -> Duration {
+        ttl.max(self.settings.min_ttl).min(self.settings.max_ttl).min(TTL_MAX)
+    }
+}
+
+/// One draft on its way. Leaves `asking` when it ends, however it ends.
+struct Drafting {
+    inner: Arc<Inner>,
+    key: Arc<str>,
+    number: u64,
+    asked_at: Instant,
+    tell: watch::Sender<Option<Answer>>,
+}
+
+impl Drafting {
+    async fn run(self, name: Name) {
+        let upstream = &self.inner.upstream;
+        // Each of the two steps waits for a place and for the servers; beyond that something is wrong.
+        let limit = upstream.patience() * 4 + Duration::from_secs(1);
+        let draft = tokio::time::timeout(limit, plan::draft(upstream, &name, self.inner.rules())).await;
+        let late =
+            || Draft { hosts: Err(DnsError::Timeout { name: self.key.clone(), server: None }), ttl: Duration::ZERO };
+        let Draft { hosts, ttl } = draft.unwrap_or_else(|_| late());
+        let ttl = self.inner.bounded(ttl);
+        let expires = self.asked_at + ttl;
+        let keep = !hosts.as_ref().is_err_and(DnsError::is_temporary);
+        let answer = hosts.map(|(hosts, implicit)| Arc::new(MxPlan { hosts, implicit, ttl, expires }));
+        let mut table = self.inner.lock();
+        // Before anyone hears of it: who asks after a failure starts a new draft.
+        if table.finish(&self.key, self.number) && keep {
+            table.plans.insert(self.key.clone(), answer.clone(), expires);
+        }
+        drop(table);
+        self.tell.send_replace(Some(answer));
+    }
+}
+
+impl Drop for Drafting {
+    fn drop(&mut self) {
+        self.inner.lock().finish(&self.key, self.number);
+    }
+}
+
+impl Table {
+    /// Ends a draft; whether it was still the newest of its domain.
+    fn finish(&mut self, key: &Arc<str>, draft: u64) -> bool {
+        let newest = self.asking.get(key).is_some_and(|asking| asking.draft == draft);
+        if newest {
+            self.asking.remove(key);
+        }
+        newest
+    }
+}
+
+/// For the case that the DNS thread ends under a question.
+fn interrupted(key: &Arc<str>) -> DnsError {
+    DnsError::Temporary { name: key.clone(), what: "the resolver is being shut down".to_owned(), server: None }
+}
+
+/// How long a caller may keep a plan that comes from the overrides.
+const OVERRIDE_TTL: Duration = Duration::from_secs(300);
+/// RFC 2181 8: a TTL has 31 bits.
+const TTL_MAX: Duration = Duration::from_secs(i32::MAX as u64);
