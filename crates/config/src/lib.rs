@@ -1,1 +1,82 @@
 //! The ecelerity.conf language: parsing, scopes and fallback, typed options, generations and transactions.
+//!
+//! In: a configuration file with everything it includes, and the options every crate declares ([`Opt`], collected in a
+//! [`Registry`]). Out: immutable [`Generation`]s behind one atomic pointer ([`Configuration`]), or [`Diagnostics`] an
+//! operator can act on. The walk: `source` reads, `lexer` and `parser` make a `tree`, `include` splices, `merge` checks
+//! every word and builds the `stanza` arena, `lookup` walks a fallback chain through it, `show` prints it.
+//!
+//! Threads: loading runs wherever it is called and may block on files; a `Generation` is read from any thread without a
+//! lock. Invariant: a generation that exists has passed every check; a file with an error changes nothing.
+//!
+//! An option is one constant beside the code that reads it:
+//! ```
+//! use config::{Configuration, Declared, Lookup, Opt, Registry, Seconds, scopes};
+//!
+//! pub const RETRY_INTERVAL: Opt<Seconds> =
+//!     Opt::new("retry_interval", "1200", scopes::QUEUE, "Delay before the first retry.").check(|seconds| match seconds.0 {
+//!         0 => Err("must be at least 1 second".to_owned()),
+//!         _ => Ok(()),
+//!     });
+//! pub const OPTIONS: &[&dyn Declared] = &[&RETRY_INTERVAL];
+//!
+//! let mut registry = Registry::new();
+//! registry.add_all(OPTIONS);
+//! let text = r#"retry_interval = 900 domain "slow.example" { retry_interval = 3600 }"#;
+//! let generation = Configuration::of_text(registry, text).expect("a valid text").current();
+//! let queue = Lookup::Queue { binding_group: "", binding: "", domain: "slow.example" };
+//! assert_eq!(generation.get(&RETRY_INTERVAL, &queue), Seconds(3600));
+//! assert_eq!(generation.get(&RETRY_INTERVAL, &Lookup::Global), Seconds(900));
+//! ```
+//!
+//! # Where the documented language is silent
+//! - `'single quotes'` delimit a string without escapes; a quoted string may span lines.
+//! - In double quotes `\r \n \t \" \\` are decoded and any other pair stays; a pattern decodes `\"` only.
+//! - A bare word may hold `/` only as a CIDR block; elsewhere the slash asks for quotes. `//` begins no comment.
+//! - Commas separate inside `( )` and `[ ]`; elsewhere they belong to the word.
+//! - A repeated dictionary key, option, array or dictionary replaces the earlier one; repeated stanzas merge.
+//! - BG stands before D; bindings outside every group belong to group `default`; a pathway ranks below its listener and
+//!   above the global scope (`lookup`).
+//! - A missing include target, an include cycle, includes or scopes nested more than 32 deep, more than 10 000 files, a
+//!   file over 64 MiB or a load over 256 MiB are errors.
+//! - A single value counts as an array of one. Domain patterns ignore case and know no look-around.
+//! - A `listen` name with a slash anywhere is a Unix socket, relative to the working directory.
+//! - A second `listen` of the same socket in one file merges, with a warning.
+
+mod address;
+mod configuration;
+mod console;
+mod diagnostics;
+mod generation;
+mod include;
+mod kinds;
+mod lexer;
+mod lookup;
+mod merge;
+mod names;
+mod nets;
+mod options;
+mod parser;
+#[cfg(test)]
+mod properties;
+mod registry;
+mod scope;
+mod show;
+mod source;
+mod stanza;
+mod suggest;
+mod tree;
+mod types;
+
+pub use address::{Address, ListenAddress};
+pub use configuration::{Configuration, NewGeneration, check};
+pub use console::{Answer, ScopePath};
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use generation::{Generation, Origin, ScopeRef, StanzaRef};
+pub use lookup::{Chain, Lookup};
+pub use nets::IpNets;
+pub use options::{Declared, Opt};
+pub use registry::Registry;
+pub use scope::{Scope, ScopeId, scopes};
+pub use source::Environment;
+pub use tree::{Quote, Scalar, Span, Value, ValueKind};
+pub use types::{Dict, OptionType, Pattern, Perms, Seconds, Throttle, one_of};

@@ -1,0 +1,226 @@
+//! The store: the current generation behind one atomic pointer, and the way a new one takes its place.
+//!
+//! A reload reads and checks every file, lets the daemon prepare what hangs on the new generation, and swaps. Any error
+//! before the swap leaves the running generation untouched. Reloads wait for each other; readers never wait.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::diagnostics::{Diagnostics, Fault, Reports, Severity};
+use crate::generation::Generation;
+use crate::include::{self, Loaded};
+use crate::merge::{Merged, merge};
+use crate::registry::{NameId, Registry};
+use crate::scope::ScopeId;
+use crate::source::Environment;
+use crate::tree::Span;
+
+/// The current configuration; clones share it.
+#[derive(Clone)]
+pub struct Configuration {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    current: ArcSwap<Generation>,
+    registry: Arc<Registry>,
+    environment: Environment,
+    /// The main file.
+    path: Mutex<PathBuf>,
+    /// Held for the length of a reload.
+    reloading: Mutex<()>,
+}
+
+impl std::fmt::Debug for Configuration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Configuration({:?})", self.current())
+    }
+}
+
+/// A generation that has passed its checks and is not in effect yet: the time to hang extensions on it.
+#[derive(Debug)]
+pub struct NewGeneration {
+    generation: Generation,
+}
+
+impl NewGeneration {
+    /// Hangs a value on the generation, found again by its type.
+    pub fn extend<E: Any + Send + Sync>(&mut self, extension: Arc<E>) {
+        self.generation.extensions.insert(TypeId::of::<E>(), extension);
+    }
+}
+
+impl Deref for NewGeneration {
+    type Target = Generation;
+    fn deref(&self) -> &Generation {
+        &self.generation
+    }
+}
+
+/// Prepares what hangs on a new generation; an error refuses it, with a text for the operator.
+type Prepare<'p> = &'p mut dyn FnMut(&mut NewGeneration) -> Result<(), String>;
+
+impl Configuration {
+    /// Loads the first generation.
+    pub fn load(
+        registry: impl Into<Arc<Registry>>,
+        path: impl AsRef<Path>,
+        environment: Environment,
+    ) -> Result<Self, Diagnostics> {
+        Configuration::load_with(registry, path, environment, &mut |_| Ok(()))
+    }
+
+    /// Loads the first generation and prepares what hangs on it.
+    pub fn load_with(
+        registry: impl Into<Arc<Registry>>,
+        path: impl AsRef<Path>,
+        environment: Environment,
+        prepare: Prepare<'_>,
+    ) -> Result<Self, Diagnostics> {
+        let (registry, path) = (registry.into(), path.as_ref());
+        let generation = Reading::of_file(path, &environment).generation(&registry, 1, None)?;
+        Ok(Configuration::starting_with(prepared(generation, prepare)?, path, environment))
+    }
+
+    /// A configuration from a text instead of a file: for tests and for checking what is not saved yet.
+    ///
+    /// Relative includes start from the working directory; a reload looks for a file of that name and finds none.
+    pub fn of_text(registry: impl Into<Arc<Registry>>, text: &str) -> Result<Self, Diagnostics> {
+        let (path, environment) = (Path::new("(text)"), Environment::default());
+        let generation = Reading::of_text(path, text, &environment).generation(&registry.into(), 1, None)?;
+        Ok(Configuration::starting_with(generation, path, environment))
+    }
+
+    fn starting_with(generation: Generation, path: &Path, environment: Environment) -> Self {
+        let registry = generation.registry.clone();
+        let current = ArcSwap::from_pointee(generation);
+        let (path, reloading) = (Mutex::new(path.to_owned()), Mutex::new(()));
+        Configuration { shared: Arc::new(Shared { current, registry, environment, path, reloading }) }
+    }
+
+    /// The generation in effect.
+    pub fn current(&self) -> Arc<Generation> {
+        self.shared.current.load_full()
+    }
+
+    /// The options it is checked against.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.shared.registry
+    }
+
+    /// The main file.
+    pub fn path(&self) -> PathBuf {
+        self.shared.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads and checks the main file again, prepares and swaps. Warnings are on the new generation.
+    pub fn reload(&self, prepare: Prepare<'_>) -> Result<Arc<Generation>, Diagnostics> {
+        self.reload_from(None, prepare)
+    }
+
+    /// Like [`Configuration::reload`], from another main file, which stays the main file when it is accepted.
+    pub fn reload_from(&self, path: Option<&Path>, prepare: Prepare<'_>) -> Result<Arc<Generation>, Diagnostics> {
+        let _alone = self.shared.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = path.map_or_else(|| self.path(), Path::to_owned);
+        let old = self.current();
+        let reading = Reading::of_file(&path, &self.shared.environment);
+        let generation = reading.generation(&self.shared.registry, old.number() + 1, Some(&old))?;
+        let generation = Arc::new(prepared(generation, prepare)?);
+        self.shared.current.store(generation.clone());
+        *self.shared.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        Ok(generation)
+    }
+
+    /// Reads and checks a file without putting it into effect; returns the warnings a reload would give.
+    pub fn check(&self, path: &Path) -> Result<Diagnostics, Diagnostics> {
+        let reading = Reading::of_file(path, &self.shared.environment);
+        reading.generation(&self.shared.registry, 0, Some(&self.current())).map(|generation| generation.warnings)
+    }
+}
+
+/// Reads and checks a file; returns the warnings. For tools without a running daemon.
+pub fn check(registry: &Arc<Registry>, path: &Path, environment: &Environment) -> Result<Diagnostics, Diagnostics> {
+    Reading::of_file(path, environment).generation(registry, 0, None).map(|generation| generation.warnings)
+}
+
+/// Files read and parsed, words not checked yet.
+struct Reading {
+    loaded: Loaded,
+    reports: Reports,
+}
+
+impl Reading {
+    fn of_file(path: &Path, environment: &Environment) -> Self {
+        let mut reports = Reports::default();
+        Reading { loaded: include::load(path, environment, &mut reports), reports }
+    }
+
+    fn of_text(path: &Path, text: &str, environment: &Environment) -> Self {
+        let mut reports = Reports::default();
+        Reading { loaded: include::load_text(path, text, environment, &mut reports), reports }
+    }
+
+    /// Checks every word. Beside a running generation, changes that wait for the next start are warned of.
+    fn generation(
+        self,
+        registry: &Arc<Registry>,
+        number: u64,
+        running: Option<&Generation>,
+    ) -> Result<Generation, Diagnostics> {
+        let Reading { loaded, mut reports } = self;
+        let merged = merge(&loaded, registry, &mut reports);
+        if let Some(running) = running.filter(|_| !reports.has_errors()) {
+            warn_of_waiting_changes(&running.merged, &merged, registry, &mut reports);
+        }
+        let refused = reports.has_errors();
+        let diagnostics = reports.finish(&loaded.sources);
+        match refused {
+            true => Err(diagnostics),
+            false => Ok(Generation::new(number, registry.clone(), merged, loaded.sources, diagnostics)),
+        }
+    }
+}
+
+/// Settings of options that a running daemon cannot change, by scope.
+fn fixed_settings(merged: &Merged, registry: &Registry) -> HashMap<(ScopeId, NameId), (String, Span)> {
+    let is_fixed = |name| registry.info(name).is_some_and(|info| info.declared.iter().any(|own| !own.option.tunable()));
+    let mut fixed = HashMap::new();
+    for (_, node) in merged.stanzas.iter() {
+        for setting in node.settings().iter().filter(|setting| setting.typed.is_some() && is_fixed(setting.name)) {
+            fixed.insert((node.id, setting.name), (setting.value.source(), setting.span));
+        }
+    }
+    fixed
+}
+
+fn warn_of_waiting_changes(old: &Merged, new: &Merged, registry: &Registry, reports: &mut Reports) {
+    let mut before = fixed_settings(old, registry);
+    let name_of = |name: NameId| registry.info(name).map_or("", |info| info.name);
+    for (key, (value, span)) in fixed_settings(new, registry) {
+        let was = before.remove(&key).map(|(value, _)| value);
+        if was.as_ref() != Some(&value) {
+            let was = was.unwrap_or_else(|| "unset".to_owned());
+            let message = format!("the change of `{}` (was {was}) takes effect at the next start", name_of(key.1));
+            reports.push(Fault::warning(span, message));
+        }
+    }
+    let mut removed: Vec<_> = before.into_keys().map(|(_, name)| name_of(name)).collect();
+    removed.sort_unstable();
+    for name in removed {
+        let message = format!("the removal of `{name}` takes effect at the next start");
+        reports.push(Fault { severity: Severity::Warning, ..Fault::nowhere(message) });
+    }
+}
+
+fn prepared(generation: Generation, prepare: Prepare<'_>) -> Result<Generation, Diagnostics> {
+    let mut new = NewGeneration { generation };
+    match prepare(&mut new) {
+        Ok(()) => Ok(new.generation),
+        Err(problem) => Err(Diagnostics::refused(problem)),
+    }
+}

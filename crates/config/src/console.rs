@@ -1,0 +1,213 @@
+//! The reading half of the console's `config` family, on plain words.
+//!
+//! `config get|eval|show [SCOPE [NAME]...] [OPTION]`: a scope is its word, followed by the instance name where the kind
+//! has one. The path form `Esmtp_Listener::Listen:\:25:` is understood as well.
+
+use serde_json::{Value as Json, json};
+
+use crate::generation::Generation;
+use crate::kinds::{Naming, core_kind};
+use crate::lookup::Lookup;
+use crate::names::{peer_ip, text_key};
+use crate::parser::parse_value;
+use crate::registry::NameId;
+use crate::scope::bits;
+use crate::show::value_json;
+use crate::stanza::{NodeId, ROOT};
+use crate::suggest::hint;
+
+/// What a command prints, for people and for machines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Text in the documented shape, without a final newline.
+    pub text: String,
+    /// The same for `--json`.
+    pub json: Json,
+}
+
+/// A scope as a command names it; the instance need not exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScopePath {
+    /// Word and name of each scope, outermost first; an empty name for a scope that has none.
+    pub pairs: Vec<(String, String)>,
+}
+
+impl std::fmt::Display for ScopePath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.pairs.iter().try_for_each(|(word, name)| write!(f, "{word}:{}:", name.replace(':', "\\:")))
+    }
+}
+
+impl ScopePath {
+    /// The name given for a scope word; empty when it does not occur.
+    fn name_of(&self, word: &str) -> &str {
+        self.pairs.iter().find(|(own, _)| own.eq_ignore_ascii_case(word)).map_or("", |(_, name)| name)
+    }
+
+    /// The path form: pairs joined by colons, colons in names escaped.
+    fn from_path_text(text: &str) -> Self {
+        let mut parts = vec![String::new()];
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            match (c, parts.last_mut()) {
+                ('\\', Some(part)) => part.extend(chars.next()),
+                (':', _) => parts.push(String::new()),
+                (other, Some(part)) => part.push(other),
+                (_, None) => {}
+            }
+        }
+        let pairs = parts.chunks(2).filter(|pair| !pair[0].is_empty());
+        ScopePath { pairs: pairs.map(|pair| (pair[0].clone(), pair.get(1).cloned().unwrap_or_default())).collect() }
+    }
+
+    /// The lookup a value is evaluated by: everything the path names, with fallback.
+    fn lookup(&self) -> Lookup<'_> {
+        let bit = |word: &str| core_kind(&word.to_ascii_lowercase()).map_or(bits::STANZA, |kind| kind.bit);
+        let all = self.pairs.iter().fold(0, |all, (word, _)| all | bit(word));
+        let (binding_group, binding, domain) =
+            (self.name_of("binding_group"), self.name_of("binding"), self.name_of("domain"));
+        match self.pairs.first() {
+            None => Lookup::Global,
+            Some(_) if all & bits::HOST != 0 => {
+                Lookup::Host { binding_group, binding, domain, host: self.name_of("host") }
+            }
+            Some(_) if all & (bits::BINDING_GROUP | bits::BINDING | bits::DOMAIN) != 0 => {
+                Lookup::Queue { binding_group, binding, domain }
+            }
+            Some((kind, _)) if all & bits::LISTENER != 0 => Lookup::Listener {
+                kind: kind.as_str(),
+                listen: self.name_of("listen"),
+                peer: peer_ip(self.name_of("peer")),
+            },
+            Some(_) if all & bits::PATHWAY != 0 => Lookup::Pathway { pathway: self.name_of("pathway") },
+            Some((word, name)) => Lookup::Stanza { word, name },
+        }
+    }
+}
+
+impl Generation {
+    /// Reads scope words into a path.
+    pub fn scope_path(&self, words: &[&str]) -> Result<ScopePath, String> {
+        if let [path] = words
+            && path.contains(':')
+        {
+            return Ok(ScopePath::from_path_text(path));
+        }
+        let mut path = ScopePath::default();
+        let mut rest = words.iter().copied();
+        while let Some(word) = rest.next() {
+            let lower = word.to_ascii_lowercase();
+            let known = self.registry.kind(&lower);
+            if known.is_none() && self.arena().word_id(&lower).is_none() {
+                return Err(format!("'{word}' is not a scope{}", hint(word, self.registry.all_stanzas())));
+            }
+            let name = match known.map_or(Naming::Free, |kind| kind.naming) {
+                Naming::Anonymous => None,
+                Naming::Named => {
+                    Some(rest.next().ok_or_else(|| format!("scope '{word}' needs the name of an instance"))?)
+                }
+                Naming::Free => {
+                    rest.clone().next().filter(|name| self.has_instance(&path, &lower, name)).inspect(|_| {
+                        rest.next();
+                    })
+                }
+            };
+            path.pairs.push((word.to_owned(), name.unwrap_or_default().to_owned()));
+        }
+        Ok(path)
+    }
+
+    fn has_instance(&self, parent: &ScopePath, word: &str, name: &str) -> bool {
+        let node = self.node_at(parent);
+        node.zip(self.arena().word_id(word)).is_some_and(|(node, word)| self.arena().child(node, word, name).is_some())
+    }
+
+    /// The instance a path leads to.
+    pub(crate) fn node_at(&self, path: &ScopePath) -> Option<NodeId> {
+        path.pairs.iter().try_fold(ROOT, |parent, (word, name)| {
+            let lower = word.to_ascii_lowercase();
+            let key = core_kind(&lower).map_or(name.as_str().into(), |kind| text_key(kind.names, name));
+            self.arena().child(parent, self.arena().word_id(&lower)?, &key)
+        })
+    }
+
+    fn option_and_path(&self, words: &[&str]) -> Result<(NameId, String, ScopePath), String> {
+        let (option, scope) = words.split_last().ok_or("name an option")?;
+        let path = self.scope_path(scope)?;
+        let id = self
+            .name_id(option)
+            .ok_or_else(|| format!("Unknown option '{option}'{}", hint(option, self.registry.all_names())))?;
+        Ok((id, self.spelling(id, option), path))
+    }
+
+    /// `config get [SCOPE...] OPTION`: the value set in exactly this scope.
+    pub fn get_text(&self, words: &[&str]) -> Result<Answer, String> {
+        let (id, name, path) = self.option_and_path(words)?;
+        let setting = self.node_at(&path).and_then(|node| self.arena().node(node).setting(id));
+        let answer =
+            |text, value| Answer { text, json: json!({ "option": name, "scope": path.to_string(), "value": value }) };
+        Ok(match setting {
+            Some(setting) => answer(self.setting_text(setting), value_json(&setting.value)),
+            None => answer(format!("Option '{name}' is not set in scope '{path}'."), Json::Null),
+        })
+    }
+
+    /// `config eval [SCOPE...] OPTION`: the effective value, with fallback and default.
+    pub fn eval_text(&self, words: &[&str]) -> Result<Answer, String> {
+        let (id, name, path) = self.option_and_path(words)?;
+        let lookup = path.lookup();
+        let exact = || self.node_at(&path).and_then(|node| Some((node, self.arena().node(node).setting(id)?)));
+        let found = self.find_setting(id, self.mask_of(id), &lookup).or_else(exact);
+        let value = match found {
+            Some((_, setting)) => Some(setting.value.clone()),
+            None => self.default_text(id, &lookup).and_then(parse_value),
+        };
+        let source = value.as_ref().map_or("\"\"".to_owned(), |value| value.source());
+        let json = value.as_ref().map_or(Json::Null, value_json);
+        Ok(Answer {
+            text: format!("{name} = {source}"),
+            json: json!({ "option": name, "scope": path.to_string(), "value": json }),
+        })
+    }
+
+    /// `config eval --why [SCOPE...] OPTION`: where the value comes from, and which settings it beat.
+    pub fn why_text(&self, words: &[&str]) -> Result<Answer, String> {
+        let (_, name, path) = self.option_and_path(words)?;
+        let origins = self.eval_why(words.last().unwrap_or(&""), &path.lookup());
+        let line = |origin: &crate::Origin| match origin.line {
+            0 => "compiled-in default".to_owned(),
+            line => format!("{}, {}:{line}", origin.scope, origin.file.display()),
+        };
+        let mut text = match origins.first() {
+            Some(winner) => format!("{name} = {}\n  from {}", winner.value, line(winner)),
+            None => format!("{name} = \"\"\n  not set, and without a default"),
+        };
+        for beaten in origins.iter().skip(1) {
+            text.push_str(&format!("\n  beats {} ({})", beaten.value, line(beaten)));
+        }
+        let all = origins.iter().map(|origin| {
+            json!({ "value": origin.value, "scope": origin.scope, "file": origin.file.display().to_string(), "line": origin.line, "column": origin.column })
+        });
+        Ok(Answer {
+            text,
+            json: json!({ "option": name, "scope": path.to_string(), "origins": all.collect::<Vec<_>>() }),
+        })
+    }
+
+    /// `config show [SCOPE...] [OPTION]`, or `showrecurse` when `recurse`.
+    pub fn show(&self, words: &[&str], recurse: bool) -> Result<Answer, String> {
+        let path = match self.scope_path(words) {
+            Ok(path) => path,
+            Err(_) if self.option_and_path(words).is_ok() => return self.get_text(words),
+            Err(problem) => return Err(problem),
+        };
+        match self.node_at(&path) {
+            Some(node) => {
+                let text = self.scope_text(node, recurse).trim_end().to_owned();
+                Ok(Answer { text, json: self.scope_json(node, recurse) })
+            }
+            None if self.option_and_path(words).is_ok() => self.get_text(words),
+            None => Err(format!("Scope '{path}' does not exist.")),
+        }
+    }
+}

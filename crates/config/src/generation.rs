@@ -1,0 +1,327 @@
+//! One immutable configuration: checked stanzas, typed values, and what other rooms hung on it.
+//!
+//! A session, a delivery attempt or a command keeps the `Arc` it started with. Reading takes no lock and never fails:
+//! an option that nothing sets has its default.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::diagnostics::Diagnostics;
+use crate::lookup::{Chain, HOST_FALLS_BACK, Lookup};
+use crate::merge::{Merged, title_of};
+use crate::options::{Declared, Opt};
+use crate::registry::{NameId, Registry};
+use crate::scope::ScopeId;
+use crate::source::Sources;
+use crate::stanza::{NodeId, ROOT, Setting, Stanzas};
+use crate::types::OptionType;
+
+/// An immutable configuration.
+pub struct Generation {
+    pub(crate) number: u64,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) merged: Merged,
+    pub(crate) sources: Sources,
+    pub(crate) warnings: Diagnostics,
+    pub(crate) extensions: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pathway_name: Option<NameId>,
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Generation({}, {} files)", self.number, self.sources.len())
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The value as source text.
+    pub value: String,
+    /// The scope in words, such as `domain "a.example"`; `default` when nothing sets the option.
+    pub scope: String,
+    /// The file; empty for a default.
+    pub file: PathBuf,
+    /// Line, from 1; 0 for a default.
+    pub line: usize,
+    /// Column, from 1; 0 for a default.
+    pub column: usize,
+}
+
+impl Generation {
+    pub(crate) fn new(
+        number: u64,
+        registry: Arc<Registry>,
+        merged: Merged,
+        sources: Sources,
+        warnings: Diagnostics,
+    ) -> Self {
+        let pathway_name = registry.name_id("pathway");
+        Generation { number, registry, merged, sources, warnings, extensions: HashMap::new(), pathway_name }
+    }
+
+    /// Counts from 1; a later generation has a higher number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What the load found that did not refuse it.
+    pub fn warnings(&self) -> &Diagnostics {
+        &self.warnings
+    }
+
+    /// The options this generation was checked against.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The files it was read from, in reading order, and whether each is closed to changes from the console: reached by
+    /// `readonly_include`, not writable, or included more than once.
+    pub fn files(&self) -> Vec<(PathBuf, bool)> {
+        let all: Vec<_> = (0..self.sources.len() as u32).filter_map(|index| self.sources.file(index)).collect();
+        let mut counts: HashMap<_, usize> = HashMap::new();
+        all.iter().for_each(|file| *counts.entry(file.path()).or_default() += 1);
+        all.iter().map(|file| (file.path().to_owned(), file.read_only || counts[file.path()] > 1)).collect()
+    }
+
+    pub(crate) fn arena(&self) -> &Stanzas {
+        &self.merged.stanzas
+    }
+
+    pub(crate) fn pathway_name(&self) -> Option<NameId> {
+        self.pathway_name
+    }
+
+    /// The value of an option for whoever asks: the most specific setting, else the default.
+    pub fn get<T: OptionType>(&self, option: &Opt<T>, lookup: &Lookup<'_>) -> T {
+        self.find(option, lookup).unwrap_or_else(|| self.default_of(option))
+    }
+
+    /// The most specific setting; `None` when nothing along the chain sets the option.
+    pub fn find<T: OptionType>(&self, option: &Opt<T>, lookup: &Lookup<'_>) -> Option<T> {
+        let name = self.registry.id_of_hash(option.hash())?;
+        let (node, setting) = self.find_setting(name, option.mask(), lookup)?;
+        self.typed(option, node, setting)
+    }
+
+    /// Resolves a lookup once, to read many options along it with [`Generation::read`].
+    pub fn chain(&self, lookup: &Lookup<'_>) -> Chain {
+        let mut chain = Chain { generation: self.number, steps: Vec::new() };
+        self.walk(lookup, None, &mut |node, requires| {
+            chain.steps.push((node, requires));
+            ControlFlow::Continue(())
+        });
+        chain
+    }
+
+    /// The value of an option along a chain of this generation.
+    pub fn read<T: OptionType>(&self, option: &Opt<T>, chain: &Chain) -> T {
+        debug_assert_eq!(chain.generation, self.number, "a chain belongs to the generation it came from");
+        let find = |name| {
+            let admitted = chain.steps.iter().filter(|(_, requires)| option.mask() & requires == *requires);
+            let mut found = admitted.filter_map(|(node, _)| Some((*node, self.arena().node(*node).setting(name)?)));
+            found.next()
+        };
+        let found = self.registry.id_of_hash(option.hash()).and_then(find);
+        found.and_then(|(node, setting)| self.typed(option, node, setting)).unwrap_or_else(|| self.default_of(option))
+    }
+
+    /// The typed value of a setting; read again when it was checked by another declaration of the name.
+    fn typed<T: OptionType>(&self, option: &Opt<T>, node: NodeId, setting: &Setting) -> Option<T> {
+        match setting.typed.as_ref().and_then(|typed| typed.downcast_ref::<T>()) {
+            Some(typed) => Some(typed.clone()),
+            None => option.parse(&setting.value, self.arena().node(node).id).ok(),
+        }
+    }
+
+    /// The default, from the registry when the option is declared there.
+    fn default_of<T: OptionType>(&self, option: &Opt<T>) -> T {
+        let info = self.registry.id_of_hash(option.hash()).and_then(|id| self.registry.info(id));
+        let mut same = info.into_iter().flat_map(|info| &info.declared);
+        let declared = same.find(|declaration| declaration.option.default_text() == option.default_text());
+        match declared.and_then(|declaration| declaration.default.downcast_ref::<T>()) {
+            Some(default) => default.clone(),
+            // Registering an option proves its default; one that nobody registered is a mistake of the program.
+            None => option.default_value().unwrap_or_else(|problem| panic!("{problem}")),
+        }
+    }
+
+    /// Every stanza of a word, at any depth, in file order.
+    pub fn stanzas<'g>(&'g self, word: &str) -> impl Iterator<Item = ScopeRef<'g>> {
+        let word = self.arena().word_id(&word.to_ascii_lowercase());
+        self.arena()
+            .iter()
+            .filter(move |(id, node)| *id != ROOT && Some(node.word) == word)
+            .map(|(id, _)| ScopeRef { generation: self, id })
+    }
+
+    /// Every stanza of a word, as a list.
+    pub fn instances(&self, word: &str) -> Vec<ScopeRef<'_>> {
+        self.stanzas(word).collect()
+    }
+
+    /// The group a binding belongs to: `default` outside every group.
+    pub fn group_of(&self, binding: &str) -> String {
+        let stanzas = self.arena();
+        let home = stanzas.word_id("binding").and_then(|word| stanzas.home(word, binding));
+        home.map_or_else(|| crate::lookup::DEFAULT_GROUP.to_owned(), |node| stanzas.node(node).name_text().into_owned())
+    }
+
+    /// What was hung on this generation before it took effect.
+    pub fn extension<E: Any + Send + Sync>(&self) -> Option<Arc<E>> {
+        self.extensions.get(&TypeId::of::<E>()).cloned().and_then(|extension| extension.downcast().ok())
+    }
+
+    /// Why an option has its value: the setting in effect first, then those it beat, then the default.
+    pub fn eval_why(&self, name: &str, lookup: &Lookup<'_>) -> Vec<Origin> {
+        let Some(id) = self.name_id(name) else { return Vec::new() };
+        let mut origins = Vec::new();
+        let mask = self.mask_of(id);
+        self.walk(lookup, Some(id), &mut |node, requires| {
+            if mask & requires == requires {
+                origins.extend(self.arena().node(node).setting(id).map(|setting| self.origin(node, setting)));
+            }
+            ControlFlow::Continue(())
+        });
+        origins.extend(self.default_text(id, lookup).map(|value| Origin {
+            value: value.to_owned(),
+            scope: "default".to_owned(),
+            file: PathBuf::new(),
+            line: 0,
+            column: 0,
+        }));
+        origins
+    }
+
+    fn origin(&self, node: NodeId, setting: &Setting) -> Origin {
+        let (file, line, column) = self.sources.line_of(setting.span);
+        Origin { value: setting.value.source(), scope: title_of(self.arena(), node), file, line, column }
+    }
+
+    pub(crate) fn name_id(&self, name: &str) -> Option<NameId> {
+        let extra = || {
+            let at = self.merged.extra_names.iter().position(|extra| extra.eq_ignore_ascii_case(name))?;
+            Some((self.registry.len() + at) as NameId)
+        };
+        self.registry.name_id(name).or_else(extra)
+    }
+
+    /// The scopes of all declarations of a name; of the documented ones when there are none.
+    pub(crate) fn mask_of(&self, id: NameId) -> u32 {
+        let Some(info) = self.registry.info(id) else { return u32::MAX };
+        let declared = info
+            .declared
+            .iter()
+            .fold(0, |mask, declaration| mask | declaration.places.mask | declaration.option.extra_mask());
+        match declared {
+            0 => info.documented.iter().fold(0, |mask, places| mask | places.mask) | HOST_FALLS_BACK,
+            mask => mask,
+        }
+    }
+
+    /// The default of a name as source text, of the declaration the lookup would read.
+    pub(crate) fn default_text(&self, id: NameId, lookup: &Lookup<'_>) -> Option<&'static str> {
+        let info = self.registry.info(id)?;
+        let mut bits = 0;
+        self.walk(lookup, None, &mut |_, requires| {
+            bits |= requires;
+            ControlFlow::Continue(())
+        });
+        let fits = |declaration: &&crate::registry::Declaration| declaration.places.mask & bits != 0;
+        let declaration = info.declared.iter().find(fits).or(info.declared.first())?;
+        Some(declaration.option.default_text()).filter(|text| !text.is_empty())
+    }
+
+    /// The spelling of a name as the file has it first, else in the manner of the manual.
+    pub(crate) fn spelling(&self, id: NameId, name: &str) -> String {
+        match self.merged.spellings.get(&id) {
+            Some(seen) => seen.to_string(),
+            None => capitalised(name),
+        }
+    }
+}
+
+/// `retry_interval` as `Retry_Interval`.
+pub(crate) fn capitalised(name: &str) -> String {
+    let capital = |part: &str| {
+        let mut chars = part.chars();
+        chars.next().map_or(String::new(), |first| first.to_ascii_uppercase().to_string() + chars.as_str())
+    };
+    name.to_ascii_lowercase().split('_').map(capital).collect::<Vec<_>>().join("_")
+}
+
+/// A stanza of a generation.
+#[derive(Clone, Copy)]
+pub struct ScopeRef<'g> {
+    generation: &'g Generation,
+    id: NodeId,
+}
+
+/// The same under its other name.
+pub type StanzaRef<'g> = ScopeRef<'g>;
+
+impl std::fmt::Debug for ScopeRef<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&title_of(self.generation.arena(), self.id))
+    }
+}
+
+impl<'g> ScopeRef<'g> {
+    /// The word in lower case.
+    pub fn word(&self) -> &'g str {
+        let stanzas = self.generation.arena();
+        stanzas.word_text(stanzas.node(self.id).word)
+    }
+
+    /// The name as written; empty when it has none.
+    pub fn name(&self) -> String {
+        self.generation.arena().node(self.id).name_text().into_owned()
+    }
+
+    /// Its identity across reloads.
+    pub fn scope_id(&self) -> ScopeId {
+        self.generation.arena().node(self.id).id
+    }
+
+    /// The stanza it stands in; `None` at the outermost level.
+    pub fn parent(&self) -> Option<ScopeRef<'g>> {
+        let parent = self.generation.arena().node(self.id).parent;
+        (parent != ROOT).then_some(ScopeRef { generation: self.generation, id: parent })
+    }
+
+    /// The stanzas it stands in, outermost first, as word and name.
+    pub fn parents(&self) -> Vec<(String, String)> {
+        let path = self.generation.arena().path(self.id);
+        let outer =
+            path.iter().filter(|id| **id != self.id).map(|id| ScopeRef { generation: self.generation, id: *id });
+        outer.map(|scope| (scope.word().to_owned(), scope.name())).collect()
+    }
+
+    /// The stanzas of a word directly inside it, in file order.
+    pub fn children(&self, word: &str) -> Vec<ScopeRef<'g>> {
+        let word = word.to_ascii_lowercase();
+        let all = self.generation.arena().node(self.id).children.iter();
+        all.map(|id| ScopeRef { generation: self.generation, id: *id }).filter(|child| child.word() == word).collect()
+    }
+
+    /// The value set in this very stanza, else the default; no fallback.
+    pub fn get<T: OptionType>(&self, option: &Opt<T>) -> T {
+        self.find(option).unwrap_or_else(|| self.generation.default_of(option))
+    }
+
+    /// The value set in this very stanza.
+    pub fn find<T: OptionType>(&self, option: &Opt<T>) -> Option<T> {
+        let name = self.generation.registry.id_of_hash(option.hash())?;
+        let setting = self.generation.arena().node(self.id).setting(name)?;
+        self.generation.typed(option, self.id, setting)
+    }
+
+    /// `file:line` of its first line.
+    pub fn place(&self) -> String {
+        let (file, line, _) = self.generation.sources.line_of(self.generation.arena().node(self.id).span);
+        format!("{}:{line}", file.display())
+    }
+}

@@ -1,0 +1,311 @@
+//! From the tree to checked stanzas: every word is looked up, every value read by its type, same stanzas are merged.
+//!
+//! In: the tree of a load and the registry. Out: the arena, and a report for each unknown word, option in a wrong
+//! scope, value of a wrong type. Later settings replace earlier ones; the text order of the includes decides.
+
+use std::collections::HashMap;
+
+use crate::diagnostics::{Fault, Reports};
+use crate::include::Loaded;
+use crate::kinds::{FREE, Kind, NameRule, Naming};
+use crate::names::{Key, key_of};
+use crate::registry::{NameId, Place, Registry};
+use crate::scope::bits;
+use crate::stanza::{NewNode, Node, NodeId, ROOT, Setting, Stanzas};
+use crate::suggest::{alternatives, nearest};
+use crate::tree::{Assignment, Item, Scalar, Span, Stanza, Word};
+
+/// The checked configuration.
+#[derive(Debug)]
+pub(crate) struct Merged {
+    pub stanzas: Stanzas,
+    /// Names that only content nobody declares uses, numbered after the registry's.
+    pub extra_names: Vec<Box<str>>,
+    /// First-seen spelling of each name.
+    pub spellings: HashMap<NameId, Box<str>>,
+}
+
+/// Merges and checks; `reports` tells whether the result may be used.
+pub(crate) fn merge(loaded: &Loaded, registry: &Registry, reports: &mut Reports) -> Merged {
+    let merged = Merged { stanzas: Stanzas::new(), extra_names: Vec::new(), spellings: HashMap::new() };
+    let mut merger = Merger { registry, loaded, reports, merged, extra_ids: HashMap::new(), idle: HashMap::new() };
+    merger.items(ROOT, &loaded.items);
+    merger.report_idle();
+    merger.merged.stanzas.finish();
+    merger.merged
+}
+
+struct Merger<'m> {
+    registry: &'m Registry,
+    loaded: &'m Loaded,
+    reports: &'m mut Reports,
+    merged: Merged,
+    extra_ids: HashMap<Box<str>, NameId>,
+    /// Options accepted without effect: where first, and how often.
+    idle: HashMap<NameId, (Span, usize)>,
+}
+
+impl Merger<'_> {
+    fn items(&mut self, at: NodeId, items: &[Item]) {
+        for item in items {
+            if self.reports.is_full() {
+                return;
+            }
+            match item {
+                Item::Option(assignment) => self.option(at, assignment),
+                Item::Stanza(stanza) => self.stanza(at, stanza),
+                Item::Include(include) => self.items(at, &include.items),
+            }
+        }
+    }
+
+    fn node(&self, id: NodeId) -> &Node {
+        self.merged.stanzas.node(id)
+    }
+
+    fn place(&self, id: NodeId) -> Place<'_> {
+        place_of(&self.merged.stanzas, id)
+    }
+
+    /// "domain \"a.example\"", or "the global scope".
+    fn title(&self, id: NodeId) -> String {
+        title_of(&self.merged.stanzas, id)
+    }
+
+    /// Whether nesting in this file is only a guess, so that a wrong scope may be an innocent one.
+    fn nesting_is_a_guess(&self, span: Span) -> bool {
+        self.loaded.unpaired.contains(&span.file)
+    }
+
+    fn option(&mut self, at: NodeId, assignment: &Assignment) {
+        let Assignment { name, value } = assignment;
+        let free = self.node(at).free;
+        let known = self.registry.name_id(&name.text);
+        let id = match known {
+            Some(id) => id,
+            None if free => self.extra(&name.text),
+            None => return self.unknown_option(at, name),
+        };
+        self.merged.spellings.entry(id).or_insert_with(|| name.text.clone());
+        let typed = match (free, self.registry.info(id)) {
+            (false, Some(info)) => {
+                let place = self.place(at);
+                match info.declaration_at(&place) {
+                    Some(declaration) => match declaration.option.parse_any(value, self.node(at).id) {
+                        Ok(typed) => Some(typed),
+                        Err(problem) => {
+                            return self.wrong_value(name, assignment, problem, declaration.option.expected());
+                        }
+                    },
+                    None if info.is_documented_at(&place) => {
+                        self.idle.entry(id).or_insert((name.span, 0)).1 += 1;
+                        None
+                    }
+                    None => return self.wrong_scope(at, name, &info.valid_scopes()),
+                }
+            }
+            _ => None,
+        };
+        let setting = Setting { name: id, value: value.clone(), typed, span: name.span };
+        self.merged.stanzas.node_mut(at).set(setting);
+    }
+
+    fn extra(&mut self, name: &str) -> NameId {
+        let lower = name.to_ascii_lowercase().into_boxed_str();
+        let next = (self.registry.len() + self.merged.extra_names.len()) as NameId;
+        match self.extra_ids.get(&lower) {
+            Some(id) => *id,
+            None => {
+                self.merged.extra_names.push(lower.clone());
+                self.extra_ids.insert(lower, next);
+                next
+            }
+        }
+    }
+
+    fn wrong_value(&mut self, name: &Word, assignment: &Assignment, problem: String, expected: &str) {
+        // Of a list, only the element that the sentence quotes is underlined.
+        let elements = assignment.value.elements().unwrap_or_default();
+        let culprit = elements.iter().find(|element| problem.contains(&format!("`{}`", element.text())));
+        let span = culprit.map_or(assignment.value.span, Scalar::span);
+        let fault = Fault::error(span, format!("{}: {problem}", name.text));
+        let told = problem.contains(expected) || problem.starts_with("expected");
+        self.reports.push(if told { fault } else { fault.help(format!("the value is {expected}")) });
+    }
+
+    fn unknown_option(&mut self, at: NodeId, name: &Word) {
+        let here = nearest(&name.text, self.registry.names_at(self.place(at)));
+        let elsewhere = nearest(&name.text, self.registry.all_names());
+        let help = match (here.as_slice(), elsewhere.first()) {
+            ([_, ..], _) => format!("did you mean {}?", alternatives(&here)),
+            ([], Some(other)) => {
+                let scopes =
+                    self.registry.name_id(other).and_then(|id| self.registry.info(id)).map(|info| info.valid_scopes());
+                format!("did you mean `{other}`? It is valid in: {}", scopes.unwrap_or_default())
+            }
+            ([], None) if self.registry.kind(&name.text.to_ascii_lowercase()).is_some() => {
+                format!("`{}` is a scope: write `{0} {{ ... }}`, without =", name.text)
+            }
+            ([], None) => "no option has a name like it; remove the line or correct the name".to_owned(),
+        };
+        let message = format!("unknown option `{}` in {}", name.text, self.title(at));
+        self.reports.push(Fault::error(name.span, message).help(help));
+    }
+
+    fn wrong_scope(&mut self, at: NodeId, name: &Word, valid: &str) {
+        if self.nesting_is_a_guess(name.span) {
+            return;
+        }
+        let message = format!("option `{}` is not valid in {}", name.text, self.title(at));
+        let valid = if valid.is_empty() { "no scope" } else { valid };
+        let nested = self.node(at).parent != ROOT && at != ROOT;
+        let advice = if nested { "; inside another scope only where the option is valid in both" } else { "" };
+        self.reports.push(
+            Fault::error(name.span, message).label("not valid here").help(format!("it is valid in: {valid}{advice}")),
+        );
+    }
+
+    fn report_idle(&mut self) {
+        for (id, (span, count)) in std::mem::take(&mut self.idle) {
+            let name = self.merged.spellings.get(&id).map_or("", |name| name);
+            let times = if count > 1 { format!(" (set {count} times)") } else { String::new() };
+            self.reports.push(Fault::warning(span, format!("option `{name}` is accepted, not yet in effect{times}")));
+        }
+    }
+
+    fn stanza(&mut self, at: NodeId, stanza: &Stanza) {
+        let word = stanza.word.text.to_ascii_lowercase();
+        let parent_free = self.node(at).free;
+        let kind = match self.registry.kind(&word) {
+            Some(kind) if !parent_free => kind,
+            _ if parent_free => Kind { word: "", ..FREE },
+            _ => return self.unknown_stanza(at, stanza),
+        };
+        if !parent_free {
+            let place_bit = self.node(at).bit;
+            if !self.registry.stanza_fits(&kind, &self.place(at), place_bit) {
+                return self.misplaced_stanza(at, stanza, &kind);
+            }
+        }
+        let Some(key) = self.key_of(stanza, &kind) else { return };
+        let free = parent_free || !self.registry.is_live(&word);
+        let id = self.instance(at, stanza, &kind, key, free);
+        self.items(id, &stanza.body);
+    }
+
+    /// The instance a stanza belongs to: a new one, or an earlier one of the same name.
+    fn instance(&mut self, at: NodeId, stanza: &Stanza, kind: &Kind, key: Key, free: bool) -> NodeId {
+        let word = self.merged.stanzas.word(&stanza.word.text.to_ascii_lowercase(), &stanza.word.text);
+        let parent = self.node(at);
+        let parent_free = parent.free;
+        let listener = if kind.bit == bits::LISTENER { Some(word) } else { parent.listener };
+        let (name, span) = (stanza.name.clone(), stanza.word.span);
+        let make = NewNode { name, bit: kind.bit, requires: requires(parent, kind.bit), listener, free, span };
+        let (id, new) = self.merged.stanzas.child_or_insert(at, word, key, make);
+        if free && new && !parent_free {
+            let message = format!("the content of {} is accepted, not yet in effect", self.title(id));
+            self.reports.push(Fault::warning(span, message));
+        }
+        if !new && kind.names == NameRule::Listen {
+            self.repeated_listen(id, stanza);
+        }
+        id
+    }
+
+    /// Two `listen` stanzas of one file that mean one socket are more often a slip than a wish.
+    fn repeated_listen(&mut self, id: NodeId, stanza: &Stanza) {
+        let first = self.node(id).span;
+        if first.file != stanza.word.span.file {
+            return;
+        }
+        let (_, line, _) = self.loaded.sources.line_of(first);
+        let span = stanza.name.as_ref().map_or(stanza.word.span, Scalar::span);
+        let fault = Fault::warning(span, format!("this is the same socket as {} in line {line}", self.title(id)));
+        self.reports.push(fault.help("the two stanzas are merged into one; remove one, or correct its address"));
+    }
+
+    /// The key of a stanza, when its name is what its kind asks for.
+    fn key_of(&mut self, stanza: &Stanza, kind: &Kind) -> Option<Key> {
+        match (kind.naming, &stanza.name) {
+            (Naming::Anonymous, Some(name)) => {
+                let help = format!("write `{} {{ ... }}`", stanza.word.text);
+                self.reports
+                    .push(Fault::error(name.span(), format!("`{}` takes no name", stanza.word.text)).help(help));
+                None
+            }
+            (Naming::Named, None) => {
+                let help = format!("write `{} \"name\" {{ ... }}`", stanza.word.text);
+                self.reports
+                    .push(Fault::error(stanza.word.span, format!("`{}` needs a name", stanza.word.text)).help(help));
+                None
+            }
+            (_, None) => Some(Key::Exact("".into())),
+            (_, Some(name)) => match key_of(kind.names, name) {
+                Ok(key) => Some(key),
+                Err((problem, help)) => {
+                    self.reports.push(Fault::error(name.span(), problem).help(help));
+                    None
+                }
+            },
+        }
+    }
+
+    fn unknown_stanza(&mut self, at: NodeId, stanza: &Stanza) {
+        let word = &stanza.word;
+        let close = nearest(&word.text, self.registry.all_stanzas());
+        let help = match close.as_slice() {
+            [] if self.registry.name_id(&word.text).is_some() => {
+                format!("`{}` is an option: write `{0} = value`", word.text)
+            }
+            [] => "no scope or module has a name like it".to_owned(),
+            _ => format!("did you mean {}?", alternatives(&close)),
+        };
+        let message = format!("unknown scope `{}` in {}", word.text, self.title(at));
+        self.reports.push(Fault::error(word.span, message).help(help));
+    }
+
+    fn misplaced_stanza(&mut self, at: NodeId, stanza: &Stanza, kind: &Kind) {
+        if self.nesting_is_a_guess(stanza.word.span) {
+            return;
+        }
+        let message = format!("`{}` cannot stand in {}", stanza.word.text, self.title(at));
+        let help = format!("it belongs in {}", self.registry.stanza_places(kind));
+        self.reports.push(Fault::error(stanza.word.span, message).label("not valid here").help(help));
+    }
+}
+
+/// Bits an option needs to be valid in a child of class `bit`.
+///
+/// A domain in a binding asks for both, because the chain of an option that knows no bindings never looks there. The
+/// binding or pathway keeps its own bit wherever it stands.
+fn requires(parent: &Node, bit: u32) -> u32 {
+    match bit {
+        bits::DOMAIN if parent.bit == bits::GLOBAL => bit,
+        bits::DOMAIN => bit | parent.bit,
+        _ => bit,
+    }
+}
+
+/// The place of a node, as option scopes see it.
+pub(crate) fn place_of(stanzas: &Stanzas, id: NodeId) -> Place<'_> {
+    let node = stanzas.node(id);
+    Place {
+        requires: node.requires,
+        listener: node.listener.map(|word| stanzas.word_text(word)),
+        word: stanzas.word_text(node.word),
+        parent: stanzas.word_text(stanzas.node(node.parent).word),
+    }
+}
+
+/// How a scope is called in messages.
+pub(crate) fn title_of(stanzas: &Stanzas, id: NodeId) -> String {
+    if id == ROOT {
+        return "the global scope".to_owned();
+    }
+    let node = stanzas.node(id);
+    let word = stanzas.word_text(node.word);
+    match &node.name {
+        Some(name) => format!("{word} \"{}\"", crate::lexer::brief(&name.text())),
+        None => word.to_owned(),
+    }
+}

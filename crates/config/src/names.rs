@@ -1,0 +1,95 @@
+//! Names of stanzas brought to the form they are compared in.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::address::{ListenAddress, parse_ip};
+use crate::kinds::NameRule;
+use crate::tree::Scalar;
+use crate::types::compile_pattern;
+
+/// How an instance is found among its siblings.
+#[derive(Clone, Debug)]
+pub(crate) enum Key {
+    Exact(Box<str>),
+    Regex(regex::Regex),
+    Net(IpNet),
+}
+
+/// The key of a stanza name, or a sentence and a piece of advice.
+pub(crate) fn key_of(rule: NameRule, name: &Scalar) -> Result<Key, (String, String)> {
+    let text = name.text();
+    match rule {
+        NameRule::Exact { strict } => match strict && text.contains(char::is_whitespace) {
+            true => Err((format!("the name `{text}` contains a blank"), "use `-` or `_` instead".to_owned())),
+            false => Ok(Key::Exact(text.as_ref().into())),
+        },
+        NameRule::Domain => {
+            let pattern = name.pattern_text();
+            match pattern.len() > 1 && pattern.starts_with('/') && pattern.ends_with('/') {
+                true => compile_pattern(&pattern[1..pattern.len() - 1], true)
+                    .map(Key::Regex)
+                    .map_err(|problem| (problem, pattern_advice(&pattern))),
+                false => Ok(Key::Exact(domain_key(&text).into())),
+            }
+        }
+        NameRule::Listen => {
+            ListenAddress::parse(&text).map(|address| Key::Exact(address.to_string().into())).map_err(|problem| {
+                (
+                    problem,
+                    "for example \":25\", \"192.0.2.1:25\", \"[2001:db8::1]:25\" or \"/path/of/socket\"".to_owned(),
+                )
+            })
+        }
+        NameRule::Peer => crate::nets::parse_net(&text).map(Key::Net).map_err(|problem| {
+            (problem, "for example \"192.0.2.0/24\", \"192.0.2.7\" or \"2001:db8::/32\"".to_owned())
+        }),
+    }
+}
+
+fn pattern_advice(pattern: &str) -> String {
+    let special = ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|look| pattern.contains(look));
+    match special {
+        true => "look-around is not supported; write the pattern without it, or use two stanzas".to_owned(),
+        false => "a backslash before ( ) [ ] { } . * + ? takes it literally".to_owned(),
+    }
+}
+
+/// A domain or host in the form it is compared in: lower case, no final dot, addresses canonical.
+pub(crate) fn domain_key(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let maybe_address = bytes.first().is_some_and(|b| b.is_ascii_digit() || *b == b'[') || bytes.contains(&b':');
+    if maybe_address && let Ok(ip) = parse_ip(text) {
+        return Cow::Owned(ip.to_string());
+    }
+    let trimmed = text.strip_suffix('.').unwrap_or(text);
+    match trimmed.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => Cow::Owned(trimmed.to_ascii_lowercase()),
+        false => Cow::Borrowed(trimmed),
+    }
+}
+
+/// A listen address in the form it is compared in; unreadable text stays as it is and finds nothing.
+pub(crate) fn listen_key(text: &str) -> Cow<'_, str> {
+    match ListenAddress::parse(text) {
+        Ok(address) => Cow::Owned(address.to_string()),
+        Err(_) => Cow::Borrowed(text),
+    }
+}
+
+/// The key of a name as a command gives it.
+pub(crate) fn text_key(rule: NameRule, text: &str) -> Cow<'_, str> {
+    match rule {
+        NameRule::Exact { .. } => Cow::Borrowed(text),
+        NameRule::Domain => domain_key(text),
+        NameRule::Listen => listen_key(text),
+        NameRule::Peer => crate::nets::parse_net(text).map_or(Cow::Borrowed(text), |net| Cow::Owned(net.to_string())),
+    }
+}
+
+/// An address out of a peer name, when it is one.
+pub(crate) fn peer_ip(text: &str) -> Option<IpAddr> {
+    crate::nets::parse_net(text).ok().map(|net| net.addr())
+}

@@ -1,0 +1,304 @@
+//! The stanzas of a generation: one arena of scope instances, merged and indexed.
+//!
+//! Node 0 is the global scope. Children are found by word and name through a hash map, by address through a
+//! longest-prefix map, or by regular expression in file order.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use regex::{Regex, RegexSet, RegexSetBuilder};
+
+use crate::names::Key;
+use crate::nets::NetMap;
+use crate::options::Typed;
+use crate::registry::NameId;
+use crate::scope::{ScopeId, bits};
+use crate::tree::{Scalar, Span, Value};
+
+/// Index of a node.
+pub(crate) type NodeId = u32;
+/// Index of a stanza word.
+pub(crate) type WordId = u32;
+
+/// The global scope.
+pub(crate) const ROOT: NodeId = 0;
+
+/// With at least this many patterns in one scope they are matched together.
+const REGEX_SET_MIN: usize = 5;
+
+/// An option as set in one scope.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub name: NameId,
+    pub value: Value,
+    /// The value in the type of its declaration; absent while nobody declares it.
+    pub typed: Option<Typed>,
+    /// The option's name in the file.
+    pub span: Span,
+}
+
+/// One scope instance.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub word: WordId,
+    pub name: Option<Scalar>,
+    pub parent: NodeId,
+    /// The class of the scope.
+    pub bit: u32,
+    /// Bits an option must have to be valid here; see `lookup`.
+    pub requires: u32,
+    /// The listener this stanza belongs to.
+    pub listener: Option<WordId>,
+    /// Content of a module nobody declares is accepted unread.
+    pub free: bool,
+    pub id: ScopeId,
+    pub span: Span,
+    settings: Vec<Setting>,
+    index: Vec<(NameId, u32)>,
+    containers: Vec<(WordId, Container)>,
+    pub children: Vec<NodeId>,
+}
+
+impl Node {
+    fn new(word: WordId, parent: NodeId, id: ScopeId, made: NewNode) -> Self {
+        let NewNode { name, bit, requires, listener, free, span } = made;
+        Node {
+            word,
+            name,
+            parent,
+            bit,
+            requires,
+            listener,
+            free,
+            id,
+            span,
+            settings: Vec::new(),
+            index: Vec::new(),
+            containers: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+
+    pub fn setting(&self, name: NameId) -> Option<&Setting> {
+        let at = self.index.binary_search_by_key(&name, |(id, _)| *id).ok()?;
+        self.settings.get(self.index[at].1 as usize)
+    }
+
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// Sets an option; a second setting replaces the first.
+    pub fn set(&mut self, setting: Setting) {
+        match self.index.binary_search_by_key(&setting.name, |(id, _)| *id) {
+            Ok(at) => self.settings[self.index[at].1 as usize] = setting,
+            Err(at) => {
+                self.index.insert(at, (setting.name, self.settings.len() as u32));
+                self.settings.push(setting);
+            }
+        }
+    }
+
+    pub fn container(&self, word: WordId) -> Option<&Container> {
+        self.containers.iter().find(|(id, _)| *id == word).map(|(_, container)| container)
+    }
+
+    pub fn name_text(&self) -> std::borrow::Cow<'_, str> {
+        self.name.as_ref().map_or("".into(), |name| name.text())
+    }
+}
+
+/// The children of one word.
+#[derive(Debug, Default)]
+pub(crate) struct Container {
+    exact: HashMap<Box<str>, NodeId>,
+    regexes: Vec<(Regex, NodeId)>,
+    regex_set: Option<RegexSet>,
+    /// Options that some regex instance sets: for all others the patterns need no look.
+    regex_names: HashSet<NameId>,
+    pub nets: NetMap<NodeId>,
+}
+
+impl Container {
+    pub fn exact(&self, key: &str) -> Option<NodeId> {
+        self.exact.get(key).copied()
+    }
+
+    /// Visits the instances that match, exact before regex in file order, until `visit` says stop (true).
+    ///
+    /// With `only`, patterns are tried when some pattern instance sets that option.
+    pub fn visit(&self, key: &str, only: Option<NameId>, visit: &mut dyn FnMut(NodeId) -> bool) -> bool {
+        if self.exact(key).is_some_and(&mut *visit) {
+            return true;
+        }
+        if self.regexes.is_empty() || only.is_some_and(|name| !self.regex_names.contains(&name)) {
+            return false;
+        }
+        match &self.regex_set {
+            Some(set) => set.matches(key).into_iter().any(|at| visit(self.regexes[at].1)),
+            None => self.regexes.iter().any(|(regex, node)| regex.is_match(key) && visit(*node)),
+        }
+    }
+}
+
+/// All scope instances of a generation.
+#[derive(Debug)]
+pub(crate) struct Stanzas {
+    nodes: Vec<Node>,
+    words: Vec<Box<str>>,
+    word_ids: HashMap<Box<str>, WordId>,
+    /// First-seen spelling of each word.
+    spellings: Vec<Box<str>>,
+    /// Groups that hold a binding or pathway of a name.
+    homes: HashMap<(WordId, Box<str>), NodeId>,
+}
+
+impl Stanzas {
+    pub fn new() -> Self {
+        let mut stanzas = Stanzas {
+            nodes: Vec::new(),
+            words: Vec::new(),
+            word_ids: HashMap::new(),
+            spellings: Vec::new(),
+            homes: HashMap::new(),
+        };
+        let word = stanzas.word("global", "global");
+        let (bit, span) = (bits::GLOBAL, Span::default());
+        let global = NewNode { name: None, bit, requires: bit, listener: None, free: false, span };
+        stanzas.nodes.push(Node::new(word, ROOT, ScopeId::GLOBAL, global));
+        stanzas
+    }
+
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id as usize]
+    }
+
+    pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id as usize]
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().enumerate().map(|(id, node)| (id as NodeId, node))
+    }
+
+    /// The id of a stanza word in lower case, made if new.
+    pub fn word(&mut self, word: &str, spelling: &str) -> WordId {
+        if let Some(id) = self.word_ids.get(word) {
+            return *id;
+        }
+        let id = self.words.len() as WordId;
+        self.words.push(word.into());
+        self.spellings.push(spelling.into());
+        self.word_ids.insert(word.into(), id);
+        id
+    }
+
+    pub fn word_id(&self, word: &str) -> Option<WordId> {
+        self.word_ids.get(word).copied()
+    }
+
+    pub fn word_text(&self, id: WordId) -> &str {
+        &self.words[id as usize]
+    }
+
+    pub fn spelling(&self, id: WordId) -> &str {
+        &self.spellings[id as usize]
+    }
+
+    /// The child with this word and exact key.
+    pub fn child(&self, parent: NodeId, word: WordId, key: &str) -> Option<NodeId> {
+        self.node(parent).container(word)?.exact(key)
+    }
+
+    /// The child with this word and key, or a new one made by `make`; true when new.
+    pub fn child_or_insert(&mut self, parent: NodeId, word: WordId, key: Key, make: NewNode) -> (NodeId, bool) {
+        let next = self.nodes.len() as NodeId;
+        let node = &mut self.nodes[parent as usize];
+        let at = node.containers.iter().position(|(id, _)| *id == word).unwrap_or_else(|| {
+            node.containers.push((word, Container::default()));
+            node.containers.len() - 1
+        });
+        let container = &mut node.containers[at].1;
+        // Addresses and patterns are exact among themselves too: the same text is the same instance.
+        let text: Box<str> = match &key {
+            Key::Exact(text) => text.clone(),
+            Key::Regex(regex) => format!("/{}/", regex.as_str()).into(),
+            Key::Net(net) => net.to_string().into(),
+        };
+        if let Some(found) = container.exact.get(&text) {
+            return (*found, false);
+        }
+        match key {
+            Key::Exact(_) => {}
+            Key::Regex(regex) => container.regexes.push((regex, next)),
+            Key::Net(net) => container.nets.insert(net, next),
+        }
+        let id = node.id.child(&self.words[word as usize], &text);
+        container.exact.insert(text, next);
+        node.children.push(next);
+        self.nodes.push(Node::new(word, parent, id, make));
+        (next, true)
+    }
+
+    /// Builds what lookups need once every stanza is in.
+    pub fn finish(&mut self) {
+        for id in 0..self.nodes.len() {
+            let mut containers = std::mem::take(&mut self.nodes[id].containers);
+            for (_, container) in &mut containers {
+                let setters = container.regexes.iter().flat_map(|(_, node)| self.nodes[*node as usize].index.iter());
+                container.regex_names = setters.map(|(name, _)| *name).collect();
+                if container.regexes.len() >= REGEX_SET_MIN {
+                    let patterns = container.regexes.iter().map(|(regex, _)| regex.as_str());
+                    let set = RegexSetBuilder::new(patterns)
+                        .case_insensitive(true)
+                        .size_limit(64 << 20)
+                        .dfa_size_limit(16 << 20)
+                        .build();
+                    container.regex_set = set.ok();
+                }
+            }
+            self.nodes[id].containers = containers;
+            let node = &self.nodes[id];
+            let parent = &self.nodes[node.parent as usize];
+            if parent.bit & (bits::BINDING_GROUP | bits::PATHWAY_GROUP) != 0
+                && node.bit & (bits::BINDING | bits::PATHWAY) != 0
+            {
+                self.homes.entry((node.word, node.name_text().into())).or_insert(node.parent);
+            }
+        }
+    }
+
+    /// The group that holds the binding or pathway `name`.
+    pub fn home(&self, word: WordId, name: &str) -> Option<NodeId> {
+        match self.homes.is_empty() {
+            true => None,
+            false => self.homes.get(&(word, name.into())).copied(),
+        }
+    }
+
+    /// The word path and names from the outermost stanza to `id`.
+    pub fn path(&self, mut id: NodeId) -> Vec<NodeId> {
+        let mut path = Vec::new();
+        while id != ROOT {
+            path.push(id);
+            id = self.node(id).parent;
+        }
+        path.reverse();
+        path
+    }
+
+    /// Peers of a node that hold `ip`, longest prefix first.
+    pub fn peers(&self, parent: NodeId, word: WordId, ip: IpAddr) -> impl Iterator<Item = NodeId> {
+        self.node(parent).container(word).into_iter().flat_map(move |container| container.nets.matches(ip).copied())
+    }
+}
+
+/// What a new node is made of besides its place.
+pub(crate) struct NewNode {
+    pub name: Option<Scalar>,
+    pub bit: u32,
+    pub requires: u32,
+    pub listener: Option<WordId>,
+    pub free: bool,
+    pub span: Span,
+}

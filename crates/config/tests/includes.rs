@@ -1,0 +1,123 @@
+//! Includes: files, directories, the search path, and what goes wrong with them.
+
+mod common;
+
+use common::*;
+use config::{Configuration, Environment, Lookup};
+
+fn hostname(etc: &Etc) -> String {
+    match etc.load() {
+        Ok(configuration) => configuration.current().get(&HOSTNAME, &Lookup::Global),
+        Err(diagnostics) => panic!("refused:\n{}", diagnostics.render(false)),
+    }
+}
+
+#[test]
+fn included_text_continues_in_the_scope_of_the_include() {
+    let etc = Etc::new(&[
+        ("ecelerity.conf", "ESMTP_Listener { include \"listener.d\" }\ndomain \"d\" { Include d.conf }"),
+        ("listener.d/10-a", "Idle_Time = 1"),
+        ("listener.d/20-b", "Idle_Time = 2  Listen \":25\" { }"),
+        ("listener.d/.hidden", "nonsense"),
+        ("listener.d/below/30-c", "nonsense"),
+        ("d.conf", "message_expiration = 7"),
+    ]);
+    let generation = etc.load().expect("valid").current();
+    assert_eq!(
+        generation.get(&IDLE_TIME, &session(":25", "")).0,
+        2,
+        "files of a directory in lexical order, the last wins"
+    );
+    assert_eq!(expiration(&generation, &queue("", "", "d")), 7);
+    assert_eq!(generation.files().len(), 4);
+}
+
+#[test]
+fn a_relative_name_is_found_beside_its_file_then_global_then_node_then_default() {
+    let etc = Etc::new(&[
+        ("ecelerity.conf", "include \"sub/a.conf\""),
+        ("sub/a.conf", "include \"local.conf\""),
+        ("conf/default/local.conf", "hostname = \"default\""),
+    ]);
+    assert_eq!(hostname(&etc), "default");
+    etc.write("conf/node1/local.conf", "hostname = \"node\"");
+    assert_eq!(hostname(&etc), "node");
+    etc.write("conf/global/local.conf", "hostname = \"global\"");
+    assert_eq!(hostname(&etc), "global");
+    etc.write("sub/local.conf", "hostname = \"beside\"");
+    assert_eq!(hostname(&etc), "beside");
+}
+
+#[test]
+fn a_main_file_below_conf_finds_the_etc_directory_above() {
+    let etc =
+        Etc::new(&[("conf/default/main.conf", "include \"node.conf\""), ("conf/n2/node.conf", "hostname = \"n2\"")]);
+    let environment = Environment { node_name: Some("n2".to_owned()), ..Environment::default() };
+    let configuration =
+        Configuration::load(registry(), etc.path("conf/default/main.conf"), environment).expect("valid");
+    assert_eq!(configuration.current().get(&HOSTNAME, &Lookup::Global), "n2");
+}
+
+#[test]
+fn readonly_include_marks_its_files() {
+    let etc = Etc::new(&[
+        ("ecelerity.conf", "readonly_include \"a\" include \"c\""),
+        ("a", "include \"b\""),
+        ("b", ""),
+        ("c", ""),
+    ]);
+    let files = etc.load().expect("valid").current().files();
+    let marks: Vec<_> =
+        files.iter().map(|(path, closed)| (path.file_name().expect("a name").to_string_lossy(), *closed)).collect();
+    assert_eq!(marks, [("ecelerity.conf".into(), false), ("a".into(), true), ("b".into(), true), ("c".into(), false)]);
+}
+
+#[test]
+fn an_include_that_leads_back_shows_its_way() {
+    let etc = Etc::new(&[("ecelerity.conf", "include \"a\""), ("a", "\ninclude \"b\""), ("b", "include \"a\"")]);
+    let text = etc.refusal();
+    let dir = std::fs::canonicalize(etc.dir.path()).expect("a directory").display().to_string();
+    let text = text.replace(&format!("{dir}/"), "");
+    assert!(text.contains("cannot include a: the include leads back to itself: a -> b -> a"), "{text}");
+    assert!(text.contains("included from a:2") && text.contains("included from ecelerity.conf:1"), "{text}");
+}
+
+#[test]
+fn includes_are_bounded_in_depth() {
+    let etc = Etc::new(&[("ecelerity.conf", "include \"f0\"")]);
+    (0..40).for_each(|n| etc.write(&format!("f{n}"), &format!("include \"f{}\"", n + 1)));
+    assert!(etc.refusal().contains("includes are nested more than 32 deep"));
+}
+
+#[test]
+fn errors_of_all_files_are_told_in_one_pass() {
+    let etc = Etc::new(&[
+        ("ecelerity.conf", "include \"a\"\nretry_interval = x"),
+        ("a", "retry_interval = y\nfoo = 1\nbar {"),
+    ]);
+    let diagnostics = etc.load().expect_err("four errors");
+    let dir = format!("{}/", etc.dir.path().display());
+    let places: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.place().replace(&dir, "")).collect();
+    assert_eq!(places, ["ecelerity.conf:2:18", "a:1:18", "a:2:1", "a:3:1", "a:3:5"]);
+}
+
+#[test]
+fn a_missing_main_file_is_named() {
+    let text = Etc::new(&[]).refusal();
+    assert_eq!(
+        text,
+        "Error: configuration: cannot read the configuration ecelerity.conf: there is no such file\n  Help: name another file with -c, or create this one\n"
+    );
+}
+
+#[test]
+fn a_world_writable_file_is_refused_when_asked() {
+    use std::os::unix::fs::PermissionsExt;
+    let etc = Etc::new(&[("ecelerity.conf", "hostname = \"h\"")]);
+    std::fs::set_permissions(etc.main(), std::fs::Permissions::from_mode(0o666)).expect("chmod");
+    assert!(
+        etc.tidy(etc.load().expect("a warning only").current().warnings()).contains("run: chmod o-w ecelerity.conf")
+    );
+    let environment = Environment { refuse_world_writable: true, ..Environment::default() };
+    assert!(Configuration::load(registry(), etc.main(), environment).is_err());
+}
