@@ -1,1 +1,30 @@
-//! Routing, connections, the SMTP client shell, Maildir and other transports.
+//! Delivery: routing, connections, the SMTP client shell and Maildir.
+//!
+//! [`Engine::start`] puts a maintainer on each delivery loop. Mail comes in through the `queue::Intake` it returns and
+//! leaves by a connection (`connection`), into a Maildir (`local`), or as a failure that is told to its sender
+//! ([`Bouncer`]). Start reading at `maintainer`, then `connection`, then `disposition`.
+//!
+//! Knows nothing of how mail is received.
+
+mod alarm;
+mod connection;
+mod disposition;
+mod engine;
+mod hosts;
+mod local;
+mod maildir;
+mod maintainer;
+mod options;
+mod record;
+pub mod replies;
+mod reports;
+mod route;
+mod route_option;
+mod seams;
+mod unreachable;
+
+pub use engine::{Deps, Engine, EngineHandle};
+pub use options::{Aggressiveness, DeliveryMethod, OPTIONS};
+pub use reports::{AddressReport, ConnectionReport, Counts, DomainReport, MessageReport, QueueReport};
+pub use route_option::{RouteEntry, RouteTarget, Routes};
+pub use seams::{Bouncer, Connected, Connector, FailedMessage, Local, Names, NotStored, Stream, Tcp};

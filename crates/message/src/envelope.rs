@@ -92,7 +92,33 @@ pub struct DeliveryState {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Context {
     /// VCTX_CONN.
-    pub connection: Vec<(Box<str>, Box<str>)>,
+    pub connection: Dictionary,
     /// VCTX_MESS.
-    pub message: Vec<(Box<str>, Box<str>)>,
+    pub message: Dictionary,
+}
+
+/// Keys and values, in the order they were set.
+pub type Dictionary = Vec<(Box<str>, Box<str>)>;
+
+/// What the tests of this crate call an ordinary message.
+#[cfg(test)]
+pub(crate) fn sample() -> Envelope {
+    let mailbox = |text| smtp::Mailbox::parse(text).expect("a mailbox");
+    Envelope {
+        id: "71/A0-03127-08B31BA6".parse().expect("an id"),
+        batch: "71/A0-03127-08B31BA6".parse().expect("an id"),
+        reverse_path: ReversePath::Mailbox(mailbox("news@sender.example")),
+        forward_path: ForwardPath(mailbox("ann@shop.example")),
+        created: Duration::new(1_790_000_000, 250_000_000),
+        body_bytes: 2011,
+        eight_bit: false,
+        origin: Origin {
+            protocol: Protocol::Esmtp,
+            peer: Some(SocketAddr::from(([192, 0, 2, 9], 40_001))),
+            connection: "30/00-03127-08B31BA6".parse().expect("an id"),
+        },
+        queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain: "shop.example".into() },
+        delivery: DeliveryState::default(),
+        context: Context::default(),
+    }
 }

@@ -32,17 +32,8 @@ impl MessageId {
         (self.0 >> 32) as u32
     }
 
-    const fn process(self) -> u16 {
-        (self.0 >> 16) as u16
-    }
-
-    const fn counter(self) -> u16 {
-        self.0 as u16
-    }
-}
-
-impl fmt::Display for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The text form, `CC/CC-PPPPP-TTTTTTTT`, by value: log lines append it without formatting.
+    pub fn text(self) -> [u8; 20] {
         let [c0, c1, c2, c3] = reversed_hex::<4>(u32::from(self.counter()));
         let mut text = *b"00/00-00000-00000000";
         text[0] = c0;
@@ -55,7 +46,21 @@ impl fmt::Display for MessageId {
             process /= 10;
         }
         text[12..].copy_from_slice(&reversed_hex::<8>(self.seconds()));
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        text
+    }
+
+    const fn process(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    const fn counter(self) -> u16 {
+        self.0 as u16
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 

@@ -1,10 +1,19 @@
 //! A message: ids, envelope, context, trace header fields and delivery status notifications.
 
+pub mod date;
+pub mod dsn;
 pub mod envelope;
+pub mod header;
 pub mod id;
+pub mod record;
+pub mod trace;
+pub mod wire;
 
-pub use envelope::{Context, DeliveryState, Envelope, Origin, Protocol, QueueName};
+pub use date::Date;
+pub use envelope::{Context, DeliveryState, Dictionary, Envelope, Origin, Protocol, QueueName};
 pub use id::{IdGenerator, MessageId, NotAnId};
+pub use record::DecodeError;
+pub use trace::{Trace, With};
 
 /// A body in wire form: header section and content, dot-stuffed, CRLF line ends, with the final `.` line; exactly what
 /// follows DATA. Shared by the siblings of a transaction.

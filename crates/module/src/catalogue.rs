@@ -24,18 +24,20 @@ impl Catalogue {
     pub fn scan(files: &IoWrappers, directory: &str) -> Result<Self, Vec<Error>> {
         let (mut catalogue, mut errors) = (Self::default(), Vec::new());
         for path in find(files, directory).map_err(|error| vec![error])? {
-            let manifests = match files.read_text(&path, ECM_BYTES_MAX) {
-                Ok(text) => ecm::parse(&path, &text),
-                Err(error) => Err(vec![Error::at("modules", error)]),
-            };
-            match manifests {
-                Ok(manifests) => {
-                    errors.extend(manifests.into_iter().filter_map(|manifest| catalogue.add(manifest).err()))
-                }
-                Err(faults) => errors.extend(faults),
+            match files.read_text(&path, ECM_BYTES_MAX) {
+                Ok(text) => errors.extend(catalogue.read(&path, &text).err().into_iter().flatten()),
+                Err(error) => errors.push(Error::at("modules", error)),
             }
         }
         if errors.is_empty() { Ok(catalogue) } else { Err(errors) }
+    }
+
+    /// Adds what the text of one `.ecm` file describes; `path` is what faults are told at. For modules linked into the
+    /// daemon, whose files are part of it.
+    pub fn read(&mut self, path: &str, text: &str) -> Result<(), Vec<Error>> {
+        let manifests = ecm::parse(path, text)?;
+        let errors: Vec<_> = manifests.into_iter().filter_map(|manifest| self.add(manifest).err()).collect();
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     /// Adds one module; its name must be new.

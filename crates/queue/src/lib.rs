@@ -1,1 +1,25 @@
 //! Domain queues: active and delayed messages, the retry schedule, expiry.
+//!
+//! In: messages from [`Intake`]s, outcomes of attempts, the time. Out: the next message to try, and what is to become of
+//! one that failed. One [`Queues`] belongs to each delivery loop; a (binding, routing domain) queue lives on exactly one of
+//! them, so nothing here is shared and nothing locks. Knows no socket, no SMTP and no clock: time is an argument.
+//!
+//! Invariant: a message is in exactly one of active, delayed and in flight.
+
+mod arena;
+mod intake;
+mod moment;
+mod options;
+mod queues;
+mod retry;
+mod routing_domain;
+
+pub use intake::{Arrival, Arrivals, Intake, Resident, intake};
+pub use moment::Moment;
+pub use options::{
+    GATEWAY, MAX_RESIDENT_ACTIVE_QUEUE, MAX_RESIDENT_MESSAGES, MAX_RETRIES, MAX_RETRY_INTERVAL, MESSAGE_EXPIRATION,
+    MaxRetries, NEVER_ATTEMPT_EXPIRED_MESSAGES, NEVER_RETRY, OPTIONS, RETRY_INTERVAL, ResidentLimits,
+};
+pub use queues::{Found, QueueId, Queues, Row, Taken, Ticket, Totals, Transient, Whereabouts};
+pub use retry::{EXCEEDED_MAX_RETRIES, EXCEEDED_MAX_TIME, NOT_ATTEMPTED, RetryOptions};
+pub use routing_domain::routing_domain;

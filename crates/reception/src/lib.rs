@@ -1,1 +1,29 @@
 //! The ESMTP listener: session shell, validation phases, relay control, limits.
+//!
+//! Start with `session`: it moves octets between a client and the protocol of `smtp`, and brings each question to where
+//! it is decided: `validation` (policy's phases), `relay` (who may send where), `store` (envelopes, spool, log, queue).
+//! `options` is what the configuration says; `listener` ties it all to `netlistener`.
+//!
+//! Everything here lives on the event loop of its session. Knows nothing of delivery.
+
+mod context;
+mod epoch;
+mod link;
+mod listener;
+mod options;
+mod phases;
+mod refusal;
+mod relay;
+mod session;
+mod store;
+mod validation;
+
+pub use context::{Scope, ValidationContext};
+pub use listener::{EsmtpListener, Parts};
+pub use options::{HOSTNAME, ListenerOptions, OPTIONS};
+pub use phases::{
+    CoreValidateDataSpoolEachRcpt, FinalValidation, FinalValidation2, FinalVerdict, MessageArgs, PostFinalValidation,
+    PostValidateDataSpoolEachRcpt, RecipientArgs, SessionArgs, SessionFacts, ValidateConnect, ValidateData,
+    ValidateDataSpool, ValidateDataSpoolEachRcpt, ValidateEhlo, ValidateMailfrom, ValidateRcptto, ValidateSetBinding,
+};
+pub use relay::DomainGlobs;

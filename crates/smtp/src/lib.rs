@@ -4,7 +4,15 @@
 //! configuration.
 
 pub mod address;
+pub mod client;
+pub mod command;
+pub mod data;
+pub mod limits;
+pub mod replies;
 pub mod reply;
+pub mod server;
 
 pub use address::{AddressError, ForwardPath, Mailbox, ReversePath};
+pub use limits::{Extensions, Limits, ServerOptions, Timeouts};
 pub use reply::Reply;
+pub use server::{Phase, Received, Refusal, ServerSession, Step, Transaction, Verdict};

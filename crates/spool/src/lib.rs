@@ -1,1 +1,23 @@
 //! The spool: the IO chain and its backends, durable before the 250.
+//!
+//! [`Spool`] is the door. [`chain`] is the contract with IO modules, [`journal`] the default store, [`memory`] the one for
+//! tests, [`disk`] the seam below which the real and the faulty disk live.
+
+pub mod chain;
+pub mod disk;
+mod error;
+pub mod journal;
+pub mod memory;
+mod options;
+mod spool;
+mod stats;
+mod ticket;
+
+pub use chain::{IoCaller, IoModule, IoResult};
+pub use error::{OpenError, SpoolError};
+pub use journal::{Journal, JournalOptions};
+pub use memory::Memory;
+pub use spool::{DiskQueueRead, Job, Read, ReadHeaders, ReadPool, Spool, Stored, Unlinked};
+pub use stats::SpoolStats;
+pub use options::OPTIONS;
+pub use ticket::{Admission, Promise, Ticket};

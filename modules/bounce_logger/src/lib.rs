@@ -1,1 +1,180 @@
-//! placeholder
+//! The bouncelog: every bounce and transient failure, with its class.
+//!
+//! Provides the failure log hooks. Each reply is classified on the caller's loop, in time linear in the reply, and the
+//! line appended to the file's buffer; the log writer's thread brings it to disk.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bounce::{BounceClass, Classifier};
+use config::{Declared, Generation, Lookup, Opt, Perms, Scope, Seconds};
+use hooks::{Answer, HookSetBuilder, Provider};
+use logging::{
+    FailureRecord, LogFile, LogPermanentFailure, LogReopen, LogTransientFailure, LogWriter, Stamp, bouncelog, line,
+};
+use module::{Module, Setup};
+
+const BOUNCE_LOGGER: &[Scope] = &[Scope::Module("bounce_logger")];
+
+/// Where the lines go.
+pub const BOUNCELOG: Opt<String> = Opt::new(
+    "bouncelog",
+    "\"/var/log/ecelerity/bouncelog.ec\"",
+    BOUNCE_LOGGER,
+    "Where bounces and transient failures are logged.",
+);
+/// Mode of the bouncelog.
+pub const BOUNCELOG_MODE: Opt<Perms> =
+    Opt::new("bouncelog_mode", "0644", BOUNCE_LOGGER, "The mode of that log when it is made.");
+/// Whether failures of our own attempts are logged.
+pub const LOG_INBAND_BOUNCES: Opt<bool> =
+    Opt::new("log_inband_bounces", "true", BOUNCE_LOGGER, "Log bounces given in the SMTP session as B lines.");
+/// Whether bounces that came as mail are logged.
+pub const LOG_OUTOFBAND_BOUNCES: Opt<bool> =
+    Opt::new("log_outofband_bounces", "true", BOUNCE_LOGGER, "Log bounces that came as mail as B lines.");
+/// Whether transient failures are logged.
+pub const LOG_TRANSIENT_FAILURES: Opt<bool> =
+    Opt::new("log_transient_failures", "true", BOUNCE_LOGGER, "Log transient failures as T lines.");
+/// How often a heartbeat line is written.
+pub const HEARTBEAT: Opt<Seconds> =
+    Opt::new("heartbeat", "60", BOUNCE_LOGGER, "The period of heartbeat lines; 0 for none.");
+
+/// All of them.
+pub const OPTIONS: &[&dyn Declared] =
+    &[&BOUNCELOG, &BOUNCELOG_MODE, &LOG_INBAND_BOUNCES, &LOG_OUTOFBAND_BOUNCES, &LOG_TRANSIENT_FAILURES, &HEARTBEAT];
+
+/// The module's `.ecm` file, for the catalogue of a daemon it is linked into.
+pub const ECM: &str = include_str!("../bounce_logger.ecm");
+
+/// The module.
+pub struct BounceLogger {
+    writer: LogWriter,
+    classifier: Arc<Classifier>,
+    /// The file of each instance's newest generation, for `reopen` by control.
+    files: Mutex<BTreeMap<String, LogFile>>,
+}
+
+impl BounceLogger {
+    /// The module, writing through `writer`.
+    pub fn new(writer: LogWriter) -> Self {
+        Self { writer, classifier: Arc::new(Classifier::new()), files: Mutex::default() }
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<String, LogFile>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Module for BounceLogger {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn description(&self) -> &str {
+        "bouncelog"
+    }
+
+    fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    fn conf_setup(&self, setup: &mut Setup<'_>) -> Result<(), String> {
+        setup.options(OPTIONS);
+        Ok(())
+    }
+
+    fn ext_init(
+        &self,
+        stage: module::Stage,
+        instance: &str,
+        generation: &Generation,
+        hooks: &mut HookSetBuilder,
+    ) -> Result<(), String> {
+        if !stage.registers() {
+            return Ok(());
+        }
+        let lookup = Lookup::Module { module: NAME, instance };
+        let (url, mode) = (generation.get(&BOUNCELOG, &lookup), generation.get(&BOUNCELOG_MODE, &lookup));
+        let file = self.writer.open(&url, mode.0).map_err(|error| format!("bouncelog: {error}"))?;
+        let logger = Arc::new(Logger {
+            file: file.clone(),
+            stamp: Stamp::of(generation),
+            classifier: self.classifier.clone(),
+            in_band: generation.get(&LOG_INBAND_BOUNCES, &lookup),
+            out_of_band: generation.get(&LOG_OUTOFBAND_BOUNCES, &lookup),
+        });
+        let heartbeat = Duration::from_secs(generation.get(&HEARTBEAT, &lookup).0);
+        file.set_heartbeat(heartbeat, logger.stamp, line::heartbeat);
+        logger.provide(hooks, generation.get(&LOG_TRANSIENT_FAILURES, &lookup));
+        self.files().insert(instance.to_owned(), file);
+        Ok(())
+    }
+
+    fn control(&self, instance: &str, words: &[&str]) -> Result<String, String> {
+        match words {
+            ["reopen"] => {
+                let file = self.files().get(instance).cloned().ok_or("no log is open")?;
+                reopen(&file).map(|()| format!("{} reopened", file.path()))
+            }
+            _ => Err(format!("{NAME}: unknown command {:?}; known is reopen", words.join(" "))),
+        }
+    }
+}
+
+/// One instance of one generation.
+struct Logger {
+    file: LogFile,
+    stamp: Stamp,
+    classifier: Arc<Classifier>,
+    in_band: bool,
+    out_of_band: bool,
+}
+
+impl Logger {
+    fn provide(self: Arc<Self>, hooks: &mut HookSetBuilder, transient_failures: bool) {
+        let (permanent, transient, file) = (self.clone(), self.clone(), self.file.clone());
+        let provider: Provider<LogPermanentFailure> = Arc::new(move |record| {
+            permanent.bounce(record);
+            Answer::Cont
+        });
+        hooks.last::<LogPermanentFailure>(NAME, provider);
+        if transient_failures {
+            let provider: Provider<LogTransientFailure> = Arc::new(move |record| {
+                let class = transient.classifier.classify(record.reply).code();
+                transient.file.append(|out| bouncelog::transient_failure(out, transient.stamp, record, class));
+                Answer::Cont
+            });
+            hooks.last::<LogTransientFailure>(NAME, provider);
+        }
+        let provider: Provider<LogReopen> = Arc::new(move |()| {
+            if let Err(failure) = reopen(&file) {
+                tracing::error!(target: "LOG1", "{failure}");
+            }
+            Answer::Cont
+        });
+        hooks.last::<LogReopen>(NAME, provider);
+    }
+
+    fn bounce(&self, record: &FailureRecord<'_>) {
+        let is_wanted = if record.stage == logging::Stage::OutOfBandBounce { self.out_of_band } else { self.in_band };
+        if !is_wanted {
+            return;
+        }
+        let class = self.classifier.classify(record.reply);
+        // A request to subscribe is no bounce.
+        if class != BounceClass::SUBSCRIBE {
+            self.file.append(|out| bouncelog::bounce(out, self.stamp, record, class.code()));
+        }
+    }
+}
+
+fn reopen(file: &LogFile) -> Result<(), String> {
+    file.reopen().map_err(|error| format!("cannot open {} again: {error}; still writing to the old file", file.path()))
+}
+
+/// The stanza's word.
+const NAME: &str = "bounce_logger";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,432 @@
+//! One outbound SMTP connection: finds a host that answers, then carries message after message of its queue.
+//!
+//! The shell around `smtp::client::ClientSession`: moves octets, takes messages, settles outcomes, decides nothing about
+//! SMTP. In steady state a message costs one vectored write and one read. Runs on its queue's loop.
+//!
+//! Invariant: every message taken is settled or given back before the task ends.
+
+use std::collections::VecDeque;
+use std::future::Future as _;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use message::MessageId;
+use queue::{Taken, Ticket};
+use smallvec::SmallVec;
+use smtp::client::{ClientOptions, ClientSession, Done, Event, Failure, Outcome, Stage};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::task::JoinSet;
+
+use crate::alarm::Alarm;
+use crate::disposition::{Attempt, Failed, InHand, Rest};
+use crate::maintainer::Maintainer;
+use crate::options::QueueSettings;
+use crate::record::{DomainRecord, Status};
+use crate::route::{self, Candidate};
+use crate::seams::Stream;
+use crate::unreachable::NotOpened;
+
+/// Opens a connection for the queue and works on it until it ends.
+pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, status: &Rc<Status>) {
+    let settings = record.settings();
+    let opened = open(maintainer, record, &settings, status).await;
+    record.connecting.set(record.connecting.get() - 1);
+    match opened {
+        Ok(mut connection) => {
+            record.reached();
+            maintainer.maintain(record, false);
+            connection.work().await;
+        }
+        Err(not_opened) => maintainer.not_opened(record, &settings, not_opened).await,
+    }
+}
+
+/// Tries the addresses of the queue's route in order, until a session opens.
+async fn open(
+    maintainer: &Rc<Maintainer>,
+    record: &Rc<DomainRecord>,
+    settings: &Rc<QueueSettings>,
+    status: &Rc<Status>,
+) -> Result<Connection, NotOpened> {
+    let deps = &maintainer.deps;
+    let found = route::candidates(&record.name.domain, settings, &*deps.names, &deps.random).await;
+    let candidates = found.map_err(NotOpened::Unroutable)?;
+    record.dns_failures.set(0);
+    record.route.borrow_mut().clone_from(&candidates);
+    let mut retry_at: Option<Instant> = None;
+    let mut refusal = None;
+    for candidate in candidates {
+        if maintainer.stopping.get() {
+            break;
+        }
+        let now = deps.clock.now();
+        let avoided = maintainer.hosts.borrow().avoided_until(&candidate.remote, now);
+        let until = match avoided {
+            Some(until) => until,
+            None => match Connection::open(maintainer, record, settings, status, &candidate).await {
+                Ok(connection) => {
+                    maintainer.hosts.borrow_mut().works(&candidate.remote);
+                    return Ok(connection);
+                }
+                Err(failure) => {
+                    let now = deps.clock.now();
+                    let retry = settings.host_failure_retry.into();
+                    maintainer.hosts.borrow_mut().failed(candidate.remote, now, retry);
+                    maintainer.meter.connections_failed.add(1);
+                    report(record, &candidate, &failure);
+                    if let NoSession::Refused(failure) = failure {
+                        refusal = Some((candidate, failure));
+                    }
+                    now + retry
+                }
+            },
+        };
+        retry_at = Some(retry_at.map_or(until, |earliest| earliest.min(until)));
+    }
+    let retry_at = retry_at.unwrap_or_else(|| deps.clock.now());
+    Err(NotOpened::Unreachable { retry_at, refusal: refusal.map(Box::new), connection: status.id })
+}
+
+/// Why an address gave no session.
+enum NoSession {
+    Network(io::Error),
+    Refused(Failure),
+}
+
+fn report(record: &DomainRecord, candidate: &Candidate, failure: &NoSession) {
+    let (domain, host, remote) = (&record.name.domain, &candidate.host, candidate.remote);
+    match failure {
+        NoSession::Network(error) => {
+            tracing::warn!(target: "SMTP", "cannot connect to {host} ({remote}) for {domain}: {error}");
+        }
+        NoSession::Refused(failure) => {
+            tracing::warn!(target: "SMTP", "{host} ({remote}) gave no session for {domain} {}: {}", failure.stage, failure.reply);
+        }
+    }
+}
+
+/// A message, or several siblings of one, in a transaction.
+struct Job {
+    messages: SmallVec<[InHand; 1]>,
+}
+
+/// The next message, when it is not in memory.
+enum Upcoming {
+    Reading { ticket: Ticket, id: MessageId, read: spool::Read },
+    Ready(InHand),
+}
+
+struct Connection {
+    maintainer: Rc<Maintainer>,
+    record: Rc<DomainRecord>,
+    status: Rc<Status>,
+    attempt: Attempt,
+    stream: Box<dyn Stream>,
+    session: ClientSession,
+    buffer: Box<[u8; READ_OCTETS]>,
+    alarm: Alarm,
+    /// Submitted and not over, oldest first.
+    jobs: VecDeque<Job>,
+    upcoming: Option<Upcoming>,
+    /// What outcomes still wait for: notifications, a full unlink backlog.
+    settling: JoinSet<()>,
+    delivered: u64,
+    over: Option<Option<Failure>>,
+}
+
+impl Connection {
+    /// Connects to one address and goes through greeting and EHLO.
+    async fn open(
+        maintainer: &Rc<Maintainer>,
+        record: &Rc<DomainRecord>,
+        settings: &Rc<QueueSettings>,
+        status: &Rc<Status>,
+        candidate: &Candidate,
+    ) -> Result<Self, NoSession> {
+        let remote = candidate.remote;
+        let stream = connect(maintainer, settings, status, candidate).await.map_err(NoSession::Network)?;
+        let options =
+            ClientOptions { ehlo_name: settings.ehlo_name.clone(), timeouts: settings.timeouts, pipelining: true };
+        let session = ClientSession::new(options, maintainer.deps.clock.now());
+        let mut connection = Self {
+            maintainer: maintainer.clone(),
+            record: record.clone(),
+            status: status.clone(),
+            attempt: Attempt {
+                settings: settings.clone(),
+                connection: status.id,
+                remote: Some((candidate.host.clone(), remote.ip())),
+            },
+            stream,
+            alarm: Alarm::new(session.deadline()),
+            session,
+            buffer: Box::new([0; READ_OCTETS]),
+            jobs: VecDeque::new(),
+            upcoming: None,
+            settling: JoinSet::new(),
+            delivered: 0,
+            over: None,
+        };
+        loop {
+            match connection.session.event() {
+                Some(Event::Open) => return Ok(connection),
+                Some(Event::Over(failure)) => {
+                    let closed = || NoSession::Network(io::ErrorKind::ConnectionAborted.into());
+                    return Err(failure.map_or_else(closed, NoSession::Refused));
+                }
+                Some(Event::Done(_)) => {}
+                None => connection.progress().await,
+            }
+        }
+    }
+
+    /// Carries messages until the session is over, then waits for what the outcomes still need.
+    async fn work(&mut self) {
+        loop {
+            self.settle();
+            if self.over.is_some() {
+                break;
+            }
+            self.fill();
+            self.progress().await;
+        }
+        self.maintainer.put_back(self.jobs.drain(..).flat_map(|job| job.messages).collect::<Vec<_>>().into_iter());
+        match self.upcoming.take() {
+            Some(Upcoming::Ready(message)) => self.maintainer.put_back(std::iter::once(message)),
+            Some(Upcoming::Reading { ticket, .. }) => self.maintainer.queues.borrow_mut().put_back(ticket, None),
+            None => {}
+        }
+        while self.settling.join_next().await.is_some() {}
+    }
+
+    /// Takes the session's events: outcomes go to the maintainer.
+    fn settle(&mut self) {
+        while let Some(event) = self.session.event() {
+            match event {
+                Event::Open => {}
+                Event::Done(done) => self.done(done),
+                Event::Over(failure) => self.over = Some(failure),
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        let Some(job) = self.jobs.pop_front() else { return };
+        let mut untried: SmallVec<[InHand; 1]> = SmallVec::new();
+        for (message, outcome) in job.messages.into_iter().zip(done.outcomes) {
+            let rest = match outcome {
+                Outcome::Untried => {
+                    untried.push(message);
+                    None
+                }
+                Outcome::Delivered(_) => {
+                    self.delivered += 1;
+                    self.maintainer.delivered(&self.attempt, message, done.bytes)
+                }
+                Outcome::Failed(failure) => self.failed(message, failure, done.bytes),
+            };
+            if let Some(rest) = rest {
+                self.settling.spawn_local(rest);
+            }
+        }
+        self.maintainer.put_back(untried.into_iter());
+    }
+
+    fn failed(&mut self, message: InHand, failure: Failure, bytes: u64) -> Rest {
+        if failure.internal && matches!(failure.stage, Stage::SendingBody | Stage::ReadingConfirmation) {
+            // The server may have taken it: trying again can deliver it twice, not trying could lose it.
+            self.maintainer.meter.lost_after_dot.add(1);
+        }
+        let stage = logging::Stage::ALL[usize::from(failure.stage.number())];
+        let failed = Failed { stage, bytes, reply: failure.reply, quiet: false };
+        self.maintainer.attempt_failed(&self.attempt, message, failed)
+    }
+
+    /// Gives the session the next messages it takes; ends it when there is a reason to.
+    fn fill(&mut self) {
+        let settings = self.record.settings();
+        self.attempt.settings = settings.clone();
+        if self.maintainer.stopping.get() || self.used_up(&settings) {
+            return self.session.quit();
+        }
+        while self.settling.len() < SETTLING_MAX && !self.used_up(&settings) {
+            let accepts = self.session.accepts_transaction();
+            match self.upcoming.take() {
+                Some(Upcoming::Ready(message)) if accepts => self.submit(message, &settings),
+                Some(other) => {
+                    self.upcoming = Some(other);
+                    return;
+                }
+                // Reading ahead, so that the session need not wait for the disk.
+                None if !accepts && !self.next_is_on_disk() => return,
+                None => match self.maintainer.next(&self.record, &settings) {
+                    Some(taken) => self.upcoming = Some(self.upcoming(taken)),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Whether the connection has carried all it may.
+    fn used_up(&self, settings: &QueueSettings) -> bool {
+        let carried = self.delivered + self.jobs.len() as u64;
+        settings.deliveries_max != 0 && settings.deliveries_max <= carried
+    }
+
+    fn next_is_on_disk(&self) -> bool {
+        let queues = self.maintainer.queues.borrow();
+        queues.active(self.record.queue) != 0 && queues.head(self.record.queue).is_none()
+    }
+
+    fn upcoming(&self, taken: Taken) -> Upcoming {
+        match taken.resident {
+            Some(resident) => Upcoming::Ready(InHand { ticket: taken.ticket, resident }),
+            None => {
+                let read = self.maintainer.deps.spool.read(taken.id);
+                Upcoming::Reading { ticket: taken.ticket, id: taken.id, read }
+            }
+        }
+    }
+
+    /// One transaction: the message, and the siblings behind it that can share it.
+    fn submit(&mut self, first: InHand, settings: &QueueSettings) {
+        let Some(body) = first.body().cloned() else { return self.read_again(first) };
+        let (batch, eight_bit) = (first.envelope().batch, first.envelope().eight_bit);
+        let reverse_path = first.envelope().reverse_path.clone();
+        let mut messages: SmallVec<[InHand; 1]> = SmallVec::new();
+        messages.push(first);
+        while messages.len() < settings.batch_max {
+            let mut queues = self.maintainer.queues.borrow_mut();
+            let sibling = queues.take_if(self.record.queue, |next| {
+                next.envelope.batch == batch && next.envelope.reverse_path == reverse_path && next.body.is_some()
+            });
+            let Some(Taken { ticket, resident: Some(resident), .. }) = sibling else { break };
+            messages.push(InHand { ticket, resident });
+        }
+        let forward_paths = messages.iter().map(|message| &message.envelope().forward_path);
+        self.session.submit(&messages[0].envelope().reverse_path, forward_paths, body, eight_bit);
+        self.jobs.push_back(Job { messages });
+        self.settle();
+    }
+
+    fn read_again(&mut self, message: InHand) {
+        let id = message.envelope().id;
+        let read = self.maintainer.deps.spool.read(id);
+        self.upcoming = Some(Upcoming::Reading { ticket: message.ticket, id, read });
+    }
+
+    /// Waits until something has happened, and tells the session.
+    async fn progress(&mut self) {
+        let idle = self.session.is_idle() && self.upcoming.is_none() && self.settling.len() < SETTLING_MAX;
+        let mut parked = false;
+        std::future::poll_fn(|context| {
+            if parked && self.unpark() {
+                return Poll::Ready(());
+            }
+            if self.poll(context).is_ready() {
+                self.unpark();
+                return Poll::Ready(());
+            }
+            if idle {
+                self.status.parked.set(Some(context.waker().clone()));
+                parked = true;
+            }
+            Poll::Pending
+        })
+        .await;
+        let now = self.maintainer.deps.clock.now();
+        self.status.enter(self.session.stage(), now);
+    }
+
+    /// No longer offers itself for work; whether somebody took the offer.
+    fn unpark(&self) -> bool {
+        self.status.parked.take().is_none()
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let broken = self.poll_write(context);
+        if self.poll_read(context).is_ready() {
+            return Poll::Ready(());
+        }
+        if broken {
+            self.session.closed();
+            return Poll::Ready(());
+        }
+        if self.poll_upcoming(context).is_ready() {
+            return Poll::Ready(());
+        }
+        if !self.settling.is_empty() && self.settling.poll_join_next(context).is_ready() {
+            return Poll::Ready(());
+        }
+        if self.alarm.poll(self.session.deadline(), context).is_ready() {
+            self.session.deadline_passed();
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// Sends what there is to send; `true` if the connection no longer takes it. What the server said before it closed may
+    /// still be there to read, so that comes first.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> bool {
+        while !self.session.outbox().is_empty() {
+            let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+            let filled = self.session.outbox().slices(&mut slices);
+            match Pin::new(&mut self.stream).poll_write_vectored(context, &slices[..filled]) {
+                Poll::Ready(Ok(0) | Err(_)) => return true,
+                Poll::Ready(Ok(octets)) => self.session.sent(octets, self.maintainer.deps.clock.now()),
+                Poll::Pending => return false,
+            }
+        }
+        false
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut buffer = ReadBuf::new(&mut self.buffer[..]);
+        match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                self.session.input(buffer.filled(), self.maintainer.deps.clock.now());
+            }
+            Poll::Ready(_) => self.session.closed(),
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_upcoming(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(Upcoming::Reading { read, .. }) = &mut self.upcoming else { return Poll::Pending };
+        let Poll::Ready(result) = Pin::new(read).poll(context) else { return Poll::Pending };
+        if let Some(Upcoming::Reading { ticket, id, .. }) = self.upcoming.take() {
+            self.upcoming = self.maintainer.taken_from_spool(ticket, id, result).map(Upcoming::Ready);
+        }
+        Poll::Ready(())
+    }
+}
+
+async fn connect(
+    maintainer: &Maintainer,
+    settings: &QueueSettings,
+    status: &Status,
+    candidate: &Candidate,
+) -> io::Result<Box<dyn Stream>> {
+    let remote: SocketAddr = candidate.remote;
+    *status.remote.borrow_mut() = Some((candidate.host.clone(), remote));
+    status.enter(Stage::NotConnected, maintainer.deps.clock.now());
+    let connecting = maintainer.deps.connector.connect(settings.bind_address, remote);
+    let connected = tokio::time::timeout(settings.connect_timeout.into(), connecting)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    status.descriptor.set(connected.descriptor);
+    status.enter(Stage::ReadingBanner, maintainer.deps.clock.now());
+    Ok(connected.stream)
+}
+
+/// Octets of replies read at once.
+const READ_OCTETS: usize = 4096;
+/// Slices of one vectored write: a body between two groups of commands, and room for a cut one.
+const WRITE_SLICES: usize = 8;
+/// Outcomes a connection leaves unsettled before it takes more mail.
+const SETTLING_MAX: usize = 16;

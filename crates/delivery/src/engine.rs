@@ -1,0 +1,128 @@
+//! The door of delivery: started once over its loops, then reached through the intake and this handle from any thread.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use config::Configuration;
+use message::IdGenerator;
+use queue::Intake;
+use scheduler::{Clock, LoopHandle, Meters, Random, ThreadPools};
+use spool::Spool;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::maintainer::{Maintainer, Order};
+use crate::seams::{Bouncer, Connector, Names};
+
+/// What delivery is built on.
+#[derive(Clone)]
+pub struct Deps {
+    /// Each attempt uses the generation that is current when it begins; log hooks come with it, as its
+    /// `hooks::HookSet` extension.
+    pub configuration: Configuration,
+    /// Where bodies are read from and finished messages unlinked.
+    pub spool: Spool,
+    /// The resolver.
+    pub names: Arc<dyn Names>,
+    /// The network.
+    pub connector: Arc<dyn Connector>,
+    /// For connections.
+    pub ids: Arc<IdGenerator>,
+    /// The clock.
+    pub clock: Clock,
+    /// For the order of hosts of one preference.
+    pub random: Random,
+    /// Where delivery counts.
+    pub meters: Meters,
+    /// For writing mailboxes.
+    pub pools: ThreadPools,
+    /// This machine's name, for EHLO and mailbox files.
+    pub hostname: Arc<str>,
+}
+
+/// Delivery.
+#[derive(Debug)]
+pub struct Engine;
+
+impl Engine {
+    /// Starts a maintainer on each loop. `bouncer` makes the sender of notifications, which enqueues them through the
+    /// intake it is given.
+    pub fn start(
+        loops: &[LoopHandle],
+        deps: Deps,
+        bouncer: impl FnOnce(&Intake) -> Arc<dyn Bouncer>,
+    ) -> (Intake, EngineHandle) {
+        let (intake, arrivals) = queue::intake(loops.len(), INTAKE_CAPACITY);
+        let bouncer = bouncer(&intake);
+        let outbound = Arc::new(AtomicUsize::new(0));
+        let mut orders = Vec::new();
+        for (event_loop, arrivals) in loops.iter().zip(arrivals) {
+            let (sender, receiver) = mpsc::channel(ORDERS_CAPACITY);
+            orders.push(sender);
+            let (deps, bouncer, outbound) = (deps.clone(), bouncer.clone(), outbound.clone());
+            let (label, count) = (event_loop.name().to_owned(), loops.len());
+            event_loop.spawn(move || {
+                let maintainer = Rc::new(Maintainer::new(deps, bouncer, &label, count, outbound));
+                maintainer.run(arrivals, receiver)
+            });
+        }
+        (intake, EngineHandle { orders: orders.into(), clock: deps.clock, spool: deps.spool })
+    }
+}
+
+/// Reaches the maintainers of every loop, from any thread. Cloning shares it.
+#[derive(Clone)]
+pub struct EngineHandle {
+    orders: Arc<[mpsc::Sender<Order>]>,
+    pub(crate) clock: Clock,
+    pub(crate) spool: Spool,
+}
+
+impl EngineHandle {
+    /// Ends delivery: no new attempts; those under way finish, or are cut off after `grace` and so return to their queue,
+    /// for what is not settled is still in the spool. Messages in attempts that were cut off.
+    pub async fn stop(&self, grace: Duration) -> usize {
+        let deadline = self.clock.now() + grace;
+        self.each(|maintainer| maintainer.stop()).await;
+        loop {
+            let busy: usize = self.each(|maintainer| maintainer.tasks()).await.into_iter().sum();
+            if busy == 0 {
+                return 0;
+            }
+            if deadline <= self.clock.now() {
+                let in_flight = |maintainer: &Rc<Maintainer>| maintainer.queues.borrow().totals().in_flight;
+                return self.each(in_flight).await.into_iter().sum();
+            }
+            tokio::time::sleep(STOP_POLL).await;
+        }
+    }
+
+    /// Asks every loop, and gathers the answers. A loop that has ended gives none.
+    pub(crate) async fn each<T: Send + 'static>(
+        &self,
+        ask: impl Fn(&Rc<Maintainer>) -> T + Clone + Send + 'static,
+    ) -> Vec<T> {
+        let mut answers = Vec::new();
+        for orders in self.orders.iter() {
+            let (answer, answered) = oneshot::channel();
+            let ask = ask.clone();
+            let order: Order = Box::new(move |maintainer| drop(answer.send(ask(maintainer))));
+            if orders.send(order).await.is_ok() {
+                answers.push(answered);
+            }
+        }
+        let mut gathered = Vec::new();
+        for answer in answers {
+            gathered.extend(answer.await.ok());
+        }
+        gathered
+    }
+}
+
+/// Messages under way to one loop before reception waits.
+const INTAKE_CAPACITY: usize = 1024;
+/// Orders under way to one loop.
+const ORDERS_CAPACITY: usize = 64;
+/// How often a stop looks whether all is done.
+const STOP_POLL: Duration = Duration::from_millis(20);

@@ -1,0 +1,112 @@
+//! Maildir on the real file system: where a recipient's messages lie, and how one is written so that it is whole or absent.
+//!
+//! A message is written to `tmp/`, synced, renamed into `new/`, and the directory synced, before it counts as delivered.
+//! Everything here blocks: it runs in the IO thread pool. This file is the only one of its crate that touches files.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use smtp::Mailbox;
+
+/// The folder of a recipient: `template` with `%{domain}` and `%{localpart}` replaced by the recipient's, lower case.
+/// `None` if either is empty, or has too many octets for a file name once it is made safe.
+pub(crate) fn folder_of(template: &str, recipient: &Mailbox) -> Option<PathBuf> {
+    let domain = component(recipient.domain())?;
+    let local_part = recipient.local_part();
+    let unquoted = local_part.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(local_part);
+    let local_part = component(unquoted)?;
+    Some(template.replace("%{domain}", &domain).replace("%{localpart}", &local_part).into())
+}
+
+/// One path component that cannot lead elsewhere: letters, digits and a few marks stand for themselves, every other octet,
+/// and a leading dot, becomes `%XX`.
+fn component(text: &str) -> Option<String> {
+    let mut safe = String::with_capacity(text.len());
+    for (place, octet) in text.bytes().enumerate() {
+        match octet.to_ascii_lowercase() {
+            plain @ (b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'+' | b'=' | b'@') => safe.push(plain.into()),
+            b'.' if place != 0 => safe.push('.'),
+            other => safe.push_str(&format!("%{other:02X}")),
+        }
+    }
+    (1..=COMPONENT_OCTETS_MAX).contains(&safe.len()).then_some(safe)
+}
+
+/// Writes one message into a Maildir, made if need be. `name` is unique among all that ever write there.
+pub(crate) fn deliver(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    for part in ["tmp", "new", "cur"] {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.join(part))?;
+    }
+    let (written, delivered) = (folder.join("tmp").join(name), folder.join("new").join(name));
+    let outcome = write_synced(&written, content)
+        .and_then(|()| fs::rename(&written, &delivered))
+        .and_then(|()| File::open(folder.join("new"))?.sync_all());
+    if outcome.is_err() {
+        // Whatever is left in tmp is nobody's; readers of a Maildir ignore it.
+        drop(fs::remove_file(&written));
+    }
+    outcome
+}
+
+fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// The content of a body in wire form as a file holds it: plain, lines ending in LF.
+pub(crate) fn as_file(body: &[u8]) -> Vec<u8> {
+    let mut content = Vec::with_capacity(body.len());
+    for line in message::wire::lines(body) {
+        content.extend_from_slice(line);
+        content.push(b'\n');
+    }
+    content
+}
+
+/// NAME_MAX of the usual file systems.
+const COMPONENT_OCTETS_MAX: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(address: &str) -> Option<String> {
+        let folder = folder_of("box/%{domain}/%{localpart}", &Mailbox::parse(address).unwrap())?;
+        Some(folder.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn no_recipient_leads_out_of_its_folder() {
+        for (address, path) in [
+            ("Ann.B+tag@Shop.Example", "box/shop.example/ann.b+tag"),
+            ("\"../../etc/passwd\"@x.test", "box/x.test/%2E.%2F..%2Fetc%2Fpasswd"),
+            ("\".\"@x.test", "box/x.test/%2E"),
+            ("\"a b\\\"c\"@x.test", "box/x.test/a%20b%5C%22c"),
+            ("a@[192.0.2.1]", "box/%5B192.0.2.1%5D/a"),
+            ("a/b@x.test", "box/x.test/a%2Fb"),
+        ] {
+            assert_eq!(folder(address).as_deref(), Some(path), "{address}");
+        }
+        assert_eq!(folder_of("%{domain}", &Mailbox::postmaster()), None);
+    }
+
+    #[test]
+    fn the_wire_form_is_undone() {
+        assert_eq!(as_file(b"A: b\r\n\r\n..dot\r\n.\r\n"), b"A: b\n\n.dot\n");
+        assert_eq!(as_file(b".\r\n"), b"");
+    }
+
+    #[test]
+    fn a_message_is_in_new_or_nowhere() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("x.test/ann");
+        deliver(&folder, "1.M1.host", b"hello\n").unwrap();
+        assert_eq!(fs::read(folder.join("new/1.M1.host")).unwrap(), b"hello\n");
+        assert_eq!(fs::read_dir(folder.join("tmp")).unwrap().count(), 0);
+        fs::write(folder.join("tmp/taken"), "").unwrap();
+        assert!(deliver(&folder, "taken", b"x").is_err());
+    }
+}

@@ -1,0 +1,393 @@
+//! The queue maintainer of one delivery loop: takes messages in, ripens delayed ones, and opens connections towards the
+//! goal of each queue.
+//!
+//! One task runs [`Maintainer::run`]; connections are tasks beside it on the same loop and call back here. Nothing blocks,
+//! no borrow is held over a wait.
+//!
+//! Invariant: while a queue has active mail and is neither held, suspended nor draining, a connection is open or opening.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use message::QueueName;
+use queue::{Arrival, Arrivals, Moment, QueueId, Queues, Taken};
+use scheduler::{Counter, Meters};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use crate::connection;
+use crate::engine::Deps;
+use crate::hosts::Hosts;
+use crate::local;
+use crate::options::{Aggressiveness, DeliveryMethod, QueueSettings};
+use crate::record::{DomainRecord, Status};
+use crate::seams::Bouncer;
+
+/// Something to be done on the loop, from another thread.
+pub(crate) type Order = Box<dyn FnOnce(&Rc<Maintainer>) + Send>;
+
+/// One delivery loop's state.
+pub(crate) struct Maintainer {
+    pub(crate) deps: Deps,
+    pub(crate) bouncer: Arc<dyn Bouncer>,
+    pub(crate) queues: RefCell<Queues>,
+    pub(crate) hosts: RefCell<Hosts>,
+    pub(crate) meter: Meter,
+    pub(crate) stopping: Cell<bool>,
+    records: RefCell<HashMap<QueueId, Rc<DomainRecord>>>,
+    loops: usize,
+    start: Instant,
+    /// Connections of all loops.
+    outbound: Arc<AtomicUsize>,
+    /// When the next sweep is due, and the task to wake when that changes.
+    sweep_at: Cell<Option<Instant>>,
+    sleeper: RefCell<Option<Waker>>,
+    /// Tasks under way besides `run`: connections, drains, writes.
+    tasks: Cell<usize>,
+}
+
+/// `delivery.…`, shared by the loops.
+pub(crate) struct Meter {
+    pub(crate) delivered: Counter,
+    pub(crate) transient: Counter,
+    pub(crate) permanent: Counter,
+    pub(crate) lost_after_dot: Counter,
+    pub(crate) not_notified: Counter,
+    pub(crate) unreadable: Counter,
+    pub(crate) connections_entered: Counter,
+    pub(crate) connections_left: Counter,
+    pub(crate) connections_failed: Counter,
+}
+
+impl Meter {
+    fn new(meters: &Meters) -> Self {
+        let counter = |name: &str| meters.counter(&format!("delivery.{name}"));
+        Self {
+            delivered: counter("messages.delivered"),
+            transient: counter("messages.transient"),
+            permanent: counter("messages.permanent"),
+            lost_after_dot: counter("messages.lost_after_dot"),
+            not_notified: counter("messages.not_notified"),
+            unreadable: counter("messages.unreadable"),
+            connections_entered: counter("connections.entered"),
+            connections_left: counter("connections.left"),
+            connections_failed: counter("connections.failed"),
+        }
+    }
+}
+
+impl Maintainer {
+    pub(crate) fn new(
+        deps: Deps,
+        bouncer: Arc<dyn Bouncer>,
+        label: &str,
+        loops: usize,
+        outbound: Arc<AtomicUsize>,
+    ) -> Self {
+        let start = deps.clock.now();
+        let queues = Queues::new(&deps.meters, label, Moment::of(&deps.clock, start));
+        let meter = Meter::new(&deps.meters);
+        Self {
+            bouncer,
+            queues: RefCell::new(queues),
+            hosts: RefCell::default(),
+            meter,
+            stopping: Cell::new(false),
+            records: RefCell::default(),
+            loops,
+            start,
+            outbound,
+            sweep_at: Cell::new(None),
+            sleeper: RefCell::default(),
+            tasks: Cell::new(0),
+            deps,
+        }
+    }
+
+    /// The maintainer's own task, until every intake and every engine handle is gone.
+    pub(crate) async fn run(self: Rc<Self>, mut arrivals: Arrivals, mut orders: mpsc::Receiver<Order>) {
+        let mut batch = Vec::with_capacity(ARRIVALS_PER_TURN);
+        let mut timer = Box::pin(tokio::time::sleep(Duration::ZERO));
+        let mut open = true;
+        loop {
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(order) => order(&self),
+                    None => return,
+                },
+                received = arrivals.receive(&mut batch, ARRIVALS_PER_TURN), if open => {
+                    open = received != 0;
+                    self.admit(batch.drain(..));
+                }
+                () = self.sweep_due(timer.as_mut()) => self.sweep(),
+            }
+        }
+    }
+
+    /// Now, as the queues count.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment::of(&self.deps.clock, self.start)
+    }
+
+    /// The record of a queue, with the settings of the current generation.
+    pub(crate) fn record(&self, name: &QueueName) -> Rc<DomainRecord> {
+        let queue = self.queues.borrow_mut().queue(name);
+        if let Some(record) = self.records.borrow().get(&queue) {
+            return record.clone();
+        }
+        let settings = Rc::new(self.resolve(name));
+        let record = Rc::new(DomainRecord::new(queue, name.clone(), settings));
+        self.records.borrow_mut().insert(queue, record.clone());
+        record
+    }
+
+    /// Every record, in no order.
+    pub(crate) fn records(&self) -> Vec<Rc<DomainRecord>> {
+        self.records.borrow().values().cloned().collect()
+    }
+
+    /// Takes the next message of a queue for an attempt, unless there is a reason not to make one.
+    pub(crate) fn next(self: &Rc<Self>, record: &DomainRecord, settings: &Rc<QueueSettings>) -> Option<Taken> {
+        if self.stopping.get() || settings.suspended || record.draining.get() {
+            return None;
+        }
+        loop {
+            let taken = self.queues.borrow_mut().take(record.queue)?;
+            if !settings.retry.never_attempt_expired {
+                return Some(taken);
+            }
+            let expired = self.queues.borrow().before_attempt(&taken.ticket, self.moment(), &settings.retry);
+            let Some(text) = expired else { return Some(taken) };
+            self.fail_untried(settings, taken, text);
+        }
+    }
+
+    /// A connection of the queue needs work or ended, or its mail changed: wakes idle connections and opens new ones.
+    pub(crate) fn maintain(self: &Rc<Self>, record: &Rc<DomainRecord>, ticked: bool) {
+        let settings = self.refreshed(record);
+        let active = self.queues.borrow().active(record.queue);
+        if active == 0 || self.stopping.get() || settings.suspended || record.draining.get() {
+            return;
+        }
+        self.wake_in(TICK);
+        let woken = record.wake_idle(active);
+        let now = self.deps.clock.now();
+        while self.wants_connection(record, &settings, active, ticked && woken == 0, now) {
+            self.open_connection(record, now);
+        }
+    }
+
+    /// Has a sweep come not after a monotonic second.
+    pub(crate) fn wake_at(&self, seconds: Option<u64>) {
+        if let Some(seconds) = seconds {
+            let wait = seconds.saturating_sub(Moment::ORIGIN);
+            self.sweep_not_after(self.start + Duration::from_secs(wait));
+        }
+    }
+
+    /// Runs a task of this loop, and counts it until it ends.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(task);
+    }
+
+    /// Runs a task that holds messages: a graceful stop waits for it.
+    pub(crate) fn spawn_holding(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        self.tasks.set(self.tasks.get() + 1);
+        let maintainer = self.clone();
+        tokio::task::spawn_local(async move {
+            task.await;
+            maintainer.tasks.set(maintainer.tasks.get() - 1);
+        });
+    }
+
+    /// Tasks that hold messages.
+    pub(crate) fn tasks(&self) -> usize {
+        self.tasks.get()
+    }
+
+    /// No more attempts: connections end when what they have begun is over.
+    pub(crate) fn stop(&self) {
+        self.stopping.set(true);
+        for record in self.records() {
+            record.wake_idle(usize::MAX);
+        }
+    }
+
+    /// Everything delayed for a domain, or for all, is due now; what held its connections back is forgotten. How many.
+    pub(crate) fn flush(self: &Rc<Self>, domain: Option<&str>) -> usize {
+        let flushed = self.queues.borrow_mut().flush(domain);
+        for record in self.records() {
+            if domain.is_none_or(|domain| record.name.domain.eq_ignore_ascii_case(domain)) {
+                record.hold_until.set(None);
+                self.maintain(&record, false);
+            }
+        }
+        flushed
+    }
+
+    fn admit(self: &Rc<Self>, arrivals: impl Iterator<Item = Arrival>) {
+        let now = self.moment();
+        let mut touched: Vec<Rc<DomainRecord>> = Vec::new();
+        for arrival in arrivals {
+            let record = match touched.last() {
+                Some(last) if last.name == arrival.envelope.queue => last.clone(),
+                _ => self.record(&arrival.envelope.queue),
+            };
+            let settings = self.refreshed(&record);
+            self.queues.borrow_mut().enqueue(record.queue, arrival, now, &settings.resident);
+            if touched.last().is_none_or(|last| !Rc::ptr_eq(last, &record)) {
+                touched.push(record);
+            }
+        }
+        for record in touched {
+            self.maintain(&record, false);
+        }
+        self.wake_at(self.queues.borrow().next_due());
+    }
+
+    fn sweep(self: &Rc<Self>) {
+        let now = self.moment();
+        self.queues.borrow_mut().sweep(now);
+        let mut waiting = false;
+        for record in self.records() {
+            waiting |= self.queues.borrow().active(record.queue) != 0;
+            self.maintain(&record, true);
+            self.retire(&record);
+        }
+        if waiting {
+            self.wake_in(TICK);
+        }
+        self.wake_at(self.queues.borrow().next_due());
+        if !self.records.borrow().is_empty() {
+            self.wake_in(RETIRE_AFTER);
+        }
+    }
+
+    /// Forgets a record that has held nothing for a while.
+    fn retire(&self, record: &Rc<DomainRecord>) {
+        let now = self.deps.clock.now();
+        let row = self.queues.borrow().row(record.queue);
+        let in_use = row.active + row.delayed + row.in_flight != 0
+            || !record.connections.borrow().is_empty()
+            || record.draining.get();
+        if in_use {
+            return record.empty_since.set(None);
+        }
+        let since = record.empty_since.get().unwrap_or(now);
+        record.empty_since.set(Some(since));
+        if RETIRE_AFTER <= now - since && self.queues.borrow_mut().release(record.queue) {
+            self.records.borrow_mut().remove(&record.queue);
+        }
+    }
+
+    fn refreshed(&self, record: &DomainRecord) -> Rc<QueueSettings> {
+        let settings = record.settings();
+        if self.deps.configuration.current().number() == settings.generation.number() {
+            return settings;
+        }
+        let settings = Rc::new(self.resolve(&record.name));
+        record.use_settings(settings.clone());
+        settings
+    }
+
+    fn resolve(&self, name: &QueueName) -> QueueSettings {
+        QueueSettings::resolve(&self.deps.configuration.current(), name, self.loops, &self.deps.hostname)
+    }
+
+    /// Whether one more connection brings the queue towards its goal (reference: operations.md section 7). An open one takes
+    /// message after message, so another is worth its cost only when mail piles up, or has waited for a tick.
+    fn wants_connection(
+        &self,
+        record: &DomainRecord,
+        settings: &QueueSettings,
+        active: usize,
+        ticked: bool,
+        now: Instant,
+    ) -> bool {
+        let (open, opening) = (record.connections.borrow().len(), record.connecting.get());
+        let limited = settings.connections_max <= open
+            || settings.server_connections_max <= self.outbound.load(Ordering::Relaxed);
+        if limited || record.is_held(now) {
+            return false;
+        }
+        match settings.aggressiveness {
+            _ if open == 0 => true,
+            // Until one host has answered, more attempts only hammer it.
+            _ if opening == open => false,
+            Aggressiveness::High => open < active,
+            Aggressiveness::Normal => {
+                opening == 0 && (BACKLOG_PER_CONNECTION * open < active || (ticked && open <= active))
+            }
+        }
+    }
+
+    fn open_connection(self: &Rc<Self>, record: &Rc<DomainRecord>, now: Instant) {
+        let status = Rc::new(Status::new(self.deps.ids.next(), now));
+        record.connections.borrow_mut().push(status.clone());
+        record.connecting.set(record.connecting.get() + 1);
+        self.outbound.fetch_add(1, Ordering::Relaxed);
+        self.meter.connections_entered.add(1);
+        let (maintainer, record) = (self.clone(), record.clone());
+        self.spawn_holding(async move {
+            match record.settings().method {
+                DeliveryMethod::Esmtp => connection::run(&maintainer, &record, &status).await,
+                DeliveryMethod::Maildir => local::run(&maintainer, &record, &status).await,
+            }
+            record.connections.borrow_mut().retain(|other| !Rc::ptr_eq(other, &status));
+            maintainer.outbound.fetch_sub(1, Ordering::Relaxed);
+            maintainer.meter.connections_left.add(1);
+            maintainer.maintain(&record, false);
+        });
+    }
+
+    fn wake_in(&self, wait: Duration) {
+        self.sweep_not_after(self.deps.clock.now() + wait);
+    }
+
+    fn sweep_not_after(&self, at: Instant) {
+        if self.sweep_at.get().is_none_or(|planned| at < planned) {
+            self.sweep_at.set(Some(at));
+            if let Some(sleeper) = self.sleeper.borrow_mut().take() {
+                sleeper.wake();
+            }
+        }
+    }
+
+    /// Resolves when the planned sweep is due, however the plan changes meanwhile.
+    async fn sweep_due(&self, mut timer: Pin<&mut Sleep>) {
+        std::future::poll_fn(|context| {
+            let Some(at) = self.sweep_at.get() else {
+                *self.sleeper.borrow_mut() = Some(context.waker().clone());
+                return Poll::Pending;
+            };
+            let at = tokio::time::Instant::from_std(at);
+            if timer.deadline() != at {
+                timer.as_mut().reset(at);
+            }
+            if timer.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            *self.sleeper.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        self.sweep_at.set(None);
+    }
+}
+
+/// Messages taken from the intake in one turn of the loop.
+const ARRIVALS_PER_TURN: usize = 256;
+/// Active messages for each open connection beyond which another is opened at once.
+const BACKLOG_PER_CONNECTION: usize = 16;
+/// How often a queue with active mail is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How long an empty record is kept: its counters and its route with it.
+const RETIRE_AFTER: Duration = Duration::from_secs(300);

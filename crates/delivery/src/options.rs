@@ -1,0 +1,183 @@
+//! The options of delivery, declared where they are used, and resolved into plain values once per (generation, queue).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use config::{Declared, Generation, IpNets, Lookup, Opt, OptionType, Seconds, Value, one_of, scopes};
+use hooks::HookSet;
+use logging::LogHooks;
+use message::QueueName;
+use queue::{ResidentLimits, RetryOptions};
+use smtp::client::Timeouts;
+
+use crate::route_option::{RouteEntry, Routes};
+
+macro_rules! queue_options {
+    ($($name:ident: $type:ty = $word:literal, $default:literal, $scopes:ident, $doc:literal;)*) => {
+        $(#[doc = $doc] pub const $name: Opt<$type> = Opt::new($word, $default, scopes::$scopes, $doc);)*
+        /// Every option of this crate.
+        pub const OPTIONS: &[&dyn Declared] = &[$(&$name),*];
+    };
+}
+
+queue_options! {
+    DELIVERY_METHOD: DeliveryMethod = "delivery_method", "esmtp", QUEUE,
+        "How mail of a queue leaves: esmtp, or maildir (into folders on this machine, see maildir_path).";
+    MAILDIR_PATH: String = "maildir_path", r#""./maildir/%{domain}/%{localpart}""#, QUEUE,
+        "Under delivery_method maildir: the Maildir of a recipient. %{domain} and %{localpart} stand for the recipient's, lower case, made safe as a file name.";
+    MAX_OUTBOUND_CONNECTIONS: u64 = "max_outbound_connections", "32", QUEUE,
+        "Most connections of one binding to one routing domain.";
+    SERVER_MAX_OUTBOUND_CONNECTIONS: u64 = "server_max_outbound_connections", "20000", GLOBAL,
+        "Most outbound connections of the whole server.";
+    CONNECTION_ALLOCATION_AGGRESSIVENESS: Aggressiveness = "connection_allocation_aggressiveness", "normal", QUEUE,
+        "normal: connections are added one by one while mail waits; high: as many at once as messages are active, up to max_outbound_connections.";
+    MAX_DELIVERIES_PER_CONNECTION: u64 = "max_deliveries_per_connection", "0", QUEUE,
+        "Delivered messages after which a connection is closed. 0: no limit.";
+    MAX_RECIPIENTS_PER_BATCH: u64 = "max_recipients_per_batch", "100", QUEUE,
+        "Most recipients of one message that share an outbound transaction.";
+    IDLE_TIMEOUT: Seconds = "idle_timeout", "5", QUEUE,
+        "Seconds an outbound connection without work is kept for reuse.";
+    CONNECT_TIMEOUT: Seconds = "connect_timeout", "300", QUEUE,
+        "Seconds for an outbound connection to open, and again for its greeting.";
+    EHLO_TIMEOUT: Seconds = "ehlo_timeout", "300", QUEUE, "Seconds for the reply to EHLO.";
+    MAILFROM_TIMEOUT: Seconds = "mailfrom_timeout", "300", QUEUE, "Seconds for the reply to MAIL FROM.";
+    RCPTTO_TIMEOUT: Seconds = "rcptto_timeout", "300", QUEUE, "Seconds for the reply to RCPT TO.";
+    BODY_TIMEOUT: Seconds = "body_timeout", "600", QUEUE,
+        "Seconds for the replies to DATA and to the end of the message, and for each step in sending it.";
+    RSET_TIMEOUT: Seconds = "rset_timeout", "30", QUEUE, "Seconds for the reply to RSET.";
+    REMOTE_SMTP_PORT: u16 = "remote_smtp_port", "25", QUEUE, "Port of the next hop, where a gateway or route names none.";
+    EHLO_HOSTNAME: String = "ehlo_hostname", "__hostname__", QUEUE,
+        "Name given in EHLO: __hostname__ for this machine's, or a name.";
+    BIND_ADDRESS: String = "bind_address", r#""*""#, BINDING,
+        "Address that outbound connections leave from; * lets the kernel choose.";
+    SUSPEND_DELIVERY: bool = "suspend_delivery", "false", QUEUE, "Hold all mail of this scope: nothing is attempted.";
+    ROUTES: Routes = "routes", "", DOMAIN,
+        "Hosts that get this domain's mail, tried in order: name, __mx__, or smtp://host?pref=P&port=N&type=mx|a.";
+    MX_FAILURES_TO_DELAY: u64 = "mx_failures_to_delay", "50", DOMAIN,
+        "Consecutive failures to reach any host of a domain after which its active mail is delayed. 0: never.";
+    CONNECT_TIMEOUT_TO_DELAY: Seconds = "connect_timeout_to_delay", "900", QUEUE,
+        "Seconds without reaching any host of a domain after which its active mail is delayed.";
+    HOST_FAILURE_RETRY: Seconds = "host_failure_retry", "120", DOMAIN,
+        "Seconds for which an address that could not be reached is left alone.";
+    DNS_FAILURES_TO_PURGE: u64 = "dns_failures_to_purge", "10", DOMAIN,
+        "Lookups that found a domain to have no host after which its mail fails.";
+    PROHIBITED_HOSTS: IpNets = "prohibited_hosts", "", GLOBAL,
+        "CIDR blocks that mail is never sent to: one such host fails the whole domain's mail.";
+    SKIP_HOSTS: IpNets = "skip_hosts", "", GLOBAL, "CIDR blocks whose hosts are passed over; a domain's other hosts are still tried.";
+}
+
+/// How mail leaves. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryMethod {
+    /// SMTP to the next hop.
+    Esmtp,
+    /// Into a Maildir on this machine.
+    Maildir,
+}
+
+impl OptionType for DeliveryMethod {
+    const EXPECTED: &'static str = "esmtp or maildir";
+    fn parse(value: &Value) -> Result<Self, String> {
+        one_of(value, &[("esmtp", Self::Esmtp), ("maildir", Self::Maildir)])
+    }
+}
+
+/// How eagerly connections are opened. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggressiveness {
+    /// One by one.
+    Normal,
+    /// Towards the number of active messages.
+    High,
+}
+
+impl OptionType for Aggressiveness {
+    const EXPECTED: &'static str = "normal or high";
+    fn parse(value: &Value) -> Result<Self, String> {
+        one_of(value, &[("normal", Self::Normal), ("high", Self::High)])
+    }
+}
+
+/// The values in force for one queue in one generation.
+pub(crate) struct QueueSettings {
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) logs: LogHooks,
+    pub(crate) retry: RetryOptions,
+    pub(crate) resident: ResidentLimits,
+    pub(crate) method: DeliveryMethod,
+    pub(crate) maildir_path: String,
+    pub(crate) connections_max: usize,
+    pub(crate) server_connections_max: usize,
+    pub(crate) aggressiveness: Aggressiveness,
+    pub(crate) deliveries_max: u64,
+    pub(crate) batch_max: usize,
+    pub(crate) connect_timeout: Seconds,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) ehlo_name: Arc<str>,
+    pub(crate) bind_address: Option<IpAddr>,
+    pub(crate) suspended: bool,
+    pub(crate) port: u16,
+    pub(crate) routes: Vec<RouteEntry>,
+    pub(crate) mx_failures_to_delay: u64,
+    pub(crate) connect_timeout_to_delay: Seconds,
+    pub(crate) host_failure_retry: Seconds,
+    pub(crate) dns_failures_to_purge: u64,
+    prohibited: IpNets,
+    skipped: IpNets,
+}
+
+impl QueueSettings {
+    pub(crate) fn resolve(generation: &Arc<Generation>, queue: &QueueName, loops: usize, hostname: &Arc<str>) -> Self {
+        let lookup =
+            Lookup::Queue { binding_group: &queue.binding_group, binding: &queue.binding, domain: &queue.domain };
+        let seconds = |option: &Opt<Seconds>| generation.get(option, &lookup).into();
+        let number = |option: &Opt<u64>| usize::try_from(generation.get(option, &lookup)).unwrap_or(usize::MAX);
+        let connect = generation.get(&CONNECT_TIMEOUT, &lookup);
+        let ehlo_name = match generation.get(&EHLO_HOSTNAME, &lookup) {
+            name if name == "__hostname__" || name.is_empty() => hostname.clone(),
+            name => name.into(),
+        };
+        Self {
+            logs: generation.extension::<HookSet>().map(|set| LogHooks::of(&set)).unwrap_or_default(),
+            retry: RetryOptions::resolve(generation, queue),
+            resident: ResidentLimits::resolve(generation, queue, loops),
+            method: generation.get(&DELIVERY_METHOD, &lookup),
+            maildir_path: generation.get(&MAILDIR_PATH, &lookup),
+            connections_max: number(&MAX_OUTBOUND_CONNECTIONS).max(1),
+            server_connections_max: number(&SERVER_MAX_OUTBOUND_CONNECTIONS).max(1),
+            aggressiveness: generation.get(&CONNECTION_ALLOCATION_AGGRESSIVENESS, &lookup),
+            deliveries_max: generation.get(&MAX_DELIVERIES_PER_CONNECTION, &lookup),
+            batch_max: number(&MAX_RECIPIENTS_PER_BATCH).max(1),
+            connect_timeout: connect,
+            timeouts: Timeouts {
+                banner: connect.into(),
+                ehlo: seconds(&EHLO_TIMEOUT),
+                mail_from: seconds(&MAILFROM_TIMEOUT),
+                rcpt_to: seconds(&RCPTTO_TIMEOUT),
+                body: seconds(&BODY_TIMEOUT),
+                rset: seconds(&RSET_TIMEOUT),
+                idle: seconds(&IDLE_TIMEOUT),
+            },
+            ehlo_name,
+            bind_address: generation.get(&BIND_ADDRESS, &lookup).parse().ok(),
+            suspended: generation.get(&SUSPEND_DELIVERY, &lookup),
+            port: generation.get(&REMOTE_SMTP_PORT, &lookup),
+            routes: generation.get(&ROUTES, &lookup).0,
+            mx_failures_to_delay: generation.get(&MX_FAILURES_TO_DELAY, &lookup),
+            connect_timeout_to_delay: generation.get(&CONNECT_TIMEOUT_TO_DELAY, &lookup),
+            host_failure_retry: generation.get(&HOST_FAILURE_RETRY, &lookup),
+            dns_failures_to_purge: generation.get(&DNS_FAILURES_TO_PURGE, &lookup),
+            prohibited: generation.get(&PROHIBITED_HOSTS, &lookup),
+            skipped: generation.get(&SKIP_HOSTS, &lookup),
+            generation: generation.clone(),
+        }
+    }
+
+    pub(crate) fn prohibits(&self, remote: &SocketAddr) -> bool {
+        self.prohibited.contains(remote.ip())
+    }
+
+    pub(crate) fn skips(&self, remote: &SocketAddr) -> bool {
+        self.skipped.contains(remote.ip())
+    }
+}

@@ -1,0 +1,129 @@
+//! The domain record: what one delivery loop knows of one (binding, routing domain) queue beside its messages.
+//!
+//! Lives on one loop, shared there by the maintainer and the connections of the queue. Borrows are never held over a wait.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use message::{MessageId, QueueName};
+use queue::QueueId;
+use smtp::client::Stage;
+
+use crate::options::QueueSettings;
+use crate::route::Candidate;
+
+/// One queue's record.
+pub(crate) struct DomainRecord {
+    pub(crate) queue: QueueId,
+    pub(crate) name: QueueName,
+    settings: RefCell<Rc<QueueSettings>>,
+    pub(crate) connections: RefCell<Vec<Rc<Status>>>,
+    /// Connections that are not open yet.
+    pub(crate) connecting: Cell<usize>,
+    /// The addresses of the last routing, for the operator.
+    pub(crate) route: RefCell<Vec<Candidate>>,
+    /// No connection is tried before.
+    pub(crate) hold_until: Cell<Option<Instant>>,
+    /// Consecutive rounds in which no host could be reached.
+    pub(crate) failures: Cell<u64>,
+    pub(crate) unreachable_since: Cell<Option<Instant>>,
+    /// Consecutive lookups that found no host.
+    pub(crate) dns_failures: Cell<u64>,
+    /// The active queue is being emptied into a verdict: nothing else takes from it.
+    pub(crate) draining: Cell<bool>,
+    pub(crate) empty_since: Cell<Option<Instant>>,
+}
+
+impl DomainRecord {
+    pub(crate) fn new(queue: QueueId, name: QueueName, settings: Rc<QueueSettings>) -> Self {
+        Self {
+            queue,
+            name,
+            settings: RefCell::new(settings),
+            connections: RefCell::default(),
+            connecting: Cell::new(0),
+            route: RefCell::default(),
+            hold_until: Cell::new(None),
+            failures: Cell::new(0),
+            unreachable_since: Cell::new(None),
+            dns_failures: Cell::new(0),
+            draining: Cell::new(false),
+            empty_since: Cell::new(None),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Rc<QueueSettings> {
+        self.settings.borrow().clone()
+    }
+
+    pub(crate) fn use_settings(&self, settings: Rc<QueueSettings>) {
+        *self.settings.borrow_mut() = settings;
+        // What held connections back may have changed with it.
+        self.hold_until.set(None);
+    }
+
+    /// A session with one of the hosts opened.
+    pub(crate) fn reached(&self) {
+        self.failures.set(0);
+        self.unreachable_since.set(None);
+        self.hold_until.set(None);
+    }
+
+    /// No host could be reached: how often in a row by now, and since when.
+    pub(crate) fn not_reached(&self, now: Instant, hold_until: Instant) -> (u64, Instant) {
+        self.failures.set(self.failures.get() + 1);
+        self.hold_until.set(Some(hold_until));
+        let since = self.unreachable_since.get().unwrap_or(now);
+        self.unreachable_since.set(Some(since));
+        (self.failures.get(), since)
+    }
+
+    pub(crate) fn is_held(&self, now: Instant) -> bool {
+        self.hold_until.get().is_some_and(|until| now < until)
+    }
+
+    /// Wakes up to `wanted` connections that have nothing to do, the last used first; how many.
+    pub(crate) fn wake_idle(&self, wanted: usize) -> usize {
+        let connections = self.connections.borrow();
+        let idle = connections.iter().rev().filter_map(|status| status.parked.take()).take(wanted);
+        idle.map(Waker::wake).count()
+    }
+}
+
+/// One connection, as others see it.
+pub(crate) struct Status {
+    pub(crate) id: MessageId,
+    pub(crate) descriptor: Cell<Option<i32>>,
+    pub(crate) remote: RefCell<Option<(Arc<str>, SocketAddr)>>,
+    stage: Cell<Stage>,
+    pub(crate) since: Cell<Instant>,
+    /// Set while the connection has nothing to do; whoever brings it work takes the waker.
+    pub(crate) parked: Cell<Option<Waker>>,
+}
+
+impl Status {
+    pub(crate) fn new(id: MessageId, now: Instant) -> Self {
+        Self {
+            id,
+            descriptor: Cell::new(None),
+            remote: RefCell::new(None),
+            stage: Cell::new(Stage::NotConnected),
+            since: Cell::new(now),
+            parked: Cell::new(None),
+        }
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    pub(crate) fn enter(&self, stage: Stage, now: Instant) {
+        if self.stage.replace(stage) != stage {
+            self.since.set(now);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The replies that delivery gives in a remote host's stead (reference: operations.md sections 4 to 6 and 14).
+
+use smtp::Reply;
+
+/// RFC 7505: the domain takes no mail.
+pub const NULL_MX: Reply = Reply::new(550, (5, 4, 4), "[internal] NULL MX domain does not accept mail");
+/// The DNS knows no host.
+pub const NO_HOST: Reply = Reply::new(454, (4, 4, 4), "[internal] no MX or A for domain");
+/// The DNS has known no host for dns_failures_to_purge lookups.
+pub const LOOKUP_FAILED: Reply = Reply::new(554, (5, 4, 4), "[internal] Domain Lookup Failed");
+/// A host under prohibited_hosts.
+pub const PROHIBITED: Reply = Reply::new(551, (5, 4, 6), "[internal] Private/Loopback Address");
+/// mx_failures_to_delay or connect_timeout_to_delay.
+pub const UNREACHABLE: Reply =
+    Reply::new(421, (4, 4, 0), "[internal] no MXs for this domain could be reached at this time");
+/// The operator's `fail domain`.
+pub const PURGED: Reply = Reply::new(554, (5, 7, 0), "[internal] Message manually purged");
+/// The spool has lost the body.
+pub const BODY_MISSING: Reply = Reply::new(550, (5, 3, 0), "[internal] message body missing");
+/// A local mailbox could not be written.
+pub const MAILBOX_FAILED: Reply = Reply::new(451, (4, 2, 0), "[internal] mailbox could not be written");
+/// A local mailbox whose disk is full.
+pub const MAILBOX_FULL: Reply = Reply::new(452, (4, 3, 1), "[internal] mailbox could not be written: no space");
+/// A recipient that makes no mailbox.
+pub const NO_MAILBOX: Reply = Reply::new(550, (5, 1, 1), "[internal] recipient has no mailbox here");

@@ -1,0 +1,268 @@
+//! What the operator asks of delivery: counts, queues, domains, connections, one message; and what the operator orders.
+//!
+//! Counts are gathered from each loop's table; none walks a queue but the lookup of one message by its id.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use message::{Envelope, MessageId, QueueName};
+use queue::{Totals, Whereabouts};
+use smtp::Reply;
+use smtp::client::Stage;
+use spool::SpoolError;
+
+use crate::engine::EngineHandle;
+use crate::maintainer::Maintainer;
+use crate::record::DomainRecord;
+use crate::replies::PURGED;
+
+/// The figures of `summary` that delivery knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Open and opening connections.
+    pub outbound_concurrency: usize,
+    /// Domains that hold mail.
+    pub active_domains: usize,
+    /// Messages deliverable now.
+    pub active: usize,
+    /// Messages waiting for their next attempt.
+    pub delayed: usize,
+    /// Messages in an attempt: in neither queue.
+    pub in_flight: usize,
+    /// Messages in memory.
+    pub resident: usize,
+}
+
+/// One (binding, routing domain) queue: a row of `mailq`, `active`, `delayed` and `domain all`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueReport {
+    /// Which one.
+    pub name: QueueName,
+    /// Open and opening connections.
+    pub connections: usize,
+    /// Messages deliverable now.
+    pub active: usize,
+    /// Messages waiting.
+    pub delayed: usize,
+    /// Messages in an attempt.
+    pub in_flight: usize,
+    /// Delivered in the life of the record.
+    pub delivered: u64,
+    /// Transient failures in the life of the record.
+    pub transient: u64,
+    /// Failed in the life of the record.
+    pub failed: u64,
+}
+
+/// One connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionReport {
+    /// Its queue.
+    pub queue: QueueName,
+    /// Its id, as the mainlog has it.
+    pub id: MessageId,
+    /// Its file descriptor.
+    pub descriptor: Option<i32>,
+    /// The host's name and address; none while it is being looked for.
+    pub remote: Option<(Arc<str>, SocketAddr)>,
+    /// Where it stands.
+    pub stage: Stage,
+    /// For how long.
+    pub since: Duration,
+}
+
+/// One address of a domain's route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressReport {
+    /// Its preference.
+    pub preference: u16,
+    /// The host's name.
+    pub host: Arc<str>,
+    /// The address.
+    pub remote: SocketAddr,
+    /// How long ago it failed, if that is remembered.
+    pub failed: Option<Duration>,
+    /// It is left alone now.
+    pub avoided: bool,
+}
+
+/// Everything about one routing domain, over its bindings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DomainReport {
+    /// Its queues.
+    pub queues: Vec<QueueReport>,
+    /// The addresses last found for it, in the order they are tried.
+    pub addresses: Vec<AddressReport>,
+    /// Its connections.
+    pub connections: Vec<ConnectionReport>,
+    /// Rounds in a row in which no host could be reached.
+    pub consecutive_failures: u64,
+}
+
+/// One message, for `message details`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageReport {
+    /// Its envelope, from memory or from the spool.
+    pub envelope: Envelope,
+    /// Where it is.
+    pub whereabouts: Whereabouts,
+    /// Its envelope was in memory.
+    pub resident: bool,
+}
+
+impl EngineHandle {
+    /// The counts over all queues.
+    pub async fn counts(&self) -> Counts {
+        let of_loop = |maintainer: &Rc<Maintainer>| {
+            let connections: usize = maintainer.records().iter().map(|record| record.connections.borrow().len()).sum();
+            let Totals { queues, active, delayed, in_flight, resident } = maintainer.queues.borrow().totals();
+            Counts { outbound_concurrency: connections, active_domains: queues, active, delayed, in_flight, resident }
+        };
+        self.each(of_loop).await.into_iter().fold(Counts::default(), |sum, one| Counts {
+            outbound_concurrency: sum.outbound_concurrency + one.outbound_concurrency,
+            active_domains: sum.active_domains + one.active_domains,
+            active: sum.active + one.active,
+            delayed: sum.delayed + one.delayed,
+            in_flight: sum.in_flight + one.in_flight,
+            resident: sum.resident + one.resident,
+        })
+    }
+
+    /// Every queue, by domain and binding.
+    pub async fn queues(&self) -> Vec<QueueReport> {
+        let of_loop = |maintainer: &Rc<Maintainer>| {
+            maintainer.records().iter().map(|record| queue_report(maintainer, record)).collect::<Vec<_>>()
+        };
+        let mut queues: Vec<QueueReport> = self.each(of_loop).await.into_iter().flatten().collect();
+        queues.sort_by(|one, other| {
+            (&one.name.domain, &one.name.binding).cmp(&(&other.name.domain, &other.name.binding))
+        });
+        queues
+    }
+
+    /// One routing domain; empty if nothing is known of it.
+    pub async fn domain(&self, domain: &str) -> DomainReport {
+        let domain = domain.to_ascii_lowercase();
+        let of_loop = move |maintainer: &Rc<Maintainer>| domain_report(maintainer, &domain);
+        let mut whole = DomainReport::default();
+        for part in self.each(of_loop).await {
+            whole.queues.extend(part.queues);
+            whole.connections.extend(part.connections);
+            whole.consecutive_failures = whole.consecutive_failures.max(part.consecutive_failures);
+            if whole.addresses.is_empty() {
+                whole.addresses = part.addresses;
+            }
+        }
+        whole
+    }
+
+    /// Every connection.
+    pub async fn connections(&self) -> Vec<ConnectionReport> {
+        let of_loop = |maintainer: &Rc<Maintainer>| {
+            let records = maintainer.records();
+            records.iter().flat_map(|record| connection_reports(maintainer, record)).collect::<Vec<_>>()
+        };
+        self.each(of_loop).await.into_iter().flatten().collect()
+    }
+
+    /// One message; `Ok(None)` if no queue holds it, the spool's error if its envelope cannot be read.
+    pub async fn message(&self, id: MessageId) -> Result<Option<MessageReport>, SpoolError> {
+        let of_loop = move |maintainer: &Rc<Maintainer>| {
+            let queues = maintainer.queues.borrow();
+            queues.find(id).map(|found| (found.whereabouts, found.envelope.cloned()))
+        };
+        let found = self.each(of_loop).await.into_iter().flatten().next();
+        Ok(match found {
+            None => None,
+            Some((whereabouts, Some(envelope))) => Some(MessageReport { envelope, whereabouts, resident: true }),
+            Some((whereabouts, None)) => {
+                let envelope = self.spool.read_headers(id).await?;
+                Some(MessageReport { envelope, whereabouts, resident: false })
+            }
+        })
+    }
+
+    /// Makes the delayed mail of a domain, or of all, due now, and forgets what held its connections back. How many
+    /// messages were delayed.
+    pub async fn flush(&self, domain: Option<&str>) -> usize {
+        let domain = domain.map(str::to_owned);
+        self.each(move |maintainer| maintainer.flush(domain.as_deref())).await.into_iter().sum()
+    }
+
+    /// Fails all queued mail of a domain; `note` goes into the log and the notifications, which `quiet` withholds. What is
+    /// in an attempt stays. How many messages there were; their records follow.
+    pub async fn fail(&self, domain: &str, quiet: bool, note: Option<&str>) -> usize {
+        let domain = domain.to_owned();
+        let reply = note.map_or(PURGED, |note| {
+            Reply::with_text(PURGED.code, PURGED.enhanced, format!("{} ({})", PURGED.text, note.replace('\n', " ")))
+        });
+        let of_loop = move |maintainer: &Rc<Maintainer>| fail_on_loop(maintainer, &domain, quiet, &reply);
+        self.each(of_loop).await.into_iter().sum()
+    }
+}
+
+fn fail_on_loop(maintainer: &Rc<Maintainer>, domain: &str, quiet: bool, reply: &Reply) -> usize {
+    let mut failed = 0;
+    for record in maintainer.records() {
+        if !record.name.domain.eq_ignore_ascii_case(domain) {
+            continue;
+        }
+        maintainer.queues.borrow_mut().flush_queue(record.queue);
+        failed += maintainer.queues.borrow().active(record.queue);
+        let (maintainer, record, reply) = (maintainer.clone(), record.clone(), reply.clone());
+        let settings = record.settings();
+        maintainer.clone().spawn_holding(async move { maintainer.drain(&record, &settings, reply, quiet).await });
+    }
+    failed
+}
+
+fn queue_report(maintainer: &Maintainer, record: &DomainRecord) -> QueueReport {
+    let row = maintainer.queues.borrow().row(record.queue);
+    QueueReport {
+        name: row.name,
+        connections: record.connections.borrow().len(),
+        active: row.active,
+        delayed: row.delayed,
+        in_flight: row.in_flight,
+        delivered: row.delivered,
+        transient: row.transient,
+        failed: row.failed,
+    }
+}
+
+fn connection_reports(maintainer: &Maintainer, record: &DomainRecord) -> Vec<ConnectionReport> {
+    let now = maintainer.deps.clock.now();
+    let report = |status: &Rc<crate::record::Status>| ConnectionReport {
+        queue: record.name.clone(),
+        id: status.id,
+        descriptor: status.descriptor.get(),
+        remote: status.remote.borrow().clone(),
+        stage: status.stage(),
+        since: now.saturating_duration_since(status.since.get()),
+    };
+    record.connections.borrow().iter().map(report).collect()
+}
+
+fn domain_report(maintainer: &Rc<Maintainer>, domain: &str) -> DomainReport {
+    let mut report = DomainReport::default();
+    let now = maintainer.deps.clock.now();
+    let hosts = maintainer.hosts.borrow();
+    for record in maintainer.records().iter().filter(|record| &*record.name.domain == domain) {
+        report.queues.push(queue_report(maintainer, record));
+        report.connections.extend(connection_reports(maintainer, record));
+        report.consecutive_failures = report.consecutive_failures.max(record.failures.get());
+        let address = |candidate: &crate::route::Candidate| AddressReport {
+            preference: candidate.preference,
+            host: candidate.host.clone(),
+            remote: candidate.remote,
+            failed: hosts.failed_at(&candidate.remote).map(|at| now.saturating_duration_since(at)),
+            avoided: hosts.avoided_until(&candidate.remote, now).is_some(),
+        };
+        if report.addresses.is_empty() {
+            report.addresses = record.route.borrow().iter().map(address).collect();
+        }
+    }
+    report
+}

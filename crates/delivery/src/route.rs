@@ -1,0 +1,193 @@
+//! Routing: from a queue's name to the addresses to try, in order (RFC 5321 5.1; reference: operations.md section 6).
+//!
+//! A routing domain is a mail domain, an address literal, or a gateway: a name or an address, perhaps with a port, which no
+//! mail domain can have. Lower preference first; hosts of one preference in random order; a host's own addresses as listed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use dns::{DnsError, MxPlan};
+use scheduler::Random;
+
+use crate::options::QueueSettings;
+use crate::route_option::{RouteEntry, RouteTarget};
+use crate::seams::Names;
+
+/// An address to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) preference: u16,
+    /// The host's name, or its address if it has none.
+    pub(crate) host: Arc<str>,
+    pub(crate) remote: SocketAddr,
+}
+
+/// Why a queue has no address to try. Closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unroutable {
+    /// RFC 7505: fails at once.
+    NullMx,
+    /// The DNS says that there is no host.
+    NoHost,
+    /// Every address is under prohibited_hosts or skip_hosts.
+    Prohibited,
+    /// The DNS could not say.
+    Lookup(String),
+}
+
+/// Finds the addresses for `domain`, best first.
+pub(crate) async fn candidates(
+    domain: &str,
+    settings: &QueueSettings,
+    names: &dyn Names,
+    random: &Random,
+) -> Result<Vec<Candidate>, Unroutable> {
+    let mut found = Vec::new();
+    let mut trouble = None;
+    if settings.routes.is_empty() {
+        let (host, port) = take_apart(domain);
+        let port = port.unwrap_or(settings.port);
+        found = mail_hosts(&host, port, names).await.map_err(unroutable)?;
+    }
+    for entry in &settings.routes {
+        match routed(domain, entry, settings.port, names).await {
+            Ok(hosts) => found.extend(hosts),
+            Err(error) => trouble = trouble.or(Some(unroutable(error))),
+        }
+    }
+    if found.iter().any(|candidate| settings.prohibits(&candidate.remote)) {
+        return Err(Unroutable::Prohibited);
+    }
+    let had_any = !found.is_empty();
+    found.retain(|candidate| !settings.skips(&candidate.remote));
+    match (found.is_empty(), trouble) {
+        (true, Some(trouble)) => Err(trouble),
+        (true, None) if had_any => Err(Unroutable::Prohibited),
+        (true, None) => Err(Unroutable::NoHost),
+        (false, _) => Ok(ordered(found, random)),
+    }
+}
+
+async fn routed(domain: &str, entry: &RouteEntry, port: u16, names: &dyn Names) -> Result<Vec<Candidate>, DnsError> {
+    let port = entry.port.unwrap_or(port);
+    let mut hosts = match &entry.target {
+        RouteTarget::Mx => mail_hosts(domain, port, names).await?,
+        RouteTarget::MxOf(other) => mail_hosts(other, port, names).await?,
+        RouteTarget::Host(host) => {
+            let addresses = names.addresses(host).await?;
+            let candidate = |address| Candidate {
+                preference: 0,
+                host: host.as_str().into(),
+                remote: SocketAddr::new(address, port),
+            };
+            addresses.into_iter().map(candidate).collect()
+        }
+    };
+    // The entry's place comes before the preferences inside it.
+    hosts.sort_by_key(|host| host.preference);
+    hosts.iter_mut().for_each(|host| host.preference = entry.preference);
+    Ok(hosts)
+}
+
+/// The hosts of a domain, or the address that it is.
+async fn mail_hosts(domain: &str, port: u16, names: &dyn Names) -> Result<Vec<Candidate>, DnsError> {
+    if let Some(address) = literal(domain) {
+        return Ok(vec![Candidate { preference: 0, host: domain.into(), remote: SocketAddr::new(address, port) }]);
+    }
+    Ok(of_plan(&names.mx(domain).await?, port))
+}
+
+fn of_plan(plan: &MxPlan, port: u16) -> Vec<Candidate> {
+    let of_host = |host: &dns::MxHost| {
+        let (preference, name) = (host.preference, host.name.clone());
+        let candidate = move |&address: &IpAddr| Candidate {
+            preference,
+            host: name.clone(),
+            remote: SocketAddr::new(address, port),
+        };
+        host.addresses.iter().map(candidate).collect::<Vec<_>>()
+    };
+    plan.hosts.iter().flat_map(of_host).collect()
+}
+
+/// Sorts by preference; inside one preference the hosts in random order, each host's addresses together.
+fn ordered(found: Vec<Candidate>, random: &Random) -> Vec<Candidate> {
+    let mut hosts: Vec<Vec<Candidate>> = Vec::new();
+    for candidate in found {
+        match hosts.last_mut() {
+            Some(same) if same[0].host == candidate.host && same[0].preference == candidate.preference => {
+                same.push(candidate);
+            }
+            _ => hosts.push(vec![candidate]),
+        }
+    }
+    random.shuffle(&mut hosts);
+    hosts.sort_by_key(|host| host[0].preference);
+    hosts.into_iter().flatten().collect()
+}
+
+/// The host and the port of a routing domain: `name`, `name:port`, `address`, `address:port`, `[address]`, `[address]:port`.
+fn take_apart(domain: &str) -> (String, Option<u16>) {
+    if literal(domain).is_some() {
+        return (domain.to_owned(), None);
+    }
+    match domain.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
+        Some((host, Ok(port))) => (host.to_owned(), Some(port)),
+        _ => (domain.to_owned(), None),
+    }
+}
+
+/// An address, bare or as an address literal of RFC 5321 4.1.3.
+fn literal(domain: &str) -> Option<IpAddr> {
+    let inner = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(domain);
+    let tagged = inner.get(..5).filter(|tag| tag.eq_ignore_ascii_case("ipv6:"));
+    tagged.map_or(inner, |_| &inner[5..]).parse().ok()
+}
+
+fn unroutable(error: DnsError) -> Unroutable {
+    match error {
+        DnsError::NullMx { .. } => Unroutable::NullMx,
+        DnsError::NoSuchDomain { .. } | DnsError::NoRecords { .. } => Unroutable::NoHost,
+        temporary => Unroutable::Lookup(temporary.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_routing_domain_is_taken_apart() {
+        for (domain, host, port) in [
+            ("x.test", "x.test", None),
+            ("smart.test:2525", "smart.test", Some(2525)),
+            ("192.0.2.1:26", "192.0.2.1", Some(26)),
+            ("[2001:db8::1]:26", "[2001:db8::1]", Some(26)),
+            ("[ipv6:2001:db8::1]", "[ipv6:2001:db8::1]", None),
+            ("2001:db8::1", "2001:db8::1", None),
+        ] {
+            assert_eq!(take_apart(domain), (host.to_owned(), port), "{domain}");
+        }
+        assert_eq!(literal("[192.0.2.1]"), Some(IpAddr::from([192, 0, 2, 1])));
+        assert_eq!(literal("[IPv6:2001:db8::1]"), "2001:db8::1".parse().ok());
+        assert_eq!(literal("x.test"), None);
+    }
+
+    #[test]
+    fn preferences_order_hosts_and_chance_orders_equals() {
+        let candidate = |preference, host: &str| Candidate {
+            preference,
+            host: host.into(),
+            remote: SocketAddr::from(([192, 0, 2, preference as u8], 25)),
+        };
+        let found = vec![candidate(20, "c"), candidate(10, "a"), candidate(10, "a"), candidate(10, "b")];
+        let mut firsts = std::collections::BTreeSet::new();
+        for seed in 0..32 {
+            let hosts = ordered(found.clone(), &Random::seeded(seed));
+            let order: String = hosts.iter().map(|candidate| &*candidate.host).collect();
+            assert!(["aabc", "baac"].contains(&order.as_str()), "{order}");
+            firsts.insert(order);
+        }
+        assert_eq!(firsts.len(), 2);
+    }
+}

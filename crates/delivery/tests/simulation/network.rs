@@ -1,0 +1,308 @@
+//! The in-memory network and DNS: hosts by address, each a script of what it answers, and what it was sent.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use delivery::{Connected, Connector, Local, Names};
+use dns::{DnsError, MxHost, MxPlan};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
+
+/// How a host reacts to one command.
+#[derive(Clone, Debug)]
+pub enum Reaction {
+    /// Says that.
+    Say(&'static str),
+    /// Says nothing, ever.
+    Stall,
+    /// Closes.
+    Drop,
+}
+
+/// One transaction a host took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub connection: usize,
+    pub mail: String,
+    pub recipients: Vec<String>,
+    pub body: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Host {
+    refuses: bool,
+    silent: bool,
+    pipelining: bool,
+    /// What to do at a verb (`BANNER`, `EHLO`, `MAIL`, `RCPT`, `DATA`, `BODY`, `RSET`, `QUIT`), once each, in order.
+    script: HashMap<&'static str, VecDeque<Reaction>>,
+    /// What to do whenever a command line contains the text.
+    rules: Vec<(&'static str, Reaction)>,
+    round_trip: Duration,
+    connections: usize,
+    open: usize,
+    most_open: usize,
+    taken: Vec<Taken>,
+}
+
+/// The network. Cloning shares it.
+#[derive(Clone, Default)]
+pub struct Network(Arc<Mutex<World>>);
+
+#[derive(Default)]
+struct World {
+    hosts: HashMap<SocketAddr, Host>,
+    domains: HashMap<String, Result<Vec<(u16, &'static str, IpAddr)>, DnsError>>,
+    lookups: usize,
+}
+
+pub fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, last], 25))
+}
+
+impl Network {
+    /// A domain with these mail hosts.
+    pub fn mx(&self, domain: &str, hosts: &[(u16, &'static str, u8)]) {
+        let hosts = hosts.iter().map(|&(preference, name, last)| (preference, name, address(last).ip())).collect();
+        self.0.lock().unwrap().domains.insert(domain.to_owned(), Ok(hosts));
+    }
+
+    /// A domain whose lookup fails.
+    pub fn no_mx(&self, domain: &str, error: DnsError) {
+        self.0.lock().unwrap().domains.insert(domain.to_owned(), Err(error));
+    }
+
+    /// A well-behaved host that offers PIPELINING.
+    pub fn host(&self, last: u8) {
+        self.with(last, |host| host.pipelining = true);
+    }
+
+    pub fn without_pipelining(&self, last: u8) {
+        self.with(last, |host| host.pipelining = false);
+    }
+
+    pub fn refuses(&self, last: u8, refuses: bool) {
+        self.with(last, |host| host.refuses = refuses);
+    }
+
+    /// Never completes a connection.
+    pub fn silent(&self, last: u8) {
+        self.with(last, |host| host.silent = true);
+    }
+
+    pub fn round_trip(&self, last: u8, round_trip: Duration) {
+        self.with(last, |host| host.round_trip = round_trip);
+    }
+
+    /// Reacts so at the next such verb.
+    pub fn once(&self, last: u8, verb: &'static str, reaction: Reaction) {
+        self.with(last, |host| host.script.entry(verb).or_default().push_back(reaction));
+    }
+
+    /// Reacts so at every command that contains `text`.
+    pub fn always(&self, last: u8, text: &'static str, reaction: Reaction) {
+        self.with(last, |host| host.rules.push((text, reaction)));
+    }
+
+    pub fn taken(&self, last: u8) -> Vec<Taken> {
+        self.with(last, |host| host.taken.clone())
+    }
+
+    pub fn connections(&self, last: u8) -> usize {
+        self.with(last, |host| host.connections)
+    }
+
+    pub fn open(&self, last: u8) -> usize {
+        self.with(last, |host| host.open)
+    }
+
+    pub fn most_open(&self, last: u8) -> usize {
+        self.with(last, |host| host.most_open)
+    }
+
+    pub fn lookups(&self) -> usize {
+        self.0.lock().unwrap().lookups
+    }
+
+    fn with<T>(&self, last: u8, change: impl FnOnce(&mut Host) -> T) -> T {
+        change(self.0.lock().unwrap().hosts.entry(address(last)).or_default())
+    }
+
+    fn reaction(&self, last: u8, verb: &str, line: &str) -> Option<Reaction> {
+        self.with(last, |host| {
+            if let Some((_, reaction)) = host.rules.iter().find(|(text, _)| line.contains(text)) {
+                return Some(reaction.clone());
+            }
+            host.script.get_mut(verb).and_then(VecDeque::pop_front)
+        })
+    }
+
+    async fn serve(self, last: u8, connection: usize, stream: DuplexStream) {
+        let mut server =
+            Server { network: self.clone(), last, connection, stream: BufReader::new(stream), out: Vec::new() };
+        // An error is the client's leaving.
+        drop(server.run().await);
+        self.with(last, |host| host.open -= 1);
+    }
+}
+
+impl Connector for Network {
+    fn connect(&self, _local: Option<IpAddr>, remote: SocketAddr) -> Local<'_, io::Result<Connected>> {
+        let IpAddr::V4(ip) = remote.ip() else { return Box::pin(async { Err(io::ErrorKind::Unsupported.into()) }) };
+        let last = ip.octets()[3];
+        let (refuses, silent, known) = {
+            let world = self.0.lock().unwrap();
+            let host = world.hosts.get(&remote);
+            (host.is_some_and(|host| host.refuses), host.is_some_and(|host| host.silent), host.is_some())
+        };
+        Box::pin(async move {
+            if silent {
+                std::future::pending::<()>().await;
+            }
+            let connection = self.with(last, |host| {
+                host.connections += 1;
+                host.connections
+            });
+            if refuses || !known {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            self.with(last, |host| {
+                host.open += 1;
+                host.most_open = host.most_open.max(host.open);
+            });
+            let (ours, theirs) = tokio::io::duplex(1 << 16);
+            tokio::task::spawn_local(self.clone().serve(last, connection, theirs));
+            Ok(Connected { stream: Box::new(ours), descriptor: None })
+        })
+    }
+}
+
+impl Names for Network {
+    fn mx<'a>(&'a self, domain: &'a str) -> Local<'a, Result<MxPlan, DnsError>> {
+        Box::pin(async move {
+            let found = {
+                let mut world = self.0.lock().unwrap();
+                world.lookups += 1;
+                world.domains.get(domain).cloned()
+            };
+            let hosts = found.unwrap_or_else(|| Err(DnsError::NoSuchDomain { name: domain.into() }))?;
+            let host = |(preference, name, ip): (u16, &str, IpAddr)| MxHost {
+                preference,
+                name: name.into(),
+                addresses: vec![ip],
+            };
+            let expires = tokio::time::Instant::now().into_std() + Duration::from_secs(300);
+            let hosts = hosts.into_iter().map(host).collect();
+            Ok(MxPlan { hosts, implicit: false, ttl: Duration::from_secs(300), expires })
+        })
+    }
+
+    fn addresses<'a>(&'a self, host: &'a str) -> Local<'a, Result<Vec<IpAddr>, DnsError>> {
+        Box::pin(async move { Ok(Names::mx(self, host).await?.hosts.into_iter().flat_map(|host| host.addresses).collect()) })
+    }
+}
+
+/// The host's side of one connection.
+struct Server {
+    network: Network,
+    last: u8,
+    connection: usize,
+    stream: BufReader<DuplexStream>,
+    out: Vec<u8>,
+}
+
+impl Server {
+    async fn run(&mut self) -> io::Result<()> {
+        self.react("BANNER", "BANNER", "220 host.test ESMTP").await?;
+        let mut transaction: Option<Taken> = None;
+        loop {
+            let line = self.line().await?;
+            let verb = line.split([' ', ':']).next().unwrap_or("").to_owned();
+            let positive = match verb.as_str() {
+                "EHLO" if self.network.with(self.last, |host| host.pipelining) => {
+                    self.react("EHLO", &line, "250-host.test\r\n250-SIZE 1000000\r\n250 PIPELINING").await?
+                }
+                "DATA" if transaction.as_ref().is_some_and(|open| !open.recipients.is_empty()) => {
+                    self.react("DATA", &line, "354 go ahead").await?
+                }
+                "DATA" => self.react("DATA", &line, "554 5.5.1 no valid recipients").await?,
+                "QUIT" => {
+                    self.react("QUIT", &line, "221 bye").await?;
+                    self.stream.get_mut().flush().await?;
+                    return Ok(());
+                }
+                known => self.react(known, &line, "250 2.0.0 ok").await?,
+            };
+            match (verb.as_str(), positive) {
+                ("MAIL", true) => {
+                    let mail = line["MAIL FROM:".len()..].split(' ').next().unwrap_or("").to_owned();
+                    let connection = self.connection;
+                    transaction = Some(Taken { connection, mail, recipients: Vec::new(), body: Vec::new() });
+                }
+                ("RCPT", true) => {
+                    let open = transaction.as_mut().expect("RCPT after MAIL");
+                    open.recipients.push(line["RCPT TO:".len()..].to_owned());
+                }
+                ("RSET", true) => transaction = None,
+                ("DATA", true) => {
+                    let mut open = transaction.take().expect("DATA after RCPT");
+                    open.body = self.body().await?;
+                    if self.react("BODY", "BODY", "250 2.0.0 queued").await? {
+                        self.network.with(self.last, |host| host.taken.push(open));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn line(&mut self) -> io::Result<String> {
+        self.answer().await?;
+        let mut line = String::new();
+        if self.stream.read_line(&mut line).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    async fn body(&mut self) -> io::Result<Vec<u8>> {
+        self.answer().await?;
+        let mut body = Vec::new();
+        loop {
+            let start = body.len();
+            if self.stream.read_until(b'\n', &mut body).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if &body[start..] == b".\r\n" {
+                return Ok(body);
+            }
+        }
+    }
+
+    /// Sends what was said once nothing is left to read, as servers with PIPELINING do.
+    async fn answer(&mut self) -> io::Result<()> {
+        if self.stream.buffer().is_empty() && !self.out.is_empty() {
+            let pause = self.network.with(self.last, |host| host.round_trip);
+            if pause != Duration::ZERO {
+                tokio::time::sleep(pause).await;
+            }
+            let out = std::mem::take(&mut self.out);
+            self.stream.get_mut().write_all(&out).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the answer was positive.
+    async fn react(&mut self, verb: &str, line: &str, usual: &'static str) -> io::Result<bool> {
+        let said = match self.network.reaction(self.last, verb, line) {
+            None => usual,
+            Some(Reaction::Say(said)) => said,
+            Some(Reaction::Stall) => std::future::pending().await,
+            Some(Reaction::Drop) => return Err(io::ErrorKind::ConnectionReset.into()),
+        };
+        self.out.extend_from_slice(said.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+        Ok(said.starts_with(['2', '3']))
+    }
+}

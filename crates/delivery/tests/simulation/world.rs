@@ -1,0 +1,217 @@
+//! Delivery whole, in simulated time: engine, queues, memory spool, network and logs.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use config::{Configuration, Environment, Registry};
+use delivery::{Bouncer, Deps, Engine, EngineHandle, FailedMessage, Local, NotStored};
+use hooks::{Answer, HookSet, HookSetBuilder};
+use logging::{FailureRecord, LogDelivery, LogPermanentFailure, LogTransientFailure};
+use message::{Body, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Protocol, QueueName};
+use queue::Intake;
+use scheduler::{Clock, LoopHandle, Meters, Random, ThreadPools};
+use smtp::{ForwardPath, Mailbox, ReversePath};
+use spool::{Memory, ReadPool, Spool};
+
+use crate::network::Network;
+
+/// Runs what a pool would run, at once.
+struct Inline;
+impl ReadPool for Inline {
+    fn submit(&self, job: spool::Job) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        job();
+        None
+    }
+}
+
+/// What the bouncer was told.
+#[derive(Clone, Default)]
+pub struct Bounces {
+    pub told: Arc<Mutex<Vec<FailedMessage>>>,
+    pub broken: Arc<Mutex<bool>>,
+}
+
+impl Bouncer for Bounces {
+    fn bounce<'a>(&'a self, failed: &'a FailedMessage) -> Local<'a, Result<(), NotStored>> {
+        Box::pin(async move {
+            if *self.broken.lock().unwrap() {
+                return Err(NotStored("disk full".to_owned()));
+            }
+            self.told.lock().unwrap().push(failed.clone());
+            Ok(())
+        })
+    }
+}
+
+pub struct World {
+    pub network: Network,
+    pub intake: Intake,
+    pub engine: EngineHandle,
+    pub bounces: Bounces,
+    pub meters: Meters,
+    pub memory: Arc<Memory>,
+    pub spool: Spool,
+    pub clock: Clock,
+    ids: Arc<IdGenerator>,
+    log: Log,
+    configuration: Configuration,
+    directory: tempfile::TempDir,
+}
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// Runs a scenario in simulated time under a configuration.
+pub fn simulate<F: Future<Output = ()>>(configuration: &str, scenario: impl FnOnce(World) -> F) {
+    testkit::sim::run(|clock| {
+        let world = World::new(clock, configuration);
+        scenario(world)
+    });
+}
+
+impl World {
+    fn new(clock: Clock, text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut registry = Registry::new();
+        registry.add_all(queue::OPTIONS);
+        registry.add_all(delivery::OPTIONS);
+        let path = directory.path().join("ecelerity.conf");
+        std::fs::write(&path, text.replace("DIRECTORY", directory.path().to_str().unwrap())).unwrap();
+        let log = Log::default();
+        let hooks = hooks(&log, clock);
+        let configuration = Configuration::load_with(registry, &path, Environment::default(), &mut |generation| {
+            generation.extend::<HookSet>(hooks.clone());
+            Ok(())
+        });
+        let configuration = configuration.unwrap_or_else(|errors| panic!("{errors}"));
+        let (network, bounces, meters) = (Network::default(), Bounces::default(), Meters::new());
+        let memory = Arc::new(Memory::new());
+        let spool = Spool::new(vec![memory.clone()], Arc::new(Inline));
+        let ids = Arc::new(IdGenerator::new(clock, 1, None));
+        let deps = Deps {
+            configuration: configuration.clone(),
+            spool: spool.clone(),
+            names: Arc::new(network.clone()),
+            connector: Arc::new(network.clone()),
+            ids: ids.clone(),
+            clock,
+            random: Random::seeded(7),
+            meters: meters.clone(),
+            pools: ThreadPools::new(clock, &meters),
+            hostname: "here.test".into(),
+        };
+        let loops = [LoopHandle::adopt("test/0", &meters), LoopHandle::adopt("test/1", &meters)];
+        let bouncer: Arc<dyn Bouncer> = Arc::new(bounces.clone());
+        let (intake, engine) = Engine::start(&loops, deps, |_| bouncer);
+        Self { network, intake, engine, bounces, meters, memory, spool, clock, ids, log, configuration, directory }
+    }
+
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    pub fn reload(&self, text: &str) {
+        std::fs::write(self.directory().join("ecelerity.conf"), text).unwrap();
+        let hooks = hooks(&self.log, self.clock);
+        self.configuration
+            .reload(&mut |generation| {
+                generation.extend::<HookSet>(hooks.clone());
+                Ok(())
+            })
+            .unwrap_or_else(|errors| panic!("{errors}"));
+    }
+
+    /// One message to each recipient: spooled, then queued, as reception does it.
+    pub async fn send(&self, reverse_path: &str, recipients: &[&str]) -> MessageId {
+        let body = Body::from_static(b"Subject: x\r\n\r\nhello\r\n.\r\n");
+        let batch = self.ids.next();
+        let mut envelopes = Vec::new();
+        for (place, recipient) in recipients.iter().enumerate() {
+            let id = if place == 0 { batch } else { self.ids.next() };
+            envelopes.push(self.envelope(id, batch, reverse_path, recipient, &body));
+        }
+        self.spool.store(&body, &envelopes).await.unwrap();
+        for envelope in envelopes {
+            assert!(self.intake.enqueue(envelope, body.clone()).await);
+        }
+        batch
+    }
+
+    fn envelope(&self, id: MessageId, batch: MessageId, from: &str, to: &str, body: &Body) -> Envelope {
+        let forward_path = ForwardPath(Mailbox::parse(to).unwrap());
+        let generation = self.configuration.current();
+        let domain = queue::routing_domain(&generation, "default", "default", forward_path.mailbox().domain());
+        Envelope {
+            id,
+            batch,
+            reverse_path: Mailbox::parse(from).map_or(ReversePath::Null, ReversePath::Mailbox),
+            forward_path,
+            created: self.clock.unix(),
+            body_bytes: body.len() as u64,
+            eight_bit: false,
+            origin: Origin { protocol: Protocol::Esmtp, peer: None, connection: MessageId::NULL },
+            queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain },
+            delivery: DeliveryState::default(),
+            context: message::Context::default(),
+        }
+    }
+
+    /// Lets seconds pass.
+    pub async fn pass(&self, seconds: u64) {
+        testkit::sim::pass(Duration::from_secs(seconds)).await;
+    }
+
+    /// The log so far: `second kind recipient …`, and forgets it.
+    pub fn log(&self) -> Vec<String> {
+        std::mem::take(&mut self.log.lock().unwrap())
+    }
+
+    /// Messages left in the spool.
+    pub fn stored(&self) -> usize {
+        self.memory.len().0
+    }
+}
+
+fn hooks(log: &Log, clock: Clock) -> Arc<HookSet> {
+    let mut builder = HookSetBuilder::new();
+    let second = move || (clock.wall().duration_since(testkit::sim::epoch()).unwrap()).as_secs();
+    let failure = move |log: &Log, kind: char, record: &FailureRecord<'_>| {
+        let remote = record.remote.map_or_else(|| "-".to_owned(), |remote| remote.to_string());
+        let line = format!(
+            "{} {kind} {} stage={} retries={} {remote} {}",
+            second(),
+            record.envelope.forward_path.as_str(),
+            record.stage.number(),
+            record.envelope.delivery.retries,
+            record.reply
+        );
+        log.lock().unwrap().push(line);
+    };
+    let delivered = log.clone();
+    builder.last::<LogDelivery>(
+        "test",
+        Arc::new(move |record| {
+            let remote = record.remote.map_or_else(|| "-".to_owned(), |remote| remote.to_string());
+            let (recipient, retries) = (record.envelope.forward_path.as_str(), record.envelope.delivery.retries);
+            delivered.lock().unwrap().push(format!("{} D {recipient} retries={retries} {remote}", second()));
+            Answer::Done(())
+        }),
+    );
+    let transient = log.clone();
+    builder.last::<LogTransientFailure>(
+        "test",
+        Arc::new(move |record| {
+            failure(&transient, 'T', record);
+            Answer::Done(())
+        }),
+    );
+    let permanent = log.clone();
+    builder.last::<LogPermanentFailure>(
+        "test",
+        Arc::new(move |record| {
+            failure(&permanent, 'P', record);
+            Answer::Done(())
+        }),
+    );
+    builder.finish()
+}

@@ -1,0 +1,232 @@
+//! A log stream: lines from many threads, in order, to one outlet.
+//!
+//! [`LogFile::append`] formats into a buffer under a short mutex and returns; the writer's thread
+//! ([`crate::LogWriter`]) swaps the buffer and writes it out. No caller ever waits for a disk.
+//!
+//! At the bounds: a buffer that has reached [`BUFFER_OCTETS_MAX`] takes no more lines; they are lost, counted in
+//! `logging.lines.lost{path}`, and reported once there is room again. An outlet that fails (a full disk) is reported
+//! once and tried again every second; what was taken before is kept and written when it recovers.
+//!
+//! Invariant: a line is in the outlet once and whole, or is counted as lost.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use scheduler::Counter;
+
+use crate::line::Stamp;
+use crate::outlet::Outlet;
+use crate::writer::Doorbell;
+
+/// A handle on a log stream. Cloning shares the stream.
+#[derive(Clone, Debug)]
+pub struct LogFile(Arc<Stream>);
+
+/// Appends one heartbeat line.
+pub type Heartbeat = fn(&mut Vec<u8>, Stamp, Duration);
+
+impl LogFile {
+    pub(crate) fn new(stream: Arc<Stream>) -> Self {
+        Self(stream)
+    }
+
+    /// Takes one line, with or without its LF. False if the buffer was full and the line is lost.
+    pub fn write_line(&self, line: &[u8]) -> bool {
+        self.append(|out| {
+            out.extend_from_slice(line);
+            if line.last() != Some(&b'\n') {
+                out.push(b'\n');
+            }
+        })
+    }
+
+    /// As [`LogFile::write_line`], but `format` appends the line, with its LF, to the stream's own buffer. It runs under
+    /// the stream's mutex, so it only formats.
+    pub fn append(&self, format: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let was_empty = {
+            let mut buffer = self.0.buffer();
+            if self.0.buffer_octets_max <= buffer.bytes.len() {
+                buffer.lost += 1;
+                self.0.lost.add(1);
+                return false;
+            }
+            let was_empty = buffer.bytes.is_empty();
+            format(&mut buffer.bytes);
+            was_empty
+        };
+        if was_empty {
+            self.0.doorbell.ring();
+        }
+        true
+    }
+
+    /// Has a heartbeat line written every `every`, the first at once; zero for none.
+    pub fn set_heartbeat(&self, every: Duration, stamp: Stamp, line: Heartbeat) {
+        let beat = Beat { every, stamp, line, next: None };
+        *lock(&self.0.beat) = (!every.is_zero()).then_some(beat);
+        self.0.doorbell.ring();
+    }
+
+    /// Opens the path again, so that a renamed file is left behind; lines not yet written go to the new one. On failure
+    /// the old file stays in use. May block: not for a loop.
+    pub fn reopen(&self) -> io::Result<()> {
+        lock(&self.0.sink).outlet.reopen()
+    }
+
+    /// Writes out what was taken so far. May block: for shutdown and tests.
+    pub fn flush(&self) {
+        self.0.drain();
+    }
+
+    /// The path, for messages.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// Whether the last write failed.
+    pub fn is_failing(&self) -> bool {
+        self.0.failing.load(Ordering::Relaxed)
+    }
+}
+
+/// What is shared by the handles and the writer.
+pub(crate) struct Stream {
+    pub(crate) path: String,
+    pub(crate) buffer_octets_max: usize,
+    pub(crate) doorbell: Arc<Doorbell>,
+    pub(crate) lost: Counter,
+    buffer: Mutex<Buffer>,
+    sink: Mutex<Sink>,
+    beat: Mutex<Option<Beat>>,
+    failing: AtomicBool,
+}
+
+/// Lines not yet taken by the writer.
+#[derive(Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    /// Lines refused since the last report.
+    lost: u64,
+}
+
+/// The writer's side.
+struct Sink {
+    outlet: Outlet,
+    /// Being written; its first `written` octets are.
+    batch: Vec<u8>,
+    written: usize,
+}
+
+struct Beat {
+    every: Duration,
+    stamp: Stamp,
+    line: Heartbeat,
+    next: Option<Instant>,
+}
+
+impl Stream {
+    pub(crate) fn new(
+        path: String,
+        outlet: Outlet,
+        buffer_octets_max: usize,
+        doorbell: Arc<Doorbell>,
+        lost: Counter,
+    ) -> Self {
+        Self {
+            path,
+            buffer_octets_max,
+            doorbell,
+            lost,
+            buffer: Mutex::default(),
+            sink: Mutex::new(Sink { outlet, batch: Vec::new(), written: 0 }),
+            beat: Mutex::default(),
+            failing: AtomicBool::new(false),
+        }
+    }
+
+    /// Writes out everything taken so far. False if the outlet failed and it must be tried again.
+    pub(crate) fn drain(&self) -> bool {
+        let (outcome, lost) = {
+            let mut sink = lock(&self.sink);
+            let outcome = self.write_out(&mut sink);
+            let lost = if outcome.is_ok() { std::mem::take(&mut self.buffer().lost) } else { 0 };
+            (outcome, lost)
+        };
+        // Reported without a lock held: the report is itself a line of some stream.
+        if 0 < lost {
+            tracing::error!(target: "LOG1", "{lost} lines of {} are lost: they came faster than they could be written", self.path);
+        }
+        self.report(&outcome);
+        outcome.is_ok()
+    }
+
+    fn write_out(&self, sink: &mut Sink) -> io::Result<()> {
+        loop {
+            while sink.written < sink.batch.len() {
+                match sink.outlet.write(&sink.batch[sink.written..]) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => sink.written += count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            sink.batch.clear();
+            // One burst is no reason to keep megabytes.
+            sink.batch.shrink_to(KEPT_OCTETS);
+            sink.written = 0;
+            std::mem::swap(&mut sink.batch, &mut self.buffer().bytes);
+            if sink.batch.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn report(&self, outcome: &io::Result<()>) {
+        let was_failing = self.failing.swap(outcome.is_err(), Ordering::Relaxed);
+        match outcome {
+            Err(error) if !was_failing => {
+                tracing::error!(target: "LOG1", critical = true, "cannot write {}: {error}; lines are kept and writing is tried again every second", self.path);
+            }
+            Ok(()) if was_failing => tracing::error!(target: "LOG1", "{} is being written again", self.path),
+            _ => {}
+        }
+    }
+
+    /// Adds the heartbeat line if it is due; when the next one is.
+    pub(crate) fn beat(self: &Arc<Self>, now: Instant, unix: Duration) -> Option<Instant> {
+        let (line, stamp, next) = {
+            let mut beat = lock(&self.beat);
+            let beat = beat.as_mut()?;
+            match beat.next {
+                Some(next) if now < next => return Some(next),
+                _ => beat.next = Some(now + beat.every),
+            }
+            (beat.line, beat.stamp, beat.next)
+        };
+        LogFile(self.clone()).append(|out| line(out, stamp, unix));
+        next
+    }
+
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        lock(&self.buffer)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A panic while a line is being formatted leaves at worst half a line.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many octets of lines a stream keeps while its outlet is slow.
+pub const BUFFER_OCTETS_MAX: usize = 8 << 20;
+
+const KEPT_OCTETS: usize = 1 << 20;

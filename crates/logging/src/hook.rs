@@ -1,0 +1,159 @@
+//! The log hooks: where reception and delivery tell the loggers what happened.
+//!
+//! Called on the loop of the session or queue that the record is about, so a provider may not block and may not suspend.
+//! Every provider runs; none can decide anything.
+
+use hooks::{Hook, HookPoint, HookSet, Rule};
+
+use crate::record::{AccountingRecord, DeliveryRecord, ErrorRecord, FailureRecord, ReceptionRecord, RejectionRecord};
+
+macro_rules! log_hook {
+    ($(#[$doc:meta])* $hook:ident, $name:literal, $prototype:literal, $args:ty) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub enum $hook {}
+
+        impl Hook for $hook {
+            const NAME: &'static str = $name;
+            const PROTOTYPE: &'static str = $prototype;
+            const RULE: Rule = Rule::EveryProvider;
+            type Args<'a> = $args;
+            type Verdict = ();
+        }
+    };
+}
+
+log_hook!(
+    /// A message was received.
+    LogReception,
+    "core_log_reception_v1",
+    "void core_log_reception_v1(void *closure, accept_construct *ac, ec_message *msg, struct timeval *now, const char *note, int note_len)",
+    ReceptionRecord<'a>
+);
+log_hook!(
+    /// A message was delivered.
+    LogDelivery,
+    "core_log_delivery_v1",
+    "void core_log_delivery_v1(void *closure, ec_message *msg, domain_record *dr, struct timeval *now, const char *note, int note_len)",
+    DeliveryRecord<'a>
+);
+log_hook!(
+    /// An attempt failed for now.
+    LogTransientFailure,
+    "core_log_transient_failure_v1",
+    "void core_log_transient_failure_v1(void *closure, ec_message *msg, domain_record *dr, struct timeval *now, const char *note, int note_len)",
+    FailureRecord<'a>
+);
+log_hook!(
+    /// A message failed for good.
+    LogPermanentFailure,
+    "core_log_permanent_failure_v1",
+    "void core_log_permanent_failure_v1(void *closure, ec_message *msg, domain_record *dr, struct timeval *now, const char *note, int note_len)",
+    FailureRecord<'a>
+);
+log_hook!(
+    /// A client was refused something.
+    LogRejection,
+    "core_log_rejection",
+    "void core_log_rejection(void *closure, struct timeval *now, accept_construct *ac, validate_context *ctx, int phase, const char *format, va_list args)",
+    RejectionRecord<'a>
+);
+log_hook!(
+    /// The daemon says something of itself. Called on any thread.
+    LogError,
+    "core_log_error",
+    "void core_log_error(void *closure, struct timeval *now, int level, const char *format, va_list arg)",
+    ErrorRecord<'a>
+);
+log_hook!(
+    /// Somebody was, or was not, let in or allowed something.
+    LogAccounting,
+    "core_aaa_log",
+    "void core_aaa_log(void *closure, ec_accounting_record *rec)",
+    AccountingRecord<'a>
+);
+log_hook!(
+    /// `reopen logs` was given: files are to be opened again by their paths.
+    LogReopen,
+    "core_log_reopen",
+    "void core_log_reopen(void *closure)",
+    ()
+);
+
+/// The log hooks of one generation. A session or queue looks them up once and keeps them.
+#[derive(Clone, Debug, Default)]
+pub struct LogHooks {
+    /// Receptions.
+    pub reception: HookPoint<LogReception>,
+    /// Deliveries.
+    pub delivery: HookPoint<LogDelivery>,
+    /// Transient failures.
+    pub transient: HookPoint<LogTransientFailure>,
+    /// Permanent failures.
+    pub permanent: HookPoint<LogPermanentFailure>,
+    /// Rejections.
+    pub rejection: HookPoint<LogRejection>,
+    /// The daemon's own lines.
+    pub error: HookPoint<LogError>,
+    /// Authentication and authorization.
+    pub accounting: HookPoint<LogAccounting>,
+    /// Reopening.
+    pub reopen: HookPoint<LogReopen>,
+}
+
+impl LogHooks {
+    /// The log hooks of `set`.
+    pub fn of(set: &HookSet) -> Self {
+        Self {
+            reception: set.point(),
+            delivery: set.point(),
+            transient: set.point(),
+            permanent: set.point(),
+            rejection: set.point(),
+            error: set.point(),
+            accounting: set.point(),
+            reopen: set.point(),
+        }
+    }
+
+    /// Tells that a message was received.
+    pub fn reception(&self, record: &ReceptionRecord<'_>) {
+        tell(&self.reception, *record);
+    }
+
+    /// Tells that a message was delivered.
+    pub fn delivery(&self, record: &DeliveryRecord<'_>) {
+        tell(&self.delivery, *record);
+    }
+
+    /// Tells that an attempt failed for now.
+    pub fn transient(&self, record: &FailureRecord<'_>) {
+        tell(&self.transient, *record);
+    }
+
+    /// Tells that a message failed for good.
+    pub fn permanent(&self, record: &FailureRecord<'_>) {
+        tell(&self.permanent, *record);
+    }
+
+    /// Tells that a client was refused something.
+    pub fn rejection(&self, record: &RejectionRecord<'_>) {
+        tell(&self.rejection, *record);
+    }
+
+    /// Tells of an authentication or authorization.
+    pub fn accounting(&self, record: &AccountingRecord<'_>) {
+        tell(&self.accounting, *record);
+    }
+
+    /// Has every log file opened again by its path.
+    pub fn reopen(&self) {
+        tell(&self.reopen, ());
+    }
+}
+
+fn tell<H: Hook>(point: &HookPoint<H>, mut args: H::Args<'_>) {
+    if !point.is_empty() {
+        point.call_now(&mut args);
+    }
+}

@@ -1,0 +1,337 @@
+//! The writer: one thread that brings the lines of every stream to its outlet.
+//!
+//! It sleeps until a stream that was empty gets a line, gathers for [`GATHER`], then writes each stream's buffer with one
+//! call. So a busy log costs a few hundred writes a second however many lines it takes, and an idle one nothing but its
+//! heartbeat.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use io_wrapper::{Flags, IoWrappers};
+use scheduler::{Clock, Meters};
+
+use crate::file::{BUFFER_OCTETS_MAX, LogFile, Stream, lock};
+use crate::outlet::Outlet;
+
+/// Opens streams and owns the thread that writes them. Cloning shares it.
+#[derive(Clone)]
+pub struct LogWriter(Arc<Writer>);
+
+struct Writer {
+    clock: Clock,
+    meters: Meters,
+    wrappers: IoWrappers,
+    doorbell: Arc<Doorbell>,
+    streams: Mutex<Vec<Arc<Stream>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl LogWriter {
+    /// Starts the thread. `wrappers` opens what logs are written to.
+    pub fn start(clock: Clock, meters: &Meters, wrappers: IoWrappers) -> io::Result<Self> {
+        let writer = Arc::new(Writer {
+            clock,
+            meters: meters.clone(),
+            wrappers,
+            doorbell: Arc::default(),
+            streams: Mutex::default(),
+            thread: Mutex::default(),
+        });
+        let working = writer.clone();
+        let thread = std::thread::Builder::new().name("log writer".to_owned()).spawn(move || working.work())?;
+        *lock(&writer.thread) = Some(thread);
+        Ok(Self(writer))
+    }
+
+    /// Opens a log for appending, by plain path or URL; missing folders are made. `mode` is that of a new file, less the
+    /// process's umask. A name that is open already gives the same stream, so that a reload keeps it. May block.
+    pub fn open(&self, url: &str, mode: u32) -> Result<LogFile, io_wrapper::Error> {
+        let name = url.strip_prefix("file://").unwrap_or(url);
+        let open = || self.0.wrappers.mkpath_and_open(url, Flags::APPEND, mode).map(Outlet::Url);
+        self.stream(name, open, BUFFER_OCTETS_MAX)
+    }
+
+    /// The standard error stream.
+    pub fn stderr(&self) -> LogFile {
+        let Ok(file) = self.stream::<Infallible>("stderr", || Ok(Outlet::Stderr), BUFFER_OCTETS_MAX);
+        file
+    }
+
+    fn stream<E>(
+        &self,
+        path: &str,
+        open: impl FnOnce() -> Result<Outlet, E>,
+        buffer_octets_max: usize,
+    ) -> Result<LogFile, E> {
+        let mut streams = lock(&self.0.streams);
+        if let Some(stream) = streams.iter().find(|stream| stream.path == path) {
+            return Ok(LogFile::new(stream.clone()));
+        }
+        let lost = self.0.meters.counter(&format!("logging.lines.lost{{{path}}}"));
+        let stream = Stream::new(path.to_owned(), open()?, buffer_octets_max, self.0.doorbell.clone(), lost);
+        let stream = Arc::new(stream);
+        streams.push(stream.clone());
+        Ok(LogFile::new(stream))
+    }
+
+    /// Writes out what every stream has taken. May block.
+    pub fn flush(&self) {
+        self.0.drain();
+    }
+
+    /// Ends the thread and writes out what is left. Streams still take lines after this; a flush writes them. May block.
+    pub fn stop(&self) {
+        self.0.doorbell.stopping.store(true, Ordering::Release);
+        self.0.doorbell.ring();
+        if let Some(thread) = lock(&self.0.thread).take() {
+            // It cannot have panicked without a report; nothing is left to do about it here.
+            let _ = thread.join();
+        }
+        self.flush();
+    }
+}
+
+impl Writer {
+    fn work(&self) {
+        let _ = self.doorbell.thread.set(std::thread::current());
+        let mut wait = Duration::ZERO;
+        while !self.doorbell.stopping.load(Ordering::Acquire) {
+            if self.doorbell.wait(wait) {
+                std::thread::sleep(GATHER);
+            }
+            self.doorbell.rung.store(false, Ordering::Release);
+            let next_beat = self.beat();
+            let failing = !self.drain();
+            wait = if failing { RETRY } else { IDLE_MAX };
+            if let Some(next_beat) = next_beat {
+                wait = wait.min(next_beat.saturating_duration_since(self.clock.now()));
+            }
+        }
+    }
+
+    /// Adds the heartbeats that are due; when the next one is.
+    fn beat(&self) -> Option<Instant> {
+        let (now, unix) = (self.clock.now(), self.clock.unix());
+        self.in_use().iter().filter_map(|stream| stream.beat(now, unix)).min()
+    }
+
+    /// Writes every stream out; false if one failed. Streams without a handle are closed afterwards.
+    fn drain(&self) -> bool {
+        let streams = lock(&self.streams).clone();
+        let drained = streams.iter().map(|stream| stream.drain()).fold(true, |all, one| all & one);
+        drop(streams);
+        if drained {
+            lock(&self.streams).retain(|stream| 1 < Arc::strong_count(stream));
+        }
+        drained
+    }
+
+    fn in_use(&self) -> Vec<Arc<Stream>> {
+        lock(&self.streams).iter().filter(|stream| 1 < Arc::strong_count(stream)).cloned().collect()
+    }
+}
+
+/// Wakes the writer's thread, once however often it is rung before the thread looks.
+#[derive(Debug, Default)]
+pub(crate) struct Doorbell {
+    rung: AtomicBool,
+    stopping: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Doorbell {
+    pub(crate) fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    /// Waits until it is rung or `timeout` has passed; whether it was rung.
+    fn wait(&self, timeout: Duration) -> bool {
+        if !self.rung.load(Ordering::Acquire) {
+            std::thread::park_timeout(timeout);
+        }
+        self.rung.load(Ordering::Acquire)
+    }
+}
+
+/// How long lines are gathered before they are written.
+pub const GATHER: Duration = Duration::from_millis(5);
+
+const RETRY: Duration = Duration::from_secs(1);
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::{self, Stamp};
+    use crate::{Level, Paniclog};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    fn scratch() -> (tempfile::TempDir, LogWriter, Meters) {
+        let meters = Meters::new();
+        (tempfile::tempdir().unwrap(), LogWriter::start(Clock::system(), &meters, IoWrappers::new()).unwrap(), meters)
+    }
+
+    fn read(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn lines_of_many_threads_arrive_whole_and_in_each_threads_order() {
+        let (folder, writer, _) = scratch();
+        let path = folder.path().join("logs/mainlog.ec");
+        let file = writer.open(path.to_str().unwrap(), 0o640).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let file = file.clone();
+                scope.spawn(move || {
+                    (0..1000).for_each(|n| assert!(file.write_line(format!("{thread} {n}").as_bytes())))
+                });
+            }
+        });
+        writer.stop();
+        let text = read(&path);
+        for thread in 0..4 {
+            let prefix = format!("{thread} ");
+            let numbers = text.lines().filter_map(|line| line.strip_prefix(&prefix)?.parse::<usize>().ok());
+            assert!(numbers.eq(0..1000));
+        }
+        assert_eq!(text.lines().count(), 4000);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn rotation_loses_no_line() {
+        let (folder, writer, _) = scratch();
+        let (path, rotated) = (folder.path().join("mainlog.ec"), folder.path().join("mainlog.ec.1"));
+        let file = writer.open(&format!("file://{}", path.display()), 0o644).unwrap();
+        file.write_line(b"one");
+        file.flush();
+        std::fs::rename(&path, &rotated).unwrap();
+        file.write_line(b"two");
+        file.flush();
+        file.reopen().unwrap();
+        file.write_line(b"three");
+        file.flush();
+        assert_eq!((read(&rotated).as_str(), read(&path).as_str()), ("one\ntwo\n", "three\n"));
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_opened_again_keeps_the_old_file() {
+        let (folder, writer, _) = scratch();
+        let path = folder.path().join("a/mainlog.ec");
+        let file = writer.open(path.to_str().unwrap(), 0o644).unwrap();
+        std::fs::rename(folder.path().join("a"), folder.path().join("b")).unwrap();
+        assert!(file.reopen().is_err());
+        file.write_line(b"kept");
+        file.flush();
+        assert_eq!(read(&folder.path().join("b/mainlog.ec")), "kept\n");
+    }
+
+    /// A device that is full until it is given room, and writes three octets at a time.
+    #[derive(Clone, Default)]
+    struct Device(Arc<Mutex<(bool, Vec<u8>)>>);
+
+    impl io_wrapper::Driver for Device {
+        fn scheme(&self) -> &str {
+            "device"
+        }
+
+        fn open(&self, _: &str, _: Flags, _: u32) -> io::Result<Box<dyn io_wrapper::Stream>> {
+            Ok(Box::new(self.clone()))
+        }
+    }
+
+    impl io_wrapper::Stream for Device {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (has_room, written) = &mut *lock(&self.0);
+            if !*has_room {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let count = bytes.len().min(3);
+            written.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn close(self: Box<Self>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_loses_nothing_up_to_the_bound_and_is_reported_once() {
+        let (_folder, writer, meters) = scratch();
+        writer.stop();
+        let device = Device::default();
+        writer.0.wrappers.register(Arc::new(device.clone())).unwrap();
+        let open = || writer.0.wrappers.open("device://", Flags::APPEND, 0).map(Outlet::Url);
+        let file = writer.stream("device://", open, 10).unwrap();
+        let paniclog = Paniclog::new(Clock::system(), writer.stderr());
+        let subscriber = tracing_subscriber::registry().with(paniclog.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            // The first lines go to the writer's side, which cannot write them; the next ones fill the buffer.
+            assert!(file.write_line(b"one two three"));
+            file.flush();
+            assert!(file.is_failing());
+            assert!(file.write_line(b"four five six"));
+            file.flush();
+            assert!(!file.write_line(b"lost") && !file.write_line(b"lost"));
+            lock(&device.0).0 = true;
+            file.flush();
+            assert!(!file.is_failing() && file.write_line(b"seven"));
+            file.flush();
+        });
+        assert_eq!(lock(&device.0).1, b"one two three\nfour five six\nseven\n");
+        assert_eq!(meters.get("logging.lines.lost{device://}"), 2);
+        let said = |level| paniclog.recent(level).into_iter().map(|entry| entry.message).collect::<Vec<_>>();
+        assert_eq!(said(Level::Critical).len(), 1);
+        assert!(said(Level::Critical)[0].starts_with("cannot write device://"));
+        assert_eq!(
+            said(Level::Error),
+            [
+                "2 lines of device:// are lost: they came faster than they could be written",
+                "device:// is being written again"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_same_path_is_the_same_stream_and_other_schemes_are_refused() {
+        let (folder, writer, _) = scratch();
+        let path = folder.path().join("x");
+        let one = writer.open(path.to_str().unwrap(), 0o644).unwrap();
+        let two = writer.open(&format!("file://{}", path.display()), 0o644).unwrap();
+        one.write_line(b"a");
+        two.write_line(b"b");
+        writer.flush();
+        assert_eq!(read(&path), "a\nb\n");
+        assert!(writer.open("jlog:///x=>y", 0o644).unwrap_err().to_string().contains("jlog://"));
+    }
+
+    #[test]
+    fn a_heartbeat_comes_at_once_and_then_by_its_period() {
+        let (folder, writer, _) = scratch();
+        writer.stop();
+        let path = folder.path().join("x");
+        let file = writer.open(path.to_str().unwrap(), 0o644).unwrap();
+        file.set_heartbeat(Duration::from_secs(60), Stamp::Seconds, line::heartbeat);
+        let stream = lock(&writer.0.streams)[0].clone();
+        let start = writer.0.clock.now();
+        for second in [0u64, 59, 60, 61, 120] {
+            stream.beat(start + Duration::from_secs(second), Duration::from_secs(1000 + second));
+        }
+        writer.flush();
+        assert_eq!(read(&path), "1000@@@@M1\n1060@@@@M1\n1120@@@@M1\n");
+        file.set_heartbeat(Duration::ZERO, Stamp::Seconds, line::heartbeat);
+        assert_eq!(stream.beat(start + Duration::from_secs(999), Duration::ZERO), None);
+    }
+}

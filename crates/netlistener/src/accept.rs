@@ -1,0 +1,184 @@
+//! Takes connections from one listening socket on one loop, and turns away those that may not come in.
+//!
+//! Every client gets an answer: one over a cap, one that is denied, and one that comes when the process has no
+//! descriptor left (a descriptor is kept in reserve for that). Invariant: no error of `accept` ends the loop.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use scheduler::{Counter, Meters};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tracing::{debug, error};
+
+use crate::kind::{NetlistenerType, Turned};
+use crate::occupancy::{Admission, Occupancy, Seat};
+use crate::station::{Handed, Order, Station, StationHandle, lightest};
+use crate::stream::Stream;
+
+/// How long to wait when nothing can be accepted.
+const BACK_OFF: Duration = Duration::from_millis(200);
+
+/// A bound socket on its way to a loop.
+pub(crate) enum Listening {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// What decides who comes in through a socket, and where to.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) listen: Arc<str>,
+    pub(crate) kind: Arc<dyn NetlistenerType>,
+    /// The stations of the pool that serves this socket.
+    pub(crate) stations: Arc<[StationHandle]>,
+    pub(crate) occupancy: Arc<Occupancy>,
+    pub(crate) admission: AdmissionRule,
+    pub(crate) meter: DoorMeter,
+}
+
+/// What the configuration says now of a client at a Listen stanza.
+pub(crate) type AdmissionRule = Arc<dyn Fn(&'static str, &Arc<str>, Option<IpAddr>) -> Admission + Send + Sync>;
+
+/// `netlistener.{word}.…`
+#[derive(Clone)]
+pub(crate) struct DoorMeter {
+    accepted: Counter,
+    handed_over: Counter,
+    denied: Counter,
+    over_limit: Counter,
+    out_of_descriptors: Counter,
+    failed: Counter,
+}
+
+impl DoorMeter {
+    pub(crate) fn new(word: &str, meters: &Meters) -> Self {
+        let counter = |event: &str| meters.counter(&format!("netlistener.{word}.{event}"));
+        Self {
+            accepted: counter("accepted"),
+            handed_over: counter("handed_over"),
+            denied: counter("denied"),
+            over_limit: counter("over_limit"),
+            out_of_descriptors: counter("out_of_descriptors"),
+            failed: counter("failed"),
+        }
+    }
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Socket {
+    fn settle(listening: Listening) -> io::Result<Self> {
+        match listening {
+            Listening::Tcp(listener) => TcpListener::from_std(listener).map(Self::Tcp),
+            Listening::Unix(listener) => UnixListener::from_std(listener).map(Self::Unix),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None)),
+        }
+    }
+
+    /// A descriptor to give up when there is no other.
+    fn reserve(&self) -> Option<OwnedFd> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd().try_clone_to_owned().ok(),
+            Self::Unix(listener) => listener.as_fd().try_clone_to_owned().ok(),
+        }
+    }
+}
+
+/// Accepts until it is dropped; waits while `paused`.
+pub(crate) async fn run(station: Rc<Station>, listening: Listening, door: Door, mut paused: watch::Receiver<bool>) {
+    let socket = match Socket::settle(listening) {
+        Ok(socket) => socket,
+        Err(error) => return error!(target: "NET", "cannot accept on {}: {error}", door.listen),
+    };
+    let mut reserve = socket.reserve();
+    loop {
+        // The sender lives as long as the listeners; without it nobody can pause.
+        let _ = paused.wait_for(|paused| !paused).await;
+        match socket.accept().await {
+            Ok((stream, peer)) => admit(&station, &door, stream, peer),
+            Err(error) if is_exhaustion(&error) => {
+                door.meter.out_of_descriptors.add(1);
+                error!(target: "FD", "no descriptor for a connection to {}: {error}; answering 421 where possible, \
+                    raise the limit (ulimit -n, LimitNOFILE=) or lower the session caps", door.listen);
+                turn_away_with(&mut reserve, &socket, &door).await;
+                tokio::time::sleep(BACK_OFF).await;
+                reserve = socket.reserve();
+            }
+            Err(error) => {
+                // The client left before it was accepted, or the like: nothing is wrong with the socket.
+                door.meter.failed.add(1);
+                debug!(target: "NET", "accept on {}: {error}", door.listen);
+            }
+        }
+    }
+}
+
+/// Spends the reserve on telling one waiting client.
+async fn turn_away_with(reserve: &mut Option<OwnedFd>, socket: &Socket, door: &Door) {
+    if reserve.take().is_some()
+        && let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, socket.accept()).await
+    {
+        stream.say_and_close(door.kind.farewell(Turned::OutOfDescriptors));
+    }
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| exhausted.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+fn admit(station: &Rc<Station>, door: &Door, stream: Stream, peer: Option<SocketAddr>) {
+    let ip = peer.map(|peer| peer.ip().to_canonical());
+    let admission = (door.admission)(door.kind.word(), &door.listen, ip);
+    if admission.denied {
+        door.meter.denied.add(1);
+        return stream.say_and_close(door.kind.farewell(Turned::Denied));
+    }
+    let Some(seat) = door.occupancy.take(&admission.caps, &station.handle.load) else {
+        door.meter.over_limit.add(1);
+        return stream.say_and_close(door.kind.farewell(Turned::ConcurrencyLimit));
+    };
+    door.meter.accepted.add(1);
+    let local = match &stream {
+        Stream::Tcp(stream) => stream.local_addr().ok(),
+        Stream::Unix(_) => None,
+    };
+    match lightest(&door.stations, &station.handle.load) {
+        None => station.serve(&door.kind, stream, peer, local, door.listen.clone(), seat),
+        Some(other) => hand_over(door, &other, stream, peer, local, seat),
+    }
+}
+
+fn hand_over(
+    door: &Door,
+    other: &StationHandle,
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    mut seat: Seat,
+) {
+    match stream.loosen() {
+        Ok(stream) => {
+            door.meter.handed_over.add(1);
+            seat.move_to(&other.load);
+            let (listen, kind) = (door.listen.clone(), door.kind.clone());
+            other.order(Order::Serve(Handed { stream, peer, local, listen, kind, seat }));
+        }
+        Err(error) => error!(target: "NET", "a connection from {peer:?} could not change loops: {error}"),
+    }
+}

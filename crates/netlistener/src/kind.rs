@@ -1,0 +1,58 @@
+//! What a protocol brings to be a netlistener, and what it is given for each connection.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use scheduler::LoopHandle;
+
+use crate::occupancy::Seat;
+use crate::stop::StopSignal;
+use crate::stream::Stream;
+
+/// A protocol that can be listened for. Registered once, used from every thread.
+pub trait NetlistenerType: Send + Sync + 'static {
+    /// The word of its stanza: `esmtp_listener`.
+    fn word(&self) -> &'static str;
+
+    /// Makes the part that serves connections on one loop; called once a loop, on the loop. Must not block.
+    fn start(&self, on: &LoopHandle) -> Rc<dyn Service>;
+
+    /// What a client that is turned away is told before the connection is closed; empty for a protocol without words.
+    fn farewell(&self, turned: Turned) -> &'static [u8];
+}
+
+/// Serves connections on one loop.
+pub trait Service {
+    /// The whole life of a connection. It ends when the future does; the loop must never be blocked.
+    fn serve(self: Rc<Self>, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
+/// Why a client is turned away at the door. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// A concurrency cap is reached.
+    ConcurrencyLimit,
+    /// The process has no descriptor left.
+    OutOfDescriptors,
+    /// The peer is denied here.
+    Denied,
+}
+
+/// One accepted connection.
+pub struct Accepted {
+    /// The connection.
+    pub stream: Stream,
+    /// The client; none on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Our end; none on a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// The name of the Listen stanza, as the configuration spells it.
+    pub listen: Arc<str>,
+    /// Requested when the daemon stops.
+    pub stop: StopSignal,
+    /// Counts the session until it is dropped.
+    pub seat: Seat,
+}

@@ -1,0 +1,244 @@
+//! The order in which the daemon comes up: configuration, loops, spool, deliveries, listeners; then mail is taken, while
+//! what the spool holds is still being read.
+//!
+//! Runs on the main thread before the master scheduler does. Any failure ends the process with a code and a sentence;
+//! nothing has been promised to anybody yet.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bounce::{Bouncer, BouncerParts};
+use config::{Configuration, Environment, Generation, Lookup};
+use console::{Arrivals, Commands, Console, ControlListener, UserNames};
+use delivery::{Deps, Engine, EngineHandle, Tcp};
+use dns::{DnsRuntime, Resolver, Settings};
+use io_wrapper::IoWrappers;
+use logging::{LogWriter, Paniclog};
+use message::IdGenerator;
+use module::{Catalogue, Module, Modules};
+use netlistener::Netlisteners;
+use queue::Intake;
+use reception::{EsmtpListener, Parts};
+use scheduler::{Clock, Master, Meters, Random, Report, ThreadPools, Watchdog};
+use spool::disk::RealDisk;
+use spool::{Journal, JournalOptions, Spool};
+use tokio::sync::watch;
+
+use crate::arguments::Arguments;
+use crate::exit::Failure;
+use crate::house::{House, configure_paniclog};
+use crate::loops::{self, Pools};
+use crate::notifications::Notifications;
+use crate::options::WATCHDOG_INTERVAL;
+use crate::statistics::Baseline;
+use crate::{PRODUCT, VERSION, commands, generation, options};
+
+/// The daemon, up and not yet running.
+pub struct Booted {
+    /// Its main thread's loop.
+    pub master: Master,
+    /// Its rooms.
+    pub house: Rc<House>,
+    /// Control connections, to be served on the master.
+    pub arrivals: Arrivals,
+    /// The console that serves them.
+    pub console: Rc<Console>,
+    /// Event loops, to be ended last.
+    pub loops: Pools,
+    /// Flushed at the very end.
+    pub log_writer: LogWriter,
+    /// Where the spool's messages go.
+    pub intake: Intake,
+    /// Files, by URL.
+    pub files: IoWrappers,
+}
+
+/// What exists before there is a configuration.
+struct Ground {
+    clock: Clock,
+    meters: Meters,
+    files: IoWrappers,
+    log_writer: LogWriter,
+    paniclog: Paniclog,
+}
+
+/// Brings the daemon up to the point where it listens.
+pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
+    let ground = Ground::lay(arguments.foreground)?;
+    let (configuration, modules) = configure(&arguments.configuration, &ground)?;
+    let current = configuration.current();
+    for warning in current.warnings().iter() {
+        tracing::warn!(target: "CONFIG", "{}: {}", warning.place(), warning.message);
+    }
+    configure_paniclog(&ground.paniclog, &current);
+    let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
+    let limit = Duration::from_secs(current.get(&WATCHDOG_INTERVAL, &Lookup::Global));
+    let watchdog =
+        Watchdog::start(ground.clock, limit, &ground.meters, report).map_err(system("start the watchdog"))?;
+    let master = Master::new(&watchdog, &ground.meters).map_err(system("start the master scheduler"))?;
+    let pools = ThreadPools::new(ground.clock, &ground.meters);
+    loops::configure_thread_pools(&current, &pools);
+    let loops = Pools::start(&current, &watchdog, &ground.meters)?;
+    let (spool, journal) = open_spool(&current, &ground, &pools)?;
+    let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), journal.newest()));
+    let resolver = resolver(&current, &ground)?;
+    let hostname = hostname(&current);
+    let deps = Deps {
+        configuration: configuration.clone(),
+        spool: spool.clone(),
+        names: Arc::new(resolver.clone()),
+        connector: Arc::new(Tcp),
+        ids: ids.clone(),
+        clock: ground.clock,
+        random: Random::system(),
+        meters: ground.meters.clone(),
+        pools: pools.clone(),
+        hostname: hostname.clone(),
+    };
+    let (intake, engine) = start_delivery(&loops, &current, deps, &ground, &hostname)?;
+    let commands = Commands::new();
+    let console = Console::new(PRODUCT, VERSION, commands.clone(), ground.clock, &ground.meters);
+    console.set_user_names(UserNames::parse(&ground.files.read_text("/etc/passwd", PASSWD_BYTES_MAX).unwrap_or_default()));
+    let (control, arrivals) = ControlListener::new(&configuration);
+    let parts = Parts {
+        clock: ground.clock,
+        configuration: configuration.clone(),
+        ids,
+        spool: spool.clone(),
+        intake: intake.clone(),
+        system_hostname: hostname,
+    };
+    let mut netlisteners = netlisteners(&configuration, &loops, &ground.meters);
+    netlisteners.register(Arc::new(EsmtpListener::new(parts, &ground.meters)));
+    netlisteners.register(Arc::new(control));
+    let house = Rc::new(House {
+        configuration,
+        modules,
+        clock: ground.clock,
+        meters: ground.meters,
+        paniclog: ground.paniclog,
+        spool,
+        journal,
+        engine,
+        resolver,
+        pools,
+        netlisteners: Arc::new(Mutex::new(netlisteners)),
+        started: ground.clock.now(),
+        baseline: Baseline::new(ground.clock),
+        stop: watch::Sender::new(None),
+    });
+    commands::register(&commands, &house).map_err(|duplicate| Failure::Internal(duplicate.to_string()))?;
+    let (log_writer, files) = (ground.log_writer, ground.files);
+    Ok(Booted { master, house, arrivals, console, loops, log_writer, intake, files })
+}
+
+impl Ground {
+    fn lay(foreground: bool) -> Result<Self, Failure> {
+        let (clock, meters, files) = (Clock::system(), Meters::new(), IoWrappers::new());
+        let log_writer = LogWriter::start(clock, &meters, files.clone())
+            .map_err(|error| Failure::System(format!("cannot start the log writer: {error}")))?;
+        let paniclog = Paniclog::new(clock, log_writer.stderr());
+        paniclog.set_foreground(foreground);
+        paniclog.install().map_err(|error| Failure::Internal(error.to_string()))?;
+        Ok(Self { clock, meters, files, log_writer, paniclog })
+    }
+}
+
+/// Declares every option and loads the first generation with its modules.
+fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules>), Failure> {
+    let mut registry = options::registry();
+    let mut catalogue = Catalogue::default();
+    let described = [("ec_logger.ecm", ec_logger::ECM), ("bounce_logger.ecm", bounce_logger::ECM)];
+    let linked: Vec<Arc<dyn Module>> = vec![
+        Arc::new(ec_logger::EcLogger::new(ground.log_writer.clone())),
+        Arc::new(bounce_logger::BounceLogger::new(ground.log_writer.clone())),
+    ];
+    let told = |errors: Vec<module::Error>| {
+        Failure::Internal(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    };
+    for (file, text) in described {
+        catalogue.read(file, text).map_err(told)?;
+    }
+    let modules = Arc::new(Modules::setup(catalogue, linked, &mut registry).map_err(told)?);
+    let environment = Environment {
+        refuse_world_writable: rustix::process::geteuid().is_root(),
+        node_name: Some(node_name()),
+        ..Environment::default()
+    };
+    let loaded =
+        Configuration::load_with(registry, path, environment, &mut |new| generation::prepare(new, None, &modules));
+    let configuration = loaded.map_err(|diagnostics| {
+        let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        Failure::Configuration(diagnostics.render(colour))
+    })?;
+    Ok((configuration, modules))
+}
+
+fn open_spool(generation: &Generation, ground: &Ground, pools: &ThreadPools) -> Result<(Spool, Arc<Journal>), Failure> {
+    let options = JournalOptions::configured(generation);
+    if !options.force_fsync {
+        tracing::warn!(target: "SPOOL", "force_fsync = false: a power loss may lose accepted mail");
+    }
+    let opened = Journal::open(options, Arc::new(RealDisk), ground.clock, &ground.meters);
+    let journal = Arc::new(opened.map_err(|error| Failure::Spool(error.to_string()))?);
+    Ok((Spool::new(vec![journal.clone()], Arc::new(pools.get("SwapIn"))), journal))
+}
+
+fn resolver(generation: &Generation, ground: &Ground) -> Result<Resolver, Failure> {
+    let settings =
+        Settings::read(generation, &ground.files).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let runtime =
+        DnsRuntime::start().map_err(|error| Failure::System(format!("cannot start the DNS runtime: {error}")))?;
+    Resolver::new(&runtime, settings, dns::Overrides::default(), ground.clock, &ground.meters)
+        .map_err(|error| Failure::Configuration(format!("resolv_conf: {error}")))
+}
+
+fn start_delivery(
+    loops: &Pools,
+    generation: &Generation,
+    deps: Deps,
+    ground: &Ground,
+    hostname: &Arc<str>,
+) -> Result<(Intake, EngineHandle), Failure> {
+    let handles = loops.delivery(generation)?;
+    let (ids, spool, pools) = (deps.ids.clone(), deps.spool.clone(), deps.pools.clone());
+    let (clock, meters, host) = (ground.clock, ground.meters.clone(), hostname.clone());
+    Ok(Engine::start(&handles, deps, move |intake| {
+        let parts = BouncerParts { clock, ids, host, spool, intake: intake.clone(), pools };
+        Arc::new(Notifications(Bouncer::new(parts, &meters)))
+    }))
+}
+
+fn netlisteners(configuration: &Configuration, loops: &Pools, meters: &Meters) -> Netlisteners {
+    let configuration = configuration.clone();
+    let admission = move |word: &'static str, listen: &Arc<str>, peer: Option<std::net::IpAddr>| {
+        netlistener::admission(&configuration.current(), word, listen, peer)
+    };
+    Netlisteners::new(loops.by_name(), loops::DEFAULT_POOL, admission, meters)
+}
+
+/// The `hostname` option, or what the system calls itself.
+fn hostname(generation: &Generation) -> Arc<str> {
+    let configured = generation.get(&reception::HOSTNAME, &Lookup::Global);
+    if configured.is_empty() { node_name().into() } else { configured.into() }
+}
+
+fn node_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn report(report: Report) {
+    match report {
+        Report::Blocked { name, silent_for } => {
+            tracing::error!(target: "START", "event loop {name} is blocked: silent for {:.1} s", silent_for.as_secs_f64());
+        }
+        Report::Recovered { name, blocked_for } => {
+            tracing::warn!(target: "START", "event loop {name} goes on after {:.1} s", blocked_for.as_secs_f64());
+        }
+    }
+}
+
+/// Largest password file read for the names of console users.
+const PASSWD_BYTES_MAX: usize = 4 << 20;

@@ -1,0 +1,42 @@
+//! Console commands: what an operator types, carried out by the rooms it concerns.
+//!
+//! One file a family. A handler runs on the master scheduler, gathers from the loops by message, and answers in a shape of
+//! `console::shapes`; it never walks a queue on the master.
+
+mod configuration;
+mod message;
+mod process;
+mod queue;
+mod status;
+
+use std::rc::Rc;
+
+use console::{Command, CommandError, Commands, Invocation, Reply};
+
+use crate::house::House;
+
+/// Registers every command of the daemon.
+pub fn register(commands: &Commands, house: &Rc<House>) -> Result<(), console::Duplicate> {
+    let families = [
+        status::commands(house),
+        queue::commands(house),
+        message::commands(house),
+        configuration::commands(house),
+        process::commands(house),
+    ];
+    families.into_iter().flatten().try_for_each(|command| commands.register(command))
+}
+
+/// A command over the house.
+fn command<Fut>(
+    house: &Rc<House>,
+    usage: &str,
+    summary: &str,
+    run: impl Fn(Rc<House>, Invocation) -> Fut + 'static,
+) -> Command
+where
+    Fut: Future<Output = Result<Reply, CommandError>> + 'static,
+{
+    let house = house.clone();
+    Command::new(usage, summary, move |invocation| run(house.clone(), invocation))
+}

@@ -1,0 +1,158 @@
+//! `domain`, `active`, `delayed`, `mailq`, `flush domain`, `fail domain`: the queues.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use console::arguments::{self, FailArguments, MailqArguments};
+use console::shapes::{
+    DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, FailReply,
+    FlushReply, ListKind, Mailq, MailqRow, Shape as _,
+};
+use console::{Command, CommandError, Invocation, Reply};
+use delivery::{AddressReport, QueueReport};
+
+use super::command;
+use crate::house::House;
+
+/// The family.
+pub fn commands(house: &Rc<House>) -> Vec<Command> {
+    vec![
+        command(house, "domain NAME|all", "one routing domain: hosts, queues, connections", |house, asked| async move {
+            let name = asked.only_arg()?.to_owned();
+            if name == "all" { list(&house, ListKind::All, |_| true).await } else { Ok(domain(&house, &name).await.reply()) }
+        }),
+        command(house, "domains", "every routing domain on a line", |house, asked| async move {
+            asked.no_args()?;
+            list(&house, ListKind::All, |_| true).await
+        }),
+        command(house, "active N", "domains with more than N messages due", |house, asked| async move {
+            let threshold = arguments::threshold(&asked.args)?;
+            list(&house, ListKind::Threshold, move |row| threshold < row.active).await
+        }),
+        command(house, "delayed N", "domains with more than N messages waiting", |house, asked| async move {
+            let threshold = arguments::threshold(&asked.args)?;
+            list(&house, ListKind::Threshold, move |row| threshold < row.delayed).await
+        }),
+        command(house, "mailq [-d DOMAIN]... [-b BINDING]... [-l LIMIT]", "queue sizes, biggest first", |house, asked| async move {
+            mailq(&house, &MailqArguments::parse(&asked.args)?).await
+        }),
+        command(house, "flush domain NAME|all", "make waiting messages due now", |house, asked| async move {
+            let domain = arguments::domain_or_all(&asked.args)?;
+            let requeued = house.engine.flush(domain.as_deref()).await as u64;
+            Ok(FlushReply { domain, requeued }.reply())
+        })
+        .help("Does not reset the number of retries."),
+        command(house, "fail domain NAME [NOTE]", "fail a domain's messages for good", |house, asked| fail(house, asked, false))
+            .help("Senders are notified, unless the command is `fail domain quiet`."),
+        command(house, "fail domain quiet NAME [NOTE]", "the same without notifications", |house, asked| fail(house, asked, true)),
+    ]
+}
+
+async fn fail(house: Rc<House>, asked: Invocation, quiet: bool) -> Result<Reply, CommandError> {
+    let arguments = FailArguments::parse(&asked.args)?;
+    let Some(domain) = arguments.domain else {
+        return Err(CommandError::Failed("name one domain: failing every queue at once is not offered".into()));
+    };
+    if arguments.dry_run || arguments.filter.is_some() {
+        return Err(CommandError::Failed("--dry-run and selection by --meta or --header are not offered yet; nothing was done".into()));
+    }
+    let note = Some(arguments.note.as_str()).filter(|note| !note.is_empty());
+    let failed = house.engine.fail(&domain, quiet, note).await as u64;
+    Ok(FailReply { binding: None, domain: Some(domain), failed }.reply())
+}
+
+async fn list(house: &House, kind: ListKind, wanted: impl Fn(&DomainCounts) -> bool) -> Result<Reply, CommandError> {
+    let mut domains: BTreeMap<String, DomainCounts> = BTreeMap::new();
+    let mut total = DomainCounts { domain: "Total".to_owned(), ..DomainCounts::default() };
+    for queue in house.engine.queues().await {
+        let name = queue.name.domain.to_string();
+        let row = domains.entry(name.clone()).or_insert_with(|| DomainCounts { domain: name, ..DomainCounts::default() });
+        for counts in [row, &mut total] {
+            counts.connections += queue.connections as u64;
+            counts.active += queue.active as u64;
+            counts.delayed += queue.delayed as u64;
+            counts.delivered += queue.delivered;
+        }
+    }
+    let rows = domains.into_values().filter(wanted).collect();
+    Ok(DomainList { kind, rows, total }.reply())
+}
+
+async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, CommandError> {
+    let named = |wanted: &[String], name: &str| wanted.is_empty() || wanted.iter().any(|one| one.eq_ignore_ascii_case(name));
+    let wanted = |queue: &QueueReport| {
+        named(&arguments.domains, &queue.name.domain) && named(&arguments.bindings, &queue.name.binding)
+    };
+    let row = |queue: QueueReport| MailqRow {
+        group: queue.name.binding_group.to_string(),
+        binding: queue.name.binding.to_string(),
+        domain: queue.name.domain.to_string(),
+        active: (queue.active + queue.in_flight) as u64,
+        delayed: queue.delayed as u64,
+        receptions: 0,
+        permanent_failures: queue.failed,
+        transient_failures: queue.transient,
+        deliveries: queue.delivered,
+    };
+    let mut rows: Vec<MailqRow> = house.engine.queues().await.into_iter().filter(wanted).map(row).collect();
+    rows.retain(|row| 0 < row.active + row.delayed);
+    rows.sort_by_key(|row| std::cmp::Reverse(row.active + row.delayed));
+    rows.truncate(arguments.limit);
+    Ok(Mailq { rows }.reply())
+}
+
+async fn domain(house: &House, name: &str) -> DomainReport {
+    let report = house.engine.domain(name).await;
+    let sum = |of: fn(&QueueReport) -> u64| report.queues.iter().map(of).sum::<u64>();
+    let stanza = house.configuration.current().show(&["domain", name], false).ok();
+    DomainReport {
+        domain: name.to_owned(),
+        config: stanza.map(|answer| answer.text),
+        route: route(&report.addresses),
+        consecutive_connection_failures: report.consecutive_failures,
+        active: sum(|queue| (queue.active + queue.in_flight) as u64),
+        delayed: sum(|queue| queue.delayed as u64),
+        deliveries: sum(|queue| queue.delivered),
+        failures: sum(|queue| queue.failed),
+        connections: report
+            .connections
+            .into_iter()
+            .filter_map(|connection| {
+                Some(DomainConnection {
+                    fd: connection.descriptor.unwrap_or(-1),
+                    ip: connection.remote?.1.ip(),
+                    state: connection.stage.as_str().to_owned(),
+                    in_state: connection.since,
+                })
+            })
+            .collect(),
+    }
+}
+
+/// Addresses in order of preference, gathered under their hosts.
+fn route(addresses: &[AddressReport]) -> DomainRoute {
+    if addresses.is_empty() {
+        return DomainRoute::Unresolved;
+    }
+    let next = addresses.iter().position(|address| !address.avoided);
+    let mut exchangers: Vec<DomainMx> = Vec::new();
+    for (index, address) in addresses.iter().enumerate() {
+        let host = address.host.to_string();
+        if exchangers.last().is_none_or(|last| last.name != host) {
+            exchangers.push(DomainMx { preference: address.preference, name: host, ttl_seconds: 0, addresses: Vec::new() });
+        }
+        if let Some(exchanger) = exchangers.last_mut() {
+            exchanger.addresses.push(DomainAddress {
+                ip: address.remote.ip(),
+                port: address.remote.port(),
+                next: next == Some(index),
+                connect_average_ms: 0.0,
+                deliver_average_ms: 0.0,
+                since_failure: address.failed.map(Duration::from),
+                also_used_by: Vec::new(),
+            });
+        }
+    }
+    DomainRoute::Mx { ttl_seconds: 0, exchangers }
+}

@@ -1,0 +1,187 @@
+//! `summary`, `threads stats`, `memory`, `spool stats`: the state of the process.
+
+use std::rc::Rc;
+
+use console::shapes::{
+    FixedType, MemoryReport, OutboundSession, OutboundSessions, PoolReport, PoolReports, Shape as _, SummaryData,
+    VariableType, statistics_cleared,
+};
+use console::{Command, Reply};
+use serde_json::json;
+
+use super::command;
+use crate::house::House;
+
+/// The family.
+pub fn commands(house: &Rc<House>) -> Vec<Command> {
+    vec![
+        command(house, "summary", "counters since the start or the last reset", |house, asked| async move {
+            asked.no_args()?;
+            Ok(summary(&house).await.reply())
+        }),
+        command(house, "summary reset", "start the counters of summary anew", |house, asked| async move {
+            asked.no_args()?;
+            house.baseline.reset(house.clock, &house.meters);
+            Ok(statistics_cleared())
+        }),
+        command(house, "threads stats", "what the thread pools did", |house, asked| async move {
+            asked.no_args()?;
+            Ok(threads(&house).reply())
+        }),
+        command(house, "threads", "what the thread pools did", |house, asked| async move {
+            asked.no_args()?;
+            Ok(threads(&house).reply())
+        }),
+        command(house, "memory", "what memory is used for", |house, asked| async move {
+            asked.no_args()?;
+            Ok(memory(&house).await.reply())
+        }),
+        command(house, "show outbound", "open delivery connections", |house, asked| async move {
+            asked.no_args()?;
+            Ok(outbound(&house).await.reply())
+        }),
+        command(house, "spool stats", "the journal: messages, space, syncs, damage", |house, asked| async move {
+            asked.no_args()?;
+            Ok(spool(&house))
+        }),
+        command(house, "meters", "every counter of the process", |house, asked| async move {
+            asked.no_args()?;
+            let meters = house.meters.snapshot();
+            let text = meters.iter().map(|(name, value)| format!("{name} {value}\n")).collect::<String>();
+            Ok(Reply::new(text, meters.into_iter().collect()))
+        }),
+    ]
+}
+
+async fn summary(house: &House) -> SummaryData {
+    let counts = house.engine.counts().await;
+    let since = |name: &str| house.baseline.since(&house.meters, name);
+    let depth = |what: &str| house.meters.get(&format!("{what}.entered")).saturating_sub(house.meters.get(&format!("{what}.left")));
+    let age = house.baseline.age(house.clock);
+    let rate = |count: u64| count as f64 / age.as_secs_f64().max(1.0);
+    let (delivered, failed) = (since("delivery.messages.delivered"), since("delivery.messages.permanent"));
+    let (received, rejected) = (since("reception.recipients.accepted"), rejections(&since));
+    let queries = ["dns.queries.mx", "dns.queries.a", "dns.queries.aaaa", "dns.queries.other"].map(since);
+    let answers = since("dns.answers");
+    let stats = house.journal.stats();
+    SummaryData {
+        outbound_concurrency: counts.outbound_concurrency as u64,
+        inbound_concurrency: depth("reception.sessions"),
+        active_domains: counts.active_domains as u64,
+        active_queue_size: counts.active as u64,
+        delayed_queue_size: counts.delayed as u64,
+        total_queue_size: (counts.active + counts.delayed + counts.in_flight) as u64,
+        dns_resolver: "hickory".to_owned(),
+        dns_mx_queries: queries[0],
+        dns_a_queries: queries[1],
+        dns_aaaa_queries: queries[2],
+        dns_txt_queries: queries[3],
+        pending_dns_queries: house.resolver.stats().asking as u64,
+        dns_query_rate: rate(queries.iter().sum()),
+        dns_response_average_ms: since("dns.response_microseconds") as f64 / 1e3 / (answers.max(1)) as f64,
+        resident_messages: counts.resident as u64,
+        disk_queue_progress: (stats.recovery_done, stats.recovery_total),
+        delivered_messages: delivered,
+        failed_messages: failed,
+        transient_failures: since("delivery.messages.transient"),
+        rejected_messages: rejected,
+        received_messages: received,
+        delivery_rate: rate(delivered + failed),
+        reception_rate: rate(received),
+        rejection_rate: rate(rejected),
+        statistics_last_reset_seconds: age.as_secs(),
+        uptime_seconds: house.clock.now().saturating_duration_since(house.started).as_secs(),
+        ..SummaryData::default()
+    }
+}
+
+fn rejections(since: &dyn Fn(&str) -> u64) -> u64 {
+    since("reception.replies.refused_permanent") + since("reception.replies.refused_transient")
+}
+
+fn threads(house: &House) -> PoolReports {
+    let report = |stats: scheduler::PoolStats| PoolReport {
+        name: stats.name,
+        concurrency: stats.concurrency as u64,
+        invocations: stats.invocations,
+        average_concurrency: stats.average_concurrency,
+        saturation_percent: stats.saturation * 100.0,
+        average_wallclock_ms: stats.average_wallclock.as_secs_f64() * 1e3,
+        threads_active: stats.threads_active as u64,
+        threads_inactive: stats.threads_inactive as u64,
+        jobs_queued: stats.queued as u64,
+        jobs_running: stats.threads_active as u64,
+    };
+    PoolReports { pools: house.pools.stats().into_iter().map(report).collect() }
+}
+
+async fn memory(house: &House) -> MemoryReport {
+    let counts = house.engine.counts().await;
+    let spool = house.journal.stats();
+    let queued = (counts.active + counts.delayed + counts.in_flight) as u64;
+    let fixed = FixedType {
+        name: "queue:message".to_owned(),
+        object_bytes: 64,
+        active: queued,
+        peak: queued,
+        allocated: queued,
+    };
+    let variable = |name: &str, bytes: u64| VariableType {
+        name: name.to_owned(),
+        current_bytes: bytes,
+        peak_bytes: bytes,
+        mmap_count: 0,
+    };
+    let accounted = fixed.object_bytes * queued + spool.index_bytes + spool.waiting_bytes;
+    MemoryReport {
+        fixed: vec![fixed],
+        variable: vec![variable("spool:index", spool.index_bytes), variable("spool:waiting", spool.waiting_bytes)],
+        accounted_bytes: accounted,
+        system_rss_bytes: resident_bytes(),
+        machine_bytes: rustix::system::sysinfo().totalram * u64::from(rustix::system::sysinfo().mem_unit),
+    }
+}
+
+/// Resident set of this process; zero where /proc cannot be read.
+fn resident_bytes() -> u64 {
+    let files = io_wrapper::IoWrappers::new();
+    let statm = files.read_text("/proc/self/statm", 4096).unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+async fn outbound(house: &House) -> OutboundSessions {
+    let session = |connection: delivery::ConnectionReport| {
+        let (host, peer) = connection.remote?;
+        let fd = connection.descriptor.unwrap_or(-1);
+        Some(OutboundSession { fd, class: "smtp_client".to_owned(), host: host.to_string(), peer })
+    };
+    OutboundSessions { sessions: house.engine.connections().await.into_iter().filter_map(session).collect() }
+}
+
+fn spool(house: &House) -> Reply {
+    let stats = house.journal.stats();
+    let rows = [
+        ("Messages", stats.messages.to_string()),
+        ("Segments", format!("{} in use, {} spare", stats.segments, stats.spare_segments)),
+        ("Space", format!("{} bytes live of {} used, {} free", stats.live_bytes, stats.used_bytes, stats.free_bytes)),
+        ("Index", format!("{} bytes", stats.index_bytes)),
+        ("Commits", format!("{}, {:.1} operations each, {} at most", stats.commits, stats.batch_average(), stats.batch_max)),
+        ("Write and sync", format!("{:.3} ms on average, {:.3} ms at most",
+            stats.sync_time.as_secs_f64() * 1e3 / stats.commits.max(1) as f64, stats.sync_time_max.as_secs_f64() * 1e3)),
+        ("Waiting", format!("{} unlinks, {} bytes of mail", stats.unlinks_waiting, stats.waiting_bytes)),
+        ("Trouble", format!("{} failures, {} times full, {} damaged records", stats.failures, stats.full, stats.damaged)),
+        ("Read at start", format!("{} messages, {} of {} segments", stats.recovered, stats.recovery_done, stats.recovery_total)),
+    ];
+    let text = rows.iter().map(|(name, value)| format!("{name:>16}: {value}\n")).collect::<String>();
+    let json = json!({
+        "messages": stats.messages, "segments": stats.segments, "spareSegments": stats.spare_segments,
+        "liveBytes": stats.live_bytes, "usedBytes": stats.used_bytes, "freeBytes": stats.free_bytes,
+        "indexBytes": stats.index_bytes, "commits": stats.commits, "operations": stats.operations,
+        "batchMax": stats.batch_max, "syncSeconds": stats.sync_time.as_secs_f64(),
+        "syncSecondsMax": stats.sync_time_max.as_secs_f64(), "unlinksWaiting": stats.unlinks_waiting,
+        "waitingBytes": stats.waiting_bytes, "failures": stats.failures, "full": stats.full, "damaged": stats.damaged,
+        "recovered": stats.recovered, "recoveryDone": stats.recovery_done, "recoveryTotal": stats.recovery_total,
+    });
+    Reply::new(text, json)
+}

@@ -1,0 +1,88 @@
+//! The options of the daemon itself, and the registry of all options of the process.
+
+use config::{Declared, Opt, Registry, Scope, scopes};
+
+/// Where the process id is written.
+pub const PIDFILE: Opt<String> = Opt::new(
+    "pidfile",
+    "\"/var/run/ecelerity.pid\"",
+    scopes::GLOBAL,
+    "File that holds the daemon's process id while it runs; empty: none.",
+)
+.not_tunable();
+
+/// Loops of one event loop pool.
+pub const CONCURRENCY: Opt<u64> = Opt::new(
+    "concurrency",
+    "0",
+    &[Scope::EventLoop, Scope::ThreadPool],
+    "Loops of an event loop pool (0: one for each processor), or threads of a thread pool (0: inline).",
+)
+.check(|&concurrency| if concurrency <= 1024 { Ok(()) } else { Err("must be at most 1024".into()) });
+
+/// Jobs a thread pool lets wait.
+pub const BACKLOG: Opt<u64> =
+    Opt::new("backlog", "0", scopes::THREAD_POOL, "Jobs that may wait in a thread pool before submitters wait; 0: no limit.");
+
+/// Stack of a pool's threads.
+pub const STACK_SIZE: Opt<u64> =
+    Opt::new("stack_size", "2097152", scopes::THREAD_POOL, "Stack of a thread pool's threads, in bytes.");
+
+/// Which pool delivers.
+pub const DELIVERY_POOL: Opt<String> = Opt::new(
+    "delivery_pool",
+    "\"default\"",
+    scopes::GLOBAL,
+    "Event loop pool that carries the queues and their outbound connections.",
+)
+.not_tunable();
+
+/// Which pool maintains queues.
+pub const MAINTAINER_POOL: Opt<String> = Opt::new(
+    "maintainer_pool",
+    "",
+    scopes::GLOBAL,
+    "Event loop pool of the queue maintainers. A queue and its connections share a loop here, so if it is set it must \
+     name the pool of delivery_pool.",
+)
+.not_tunable();
+
+/// How long a loop may be silent.
+pub const WATCHDOG_INTERVAL: Opt<u64> = Opt::new(
+    "watchdog_interval",
+    "10",
+    scopes::GLOBAL,
+    "Seconds an event loop may be silent before it is reported as blocked.",
+)
+.check(|&seconds| if 1 <= seconds { Ok(()) } else { Err("must be at least 1 second".into()) });
+
+const OPTIONS: &[&dyn Declared] =
+    &[&PIDFILE, &CONCURRENCY, &BACKLOG, &STACK_SIZE, &DELIVERY_POOL, &MAINTAINER_POOL, &WATCHDOG_INTERVAL];
+
+/// Every option of the process but those of modules, which add theirs.
+pub fn registry() -> Registry {
+    let mut registry = Registry::new();
+    let rooms = [
+        OPTIONS,
+        bounce::OPTIONS,
+        console::OPTIONS,
+        delivery::OPTIONS,
+        dns::OPTIONS,
+        logging::OPTIONS,
+        netlistener::OPTIONS,
+        queue::OPTIONS,
+        reception::OPTIONS,
+        spool::OPTIONS,
+    ];
+    rooms.into_iter().for_each(|options| registry.add_all(options));
+    registry
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_default_is_a_value_of_its_option() {
+        let wrong = super::registry().check_defaults();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+}

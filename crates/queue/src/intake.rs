@@ -1,0 +1,96 @@
+//! The way into the queues, from any thread: one bounded channel to each delivery loop.
+//!
+//! A (binding, routing domain) queue belongs to the loop that the hash of its name picks, for the life of the process.
+//! Invariant: what an intake took is in a channel or in a queue, and on disk before either.
+
+use message::{Body, Envelope, QueueName};
+use tokio::sync::mpsc;
+
+/// A message in memory: its envelope, and its body unless that is only on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resident {
+    /// The envelope.
+    pub envelope: Envelope,
+    /// The body.
+    pub body: Option<Body>,
+}
+
+/// A message on its way to its queue. Boxed once, here, and handed on by the box until it leaves.
+pub type Arrival = Box<Resident>;
+
+/// The handle that reception, bounces and recovery give messages to. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    loops: std::sync::Arc<[mpsc::Sender<Arrival>]>,
+}
+
+/// The receiving end of one delivery loop.
+#[derive(Debug)]
+pub struct Arrivals {
+    channel: mpsc::Receiver<Arrival>,
+}
+
+/// An intake for so many delivery loops, each with room for `capacity` messages under way, and the receiving ends.
+pub fn intake(loops: usize, capacity: usize) -> (Intake, Vec<Arrivals>) {
+    let (senders, arrivals): (Vec<_>, Vec<_>) = (0..loops.max(1))
+        .map(|_| {
+            let (sender, channel) = mpsc::channel(capacity.max(1));
+            (sender, Arrivals { channel })
+        })
+        .unzip();
+    (Intake { loops: senders.into() }, arrivals)
+}
+
+impl Intake {
+    /// Gives a message that is safely stored to its queue; it is due at `envelope.delivery.next_attempt`. Waits only while
+    /// the loop that owns the queue is a whole channel behind. `false` if delivery has ended: the message stays on disk.
+    pub async fn enqueue(&self, envelope: Envelope, body: Body) -> bool {
+        self.send(Box::new(Resident { envelope, body: Some(body) })).await
+    }
+
+    /// As [`Intake::enqueue`], for a message found on disk: its body is read when its turn comes.
+    pub async fn restore(&self, envelope: Envelope) -> bool {
+        self.send(Box::new(Resident { envelope, body: None })).await
+    }
+
+    /// As [`Intake::restore`], for a thread that may block.
+    pub fn restore_blocking(&self, envelope: Envelope) -> bool {
+        let arrival = Box::new(Resident { envelope, body: None });
+        self.loops[self.owner(&arrival.envelope.queue)].blocking_send(arrival).is_ok()
+    }
+
+    /// Which delivery loop owns a queue.
+    pub fn owner(&self, queue: &QueueName) -> usize {
+        owner(queue, self.loops.len())
+    }
+
+    async fn send(&self, arrival: Arrival) -> bool {
+        let channel = &self.loops[self.owner(&arrival.envelope.queue)];
+        match channel.try_send(arrival) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(arrival)) => channel.send(arrival).await.is_ok(),
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        }
+    }
+}
+
+impl Arrivals {
+    /// Waits for messages and moves up to `limit` of them into `into`; how many. Zero once every intake is gone.
+    pub async fn receive(&mut self, into: &mut Vec<Arrival>, limit: usize) -> usize {
+        self.channel.recv_many(into, limit).await
+    }
+
+    /// Messages that wait in the channel.
+    pub fn waiting(&self) -> usize {
+        self.channel.len()
+    }
+}
+
+/// FNV-1a over binding and domain: the same loop for the same queue in every intake.
+fn owner(queue: &QueueName, loops: usize) -> usize {
+    let octets = queue.binding.bytes().chain([b'@']).chain(queue.domain.bytes());
+    let hash = octets
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3));
+    // The high half, folded in, because the low bits alone mix badly.
+    ((hash >> 32 ^ hash) % loops as u64) as usize
+}

@@ -1,0 +1,501 @@
+//! The table of one delivery loop: every queue it owns and every message in them.
+//!
+//! A message comes in with [`Queues::enqueue`], is taken for an attempt with [`Queues::take`], and leaves the attempt in
+//! one of four ways: delivered, failed, transiently failed, put back. Due times are monotonic seconds in a timer wheel.
+//! Counts are kept as messages move; asking for them walks no queue. Only the operator's `flush`, `fail` and lookup by id
+//! pass over the messages, at a few nanoseconds each.
+//!
+//! Invariant: a message is in exactly one of active, delayed and in flight, and its state says which.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use message::{DeliveryState, Envelope, MessageId, QueueName};
+use scheduler::{Counter, Key, Meters, Wheel};
+
+use crate::arena::Arena;
+use crate::intake::{Arrival, Resident};
+use crate::moment::Moment;
+use crate::options::ResidentLimits;
+use crate::retry::{RetryOptions, Verdict};
+
+/// Names one queue of a table, until the table releases it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueId(u32);
+
+/// The right to settle one message that is in flight. Dropping it would leave the message in flight for ever.
+#[derive(Debug)]
+#[must_use = "a message in flight must be settled"]
+pub struct Ticket(u32);
+
+/// A message taken for an attempt.
+#[derive(Debug)]
+pub struct Taken {
+    /// Settles it.
+    pub ticket: Ticket,
+    /// Its id, to read it from the spool by.
+    pub id: MessageId,
+    /// Transient failures so far.
+    pub retries: u32,
+    /// The message, if it was in memory.
+    pub resident: Option<Arrival>,
+}
+
+/// What a transient failure did to a message.
+#[derive(Debug)]
+pub enum Transient {
+    /// It waits in the delayed queue. What its envelope says from now on, to be written to the spool.
+    Delayed(DeliveryState),
+    /// It may not be tried again: it is still in flight, to be failed with that reply.
+    Expired {
+        /// Settles it.
+        ticket: Ticket,
+        /// `code enhanced text`, with the last failure's reply.
+        reply: String,
+    },
+}
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Deliverable now.
+    Active,
+    /// Waiting for its next attempt.
+    Delayed,
+    /// In an attempt, or on its way out.
+    InFlight,
+}
+
+/// What the table knows of one message.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// Its queue.
+    pub queue: &'a QueueName,
+    /// Where it is.
+    pub whereabouts: Whereabouts,
+    /// Transient failures so far.
+    pub retries: u32,
+    /// Its envelope, if that is in memory.
+    pub envelope: Option<&'a Envelope>,
+}
+
+/// The counts of one queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Which one.
+    pub name: QueueName,
+    /// Its id in the table.
+    pub id: QueueId,
+    /// Messages deliverable now.
+    pub active: usize,
+    /// Messages waiting.
+    pub delayed: usize,
+    /// Messages in an attempt.
+    pub in_flight: usize,
+    /// Messages delivered in the life of the record.
+    pub delivered: u64,
+    /// Transient failures in the life of the record.
+    pub transient: u64,
+    /// Messages failed in the life of the record.
+    pub failed: u64,
+}
+
+/// The counts of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Queues that hold a message.
+    pub queues: usize,
+    /// Messages deliverable now.
+    pub active: usize,
+    /// Messages waiting.
+    pub delayed: usize,
+    /// Messages in an attempt.
+    pub in_flight: usize,
+    /// Messages in memory, those in flight not counted.
+    pub resident: usize,
+}
+
+/// 40 bytes, with the wheel's and the active queue's entries under 64: what a non-resident message costs.
+#[derive(Debug)]
+struct Queued {
+    id: MessageId,
+    resident: Option<Arrival>,
+    /// The monotonic second it was received in.
+    born: u32,
+    retries: u32,
+    queue: QueueId,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Active,
+    Delayed(Key),
+    InFlight,
+}
+
+#[derive(Debug)]
+struct DomainQueue {
+    name: QueueName,
+    active: VecDeque<u32>,
+    delayed: usize,
+    in_flight: usize,
+    /// Active messages in memory.
+    resident: usize,
+    delivered: u64,
+    transient: u64,
+    failed: u64,
+}
+
+/// The queues of one delivery loop.
+#[derive(Debug)]
+pub struct Queues {
+    messages: Arena<Queued>,
+    wheel: Wheel<u32>,
+    queues: Arena<DomainQueue>,
+    by_name: HashMap<QueueName, QueueId>,
+    resident: usize,
+    meter: Meter,
+}
+
+/// `queue.{active,delayed}.{entered,left}` of one loop: depth is the difference.
+#[derive(Debug)]
+struct Meter {
+    active_entered: Counter,
+    active_left: Counter,
+    delayed_entered: Counter,
+    delayed_left: Counter,
+    not_kept_resident: Counter,
+}
+
+impl Queues {
+    /// No queues yet. `label` tells this loop's counters from another's.
+    pub fn new(meters: &Meters, label: &str, now: Moment) -> Self {
+        let counter = |name: &str| meters.counter(&format!("queue.{name}{{{label}}}"));
+        let meter = Meter {
+            active_entered: counter("active.entered"),
+            active_left: counter("active.left"),
+            delayed_entered: counter("delayed.entered"),
+            delayed_left: counter("delayed.left"),
+            not_kept_resident: counter("resident.refused"),
+        };
+        let (messages, queues) = (Arena::new(), Arena::new());
+        Self { messages, wheel: Wheel::new(now.seconds), queues, by_name: HashMap::new(), resident: 0, meter }
+    }
+
+    /// The queue of that name, made if there is none.
+    pub fn queue(&mut self, name: &QueueName) -> QueueId {
+        if let Some(&queue) = self.by_name.get(name) {
+            return queue;
+        }
+        let queue = QueueId(self.queues.insert(DomainQueue::new(name.clone())));
+        self.by_name.insert(name.clone(), queue);
+        queue
+    }
+
+    /// The name of a queue.
+    pub fn name(&self, queue: QueueId) -> &QueueName {
+        &self.at(queue).name
+    }
+
+    /// Puts a message into its queue: active if it is due, else delayed. It stays in memory within the limits; beyond them
+    /// its copy in the spool is all there is.
+    pub fn enqueue(&mut self, queue: QueueId, mut arrival: Arrival, now: Moment, limits: &ResidentLimits) {
+        arrival.envelope.queue = self.at(queue).name.clone();
+        let envelope = &arrival.envelope;
+        let due = now.seconds_at(envelope.delivery.next_attempt);
+        let mut queued = Queued {
+            id: envelope.id,
+            resident: None,
+            born: now.seconds_at(envelope.created).try_into().unwrap_or(u32::MAX),
+            retries: envelope.delivery.retries,
+            queue,
+            state: State::Active,
+        };
+        if now.seconds < due {
+            let number = self.messages.insert(queued);
+            return self.delay(number, due);
+        }
+        if self.at(queue).resident < limits.active_queue && self.resident < limits.total && arrival.body.is_some() {
+            queued.resident = Some(arrival);
+        } else {
+            self.meter.not_kept_resident.add(1);
+        }
+        let number = self.messages.insert(queued);
+        self.activate(number, VecDeque::push_back);
+    }
+
+    /// Takes the message at the head of the active queue for an attempt.
+    pub fn take(&mut self, queue: QueueId) -> Option<Taken> {
+        let number = self.at_mut(queue).active.pop_front()?;
+        let queued = self.messages.get_mut(number).expect("an active message is in the arena");
+        queued.state = State::InFlight;
+        let (id, retries, resident) = (queued.id, queued.retries, queued.resident.take());
+        let left_memory = usize::from(resident.is_some());
+        self.resident -= left_memory;
+        let domain = self.at_mut(queue);
+        domain.resident -= left_memory;
+        domain.in_flight += 1;
+        if domain.active.is_empty() {
+            domain.active.shrink_to(IDLE_CAPACITY);
+        }
+        self.meter.active_left.add(1);
+        Some(Taken { ticket: Ticket(number), id, retries, resident })
+    }
+
+    /// As [`Queues::take`], if the message is in memory and `wanted`: for siblings that can share a transaction.
+    pub fn take_if(&mut self, queue: QueueId, wanted: impl FnOnce(&Resident) -> bool) -> Option<Taken> {
+        let head = self.messages.get(*self.at(queue).active.front()?)?;
+        if head.resident.as_deref().is_some_and(wanted) { self.take(queue) } else { None }
+    }
+
+    /// The message at the head of the active queue, if it is in memory.
+    pub fn head(&self, queue: QueueId) -> Option<&Resident> {
+        self.messages.get(*self.at(queue).active.front()?)?.resident.as_deref()
+    }
+
+    /// Gives a message back untried, to the head of its queue. Of several, give the last one back first.
+    pub fn put_back(&mut self, ticket: Ticket, resident: Option<Arrival>) {
+        let queued = self.in_flight(&ticket);
+        queued.resident = resident;
+        let queue = queued.queue;
+        self.at_mut(queue).in_flight -= 1;
+        self.activate(ticket.0, VecDeque::push_front);
+    }
+
+    /// The text to fail a message with instead of trying it, if it is over age and may not be tried.
+    pub fn before_attempt(&self, ticket: &Ticket, now: Moment, options: &RetryOptions) -> Option<&'static str> {
+        let queued = self.messages.get(ticket.0)?;
+        options.before_attempt(queued.age(now))
+    }
+
+    /// An attempt failed for now: counts it, and delays the message or tells that its time is over.
+    pub fn transient_failure(&mut self, ticket: Ticket, reply: &str, now: Moment, options: &RetryOptions) -> Transient {
+        let queued = self.in_flight(&ticket);
+        queued.retries = queued.retries.saturating_add(1);
+        let (retries, queue) = (queued.retries, queued.queue);
+        let verdict = options.after_failure(retries, queued.age(now));
+        self.at_mut(queue).transient += 1;
+        match verdict {
+            Verdict::Expired(text) => Transient::Expired { ticket, reply: format!("{text} ({reply})") },
+            Verdict::RetryIn(seconds) => {
+                let due = now.seconds.saturating_add(seconds);
+                self.postpone(ticket, due);
+                let next_attempt = now.unix_at(due);
+                Transient::Delayed(DeliveryState { retries, next_attempt, last_reply: Some(reply.into()) })
+            }
+        }
+    }
+
+    /// Gives a message back untried, to be due at a monotonic second: for trouble that is ours and not the next hop's.
+    pub fn postpone(&mut self, ticket: Ticket, due: u64) {
+        let queue = self.in_flight(&ticket).queue;
+        self.at_mut(queue).in_flight -= 1;
+        self.delay(ticket.0, due);
+    }
+
+    /// The message was taken over by its next hop: it leaves.
+    pub fn delivered(&mut self, ticket: Ticket) {
+        let queue = self.leave(ticket);
+        self.at_mut(queue).delivered += 1;
+    }
+
+    /// The message failed for good and its notification, if any, is safe: it leaves.
+    pub fn failed(&mut self, ticket: Ticket) {
+        let queue = self.leave(ticket);
+        self.at_mut(queue).failed += 1;
+    }
+
+    /// The message turned out not to be there any more (nothing on disk): it leaves uncounted.
+    pub fn forgotten(&mut self, ticket: Ticket) {
+        self.leave(ticket);
+    }
+
+    /// Moves the delayed messages that are due to their active queues. How many they were.
+    pub fn sweep(&mut self, now: Moment) -> usize {
+        let mut due = Vec::new();
+        self.wheel.advance(now.seconds, &mut |number| due.push(number));
+        for &number in &due {
+            self.ripen(number);
+        }
+        due.len()
+    }
+
+    /// The monotonic second of the next [`Queues::sweep`]: not after the first delayed message is due.
+    pub fn next_due(&self) -> Option<u64> {
+        self.wheel.next()
+    }
+
+    /// Makes delayed messages due now: those of a routing domain, or all. Their retry counts stay. How many they were.
+    pub fn flush(&mut self, domain: Option<&str>) -> usize {
+        let wanted: HashSet<QueueId> =
+            self.named(domain).filter(|(_, queue)| queue.delayed != 0).map(|(id, _)| id).collect();
+        if wanted.is_empty() { 0 } else { self.flush_where(|queue| wanted.contains(&queue)) }
+    }
+
+    /// As [`Queues::flush`], for one queue.
+    pub fn flush_queue(&mut self, queue: QueueId) -> usize {
+        if self.at(queue).delayed == 0 { 0 } else { self.flush_where(|other| other == queue) }
+    }
+
+    /// The queues of a routing domain, or all, with their counts; in no order.
+    pub fn rows<'a>(&'a self, domain: Option<&'a str>) -> impl Iterator<Item = Row> + 'a {
+        self.named(domain).map(|(id, queue)| queue.row(id))
+    }
+
+    /// The counts of one queue.
+    pub fn row(&self, queue: QueueId) -> Row {
+        self.at(queue).row(queue)
+    }
+
+    /// Messages of a queue that are deliverable now.
+    pub fn active(&self, queue: QueueId) -> usize {
+        self.at(queue).active.len()
+    }
+
+    /// The counts of the table.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals { resident: self.resident, ..Totals::default() };
+        for (_, queue) in self.queues.iter() {
+            totals.active += queue.active.len();
+            totals.delayed += queue.delayed;
+            totals.in_flight += queue.in_flight;
+            totals.queues += usize::from(!queue.is_empty());
+        }
+        totals
+    }
+
+    /// Looks for a message by its id. Passes over all of them.
+    pub fn find(&self, id: MessageId) -> Option<Found<'_>> {
+        let (_, queued) = self.messages.iter().find(|(_, queued)| queued.id == id)?;
+        let whereabouts = match queued.state {
+            State::Active => Whereabouts::Active,
+            State::Delayed(_) => Whereabouts::Delayed,
+            State::InFlight => Whereabouts::InFlight,
+        };
+        let envelope = queued.resident.as_deref().map(|resident| &resident.envelope);
+        Some(Found { queue: self.name(queued.queue), whereabouts, retries: queued.retries, envelope })
+    }
+
+    /// Forgets a queue that holds nothing; its counters end with it. Whether it is gone.
+    pub fn release(&mut self, queue: QueueId) -> bool {
+        if !self.at(queue).is_empty() {
+            return false;
+        }
+        if let Some(gone) = self.queues.remove(queue.0) {
+            self.by_name.remove(&gone.name);
+        }
+        true
+    }
+
+    fn at(&self, queue: QueueId) -> &DomainQueue {
+        self.queues.get(queue.0).expect("a queue id is used only until its release")
+    }
+
+    fn at_mut(&mut self, queue: QueueId) -> &mut DomainQueue {
+        self.queues.get_mut(queue.0).expect("a queue id is used only until its release")
+    }
+
+    fn named<'a>(&'a self, domain: Option<&'a str>) -> impl Iterator<Item = (QueueId, &'a DomainQueue)> {
+        let all = self.queues.iter().map(|(number, queue)| (QueueId(number), queue));
+        all.filter(move |(_, queue)| domain.is_none_or(|domain| queue.name.domain.eq_ignore_ascii_case(domain)))
+    }
+
+    fn in_flight(&mut self, ticket: &Ticket) -> &mut Queued {
+        let queued = self.messages.get_mut(ticket.0).expect("a ticket's message is in the arena");
+        assert!(queued.state == State::InFlight, "a ticket's message is in flight");
+        queued
+    }
+
+    fn flush_where(&mut self, wanted: impl Fn(QueueId) -> bool) -> usize {
+        let key = |queued: &Queued| match queued.state {
+            State::Delayed(key) if wanted(queued.queue) => Some(key),
+            _ => None,
+        };
+        let keys: Vec<Key> = self.messages.iter().filter_map(|(_, queued)| key(queued)).collect();
+        for &key in &keys {
+            let number = self.wheel.remove(key).expect("a delayed message is in the wheel");
+            self.ripen(number);
+        }
+        keys.len()
+    }
+
+    fn activate(&mut self, number: u32, push: impl FnOnce(&mut VecDeque<u32>, u32)) {
+        let queued = self.messages.get_mut(number).expect("the caller's message is in the arena");
+        queued.state = State::Active;
+        let (queue, in_memory) = (queued.queue, usize::from(queued.resident.is_some()));
+        self.resident += in_memory;
+        let domain = self.at_mut(queue);
+        domain.resident += in_memory;
+        push(&mut domain.active, number);
+        self.meter.active_entered.add(1);
+    }
+
+    fn delay(&mut self, number: u32, due: u64) {
+        let key = self.wheel.insert(due, number);
+        let queued = self.messages.get_mut(number).expect("the caller's message is in the arena");
+        queued.state = State::Delayed(key);
+        let queue = queued.queue;
+        self.at_mut(queue).delayed += 1;
+        self.meter.delayed_entered.add(1);
+    }
+
+    /// From delayed to active.
+    fn ripen(&mut self, number: u32) {
+        let queue = self.messages.get(number).expect("a delayed message is in the arena").queue;
+        self.at_mut(queue).delayed -= 1;
+        self.meter.delayed_left.add(1);
+        self.activate(number, VecDeque::push_back);
+    }
+
+    fn leave(&mut self, ticket: Ticket) -> QueueId {
+        let queue = self.in_flight(&ticket).queue;
+        self.messages.remove(ticket.0);
+        self.at_mut(queue).in_flight -= 1;
+        queue
+    }
+}
+
+impl Queued {
+    fn age(&self, now: Moment) -> u64 {
+        now.seconds.saturating_sub(u64::from(self.born))
+    }
+}
+
+impl DomainQueue {
+    fn new(name: QueueName) -> Self {
+        Self {
+            name,
+            active: VecDeque::new(),
+            delayed: 0,
+            in_flight: 0,
+            resident: 0,
+            delivered: 0,
+            transient: 0,
+            failed: 0,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.active.is_empty() && self.delayed == 0 && self.in_flight == 0
+    }
+
+    fn row(&self, id: QueueId) -> Row {
+        Row {
+            name: self.name.clone(),
+            id,
+            active: self.active.len(),
+            delayed: self.delayed,
+            in_flight: self.in_flight,
+            delivered: self.delivered,
+            transient: self.transient,
+            failed: self.failed,
+        }
+    }
+}
+
+/// Entries an empty active queue keeps room for.
+const IDLE_CAPACITY: usize = 64;
+
+#[cfg(test)]
+#[path = "queues_tests.rs"]
+mod tests;

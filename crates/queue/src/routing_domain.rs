@@ -1,0 +1,20 @@
+//! Which queue's domain a recipient's mail goes by.
+
+use std::sync::Arc;
+
+use config::{Generation, Lookup};
+
+use crate::options::GATEWAY;
+
+/// The routing domain of a message: the gateway's name if one applies (reference: operations.md section 6), else the
+/// recipient's domain; lower case either way. Reception calls it once the binding is known.
+pub fn routing_domain(generation: &Generation, binding_group: &str, binding: &str, recipient_domain: &str) -> Arc<str> {
+    let lookup = Lookup::Queue { binding_group, binding, domain: recipient_domain };
+    let gateway = generation.get(&GATEWAY, &lookup);
+    if gateway.is_empty() { lower_case(recipient_domain) } else { lower_case(&gateway) }
+}
+
+fn lower_case(name: &str) -> Arc<str> {
+    let name = name.trim_end_matches('.');
+    if name.bytes().any(|octet| octet.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
+}

@@ -1,0 +1,82 @@
+//! What one loop has made of one configuration generation: hooks looked up, options resolved, queue names found. Sessions
+//! share it, and keep the one they began their transaction with.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use config::{Chain, Generation, Lookup};
+use hooks::HookSet;
+use logging::LogHooks;
+use message::QueueName;
+
+use crate::options::ListenerOptions;
+use crate::phases::Phases;
+
+/// The word of the stanza.
+pub(crate) const WORD: &str = "esmtp_listener";
+/// Different sets of options kept; more Peer stanzas than this are resolved again now and then.
+const OPTION_SETS_MAX: usize = 256;
+/// Queue names kept.
+const QUEUE_NAMES_MAX: usize = 4096;
+
+pub(crate) struct Epoch {
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) phases: Phases,
+    pub(crate) logs: LogHooks,
+    system_hostname: Arc<str>,
+    options: RefCell<Vec<(Chain, Rc<ListenerOptions>)>>,
+    queues: RefCell<HashMap<Box<str>, QueueName>>,
+    default: Arc<str>,
+}
+
+impl Epoch {
+    pub(crate) fn new(generation: Arc<Generation>, system_hostname: Arc<str>) -> Self {
+        let hooks = generation.extension::<HookSet>().unwrap_or_default();
+        Self {
+            phases: Phases::of(&hooks),
+            logs: LogHooks::of(&hooks),
+            generation,
+            system_hostname,
+            options: RefCell::default(),
+            queues: RefCell::default(),
+            default: "default".into(),
+        }
+    }
+
+    /// The options of a client at a Listen stanza.
+    pub(crate) fn options(&self, listen: &str, peer: Option<IpAddr>) -> Rc<ListenerOptions> {
+        // The scopes that apply are the key: clients of no Peer stanza share one set.
+        let chain = self.generation.chain(&Lookup::Listener { kind: WORD, listen, peer });
+        let mut sets = self.options.borrow_mut();
+        if let Some((_, options)) = sets.iter().find(|(known, _)| *known == chain) {
+            return options.clone();
+        }
+        if sets.len() == OPTION_SETS_MAX {
+            sets.clear();
+        }
+        let options = Rc::new(ListenerOptions::resolve(&self.generation, &chain, &self.system_hostname));
+        sets.push((chain, options.clone()));
+        options
+    }
+
+    /// The queue of a recipient domain on the default binding.
+    pub(crate) fn default_queue(&self, domain: &str) -> QueueName {
+        let mut queues = self.queues.borrow_mut();
+        if let Some(queue) = queues.get(domain) {
+            return queue.clone();
+        }
+        if queues.len() == QUEUE_NAMES_MAX {
+            queues.clear();
+        }
+        let queue = QueueName {
+            binding_group: self.default.clone(),
+            binding: self.default.clone(),
+            domain: queue::routing_domain(&self.generation, &self.default, &self.default, domain),
+        };
+        queues.insert(domain.into(), queue.clone());
+        queue
+    }
+}

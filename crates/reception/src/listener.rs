@@ -1,0 +1,151 @@
+//! The ESMTP listener type: what it is made of, and the part of it that serves one loop.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use config::Configuration;
+use message::{Date, IdGenerator};
+use netlistener::{Accepted, NetlistenerType, Service, Turned};
+use queue::Intake;
+use scheduler::{Clock, Counter, LoopHandle, Meters};
+use spool::Spool;
+
+use crate::epoch::{Epoch, WORD};
+use crate::link::Buffers;
+use crate::session;
+
+/// What reception is built from.
+#[derive(Clone)]
+pub struct Parts {
+    /// The time.
+    pub clock: Clock,
+    /// The configuration; a generation's hooks are its `hooks::HookSet` extension.
+    pub configuration: Configuration,
+    /// Ids of messages and connections.
+    pub ids: Arc<IdGenerator>,
+    /// Where messages are made safe.
+    pub spool: Spool,
+    /// Where they go then.
+    pub intake: Intake,
+    /// What the operating system calls this host; the `hostname` option goes before it.
+    pub system_hostname: Arc<str>,
+}
+
+/// Serves the Listen stanzas of `esmtp_listener`.
+pub struct EsmtpListener {
+    parts: Parts,
+    meter: ReceptionMeter,
+}
+
+impl EsmtpListener {
+    /// Ready to be registered with `netlistener`.
+    pub fn new(parts: Parts, meters: &Meters) -> Self {
+        Self { parts, meter: ReceptionMeter::new(meters) }
+    }
+}
+
+impl NetlistenerType for EsmtpListener {
+    fn word(&self) -> &'static str {
+        WORD
+    }
+
+    fn start(&self, _: &LoopHandle) -> Rc<dyn Service> {
+        Rc::new(Shop::new(self.parts.clone(), self.meter.clone()))
+    }
+
+    fn farewell(&self, turned: Turned) -> &'static [u8] {
+        match turned {
+            Turned::ConcurrencyLimit => b"421 4.4.5 Service unavailable, concurrency limit reached\r\n",
+            Turned::OutOfDescriptors => b"421 4.3.4 allocated resources exceeded\r\n",
+            Turned::Denied => b"554 5.7.1 access denied\r\n",
+        }
+    }
+}
+
+/// `reception.…`
+#[derive(Clone)]
+pub(crate) struct ReceptionMeter {
+    pub(crate) sessions_entered: Counter,
+    pub(crate) sessions_left: Counter,
+    pub(crate) messages: Counter,
+    pub(crate) recipients: Counter,
+    pub(crate) octets: Counter,
+    pub(crate) store_failures: Counter,
+    pub(crate) refused_transient: Counter,
+    pub(crate) refused_permanent: Counter,
+    pub(crate) timed_out: Counter,
+    pub(crate) reconfigured: Counter,
+}
+
+impl ReceptionMeter {
+    fn new(meters: &Meters) -> Self {
+        let counter = |name: &str| meters.counter(&format!("reception.{name}"));
+        Self {
+            sessions_entered: counter("sessions.entered"),
+            sessions_left: counter("sessions.left"),
+            messages: counter("messages.accepted"),
+            recipients: counter("recipients.accepted"),
+            octets: counter("octets.accepted"),
+            store_failures: counter("messages.store_failed"),
+            refused_transient: counter("replies.refused_transient"),
+            refused_permanent: counter("replies.refused_permanent"),
+            timed_out: counter("sessions.timed_out"),
+            reconfigured: counter("sessions.reconfigured"),
+        }
+    }
+}
+
+/// Everything the sessions of one loop share.
+pub(crate) struct Shop {
+    pub(crate) clock: Clock,
+    pub(crate) ids: Arc<IdGenerator>,
+    pub(crate) spool: Spool,
+    pub(crate) intake: Intake,
+    pub(crate) meter: ReceptionMeter,
+    pub(crate) buffers: Rc<Buffers>,
+    configuration: Configuration,
+    system_hostname: Arc<str>,
+    epoch: RefCell<Rc<Epoch>>,
+    date: Cell<Option<Date>>,
+}
+
+impl Shop {
+    fn new(parts: Parts, meter: ReceptionMeter) -> Self {
+        let Parts { clock, configuration, ids, spool, intake, system_hostname } = parts;
+        let epoch = RefCell::new(Rc::new(Epoch::new(configuration.current(), system_hostname.clone())));
+        let (buffers, date) = (Rc::default(), Cell::default());
+        Self { clock, ids, spool, intake, meter, buffers, configuration, system_hostname, epoch, date }
+    }
+
+    /// What this loop has made of the current generation.
+    pub(crate) fn epoch(&self) -> Rc<Epoch> {
+        let current = self.configuration.current();
+        let mut epoch = self.epoch.borrow_mut();
+        if epoch.generation.number() != current.number() {
+            *epoch = Rc::new(Epoch::new(current, self.system_hostname.clone()));
+        }
+        epoch.clone()
+    }
+
+    /// The date for trace fields, made once a second.
+    pub(crate) fn date(&self) -> Date {
+        let now = self.clock.unix();
+        match self.date.get().filter(|date| date.is_of(now)) {
+            Some(date) => date,
+            None => {
+                let date = Date::new(now);
+                self.date.set(Some(date));
+                date
+            }
+        }
+    }
+}
+
+impl Service for Shop {
+    fn serve(self: Rc<Self>, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(session::serve(self, accepted))
+    }
+}

@@ -1,0 +1,376 @@
+//! The options of ESMTP sessions, and what they come to for one Listen stanza and one set of Peer stanzas: a plain value,
+//! resolved once a generation and shared by every session it applies to.
+//!
+//! Names are Momentum's where it has them. Where its default is "no limit", ours is a bound.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{Chain, Declared, Dict, Generation, IpNets, Opt, Scope, Seconds, scopes};
+use message::envelope::Dictionary;
+use smtp::{Extensions, Limits, Reply, ServerOptions, Timeouts, replies};
+
+use crate::relay::DomainGlobs;
+
+/// Every option of this crate.
+pub const OPTIONS: &[&dyn Declared] = &[
+    &HOSTNAME,
+    &BANNER_HOSTNAME,
+    &STATIC_BANNER,
+    &RECEIVED_HOSTNAME,
+    &RFC2822_TRACE_HEADERS,
+    &SMTP_EXTENSIONS,
+    &REQUIRE_EHLO,
+    &ALLOW_NULL_ENVELOPE_SENDER,
+    &ALLOW_IP_LITERAL,
+    &ALLOW_TRAILING_WHITESPACE_IN_COMMANDS,
+    &DOMAIN_FOR_UNQUALIFIED_SENDER_ADDRESS,
+    &DOMAIN_FOR_UNQUALIFIED_RECIPIENT_ADDRESSES,
+    &MAX_MESSAGE_SIZE,
+    &MAX_RECIPIENTS_PER_MESSAGE,
+    &MAX_RECIPIENTS_PER_CONNECTION,
+    &MAX_RECEPTIONS_PER_CONNECTION,
+    &MAX_BAD_COMMANDS,
+    &MAX_IDLE_COMMANDS,
+    &MAX_HEADER_SIZE,
+    &MAX_RECEIVED_HEADERS,
+    &IDLE_TIME,
+    &DATA_BLOCK_TIMEOUT,
+    &DATA_TIMEOUT,
+    &MAX_SESSION_TIME,
+    &RELAY_HOSTS,
+    &RELAY_DOMAINS,
+    &RELAY_FOR_SENDING_DOMAINS,
+    &OPEN_RELAY,
+    &CONTEXT,
+    &PATHWAY,
+    &RECONFIG_MESSAGE,
+];
+
+const ESMTP_LISTENER: &[Scope] = &[Scope::Listener("esmtp_listener")];
+const CHOOSES_PATHWAY: &[Scope] = &[Scope::Listener("esmtp_listener"), Scope::Listen, Scope::Peer];
+
+/// See its doc.
+pub const HOSTNAME: Opt<String> =
+    Opt::new("hostname", "", scopes::GLOBAL, "This host's name; unset: what the operating system says.");
+/// See its doc.
+pub const BANNER_HOSTNAME: Opt<String> =
+    Opt::new("banner_hostname", "", scopes::LISTENER_ONLY, "Host name in the greeting and in the reply to EHLO.");
+/// See its doc.
+pub const STATIC_BANNER: Opt<String> =
+    Opt::new("static_banner", "", scopes::LISTENER_ONLY, "The whole greeting; begins with 220, lines end with \\r\\n.")
+        .check(|banner| match banner.is_empty() || banner.starts_with("220") {
+            true => Ok(()),
+            false => Err("must begin with 220".to_owned()),
+        });
+/// See its doc.
+pub const RECEIVED_HOSTNAME: Opt<String> =
+    Opt::new("received_hostname", "", scopes::LISTENER_ONLY, "Host name in Received fields; unset: hostname.");
+/// See its doc.
+pub const RFC2822_TRACE_HEADERS: Opt<bool> = Opt::new(
+    "rfc2822_trace_headers",
+    "true",
+    scopes::PATHWAY,
+    "Puts a Received and a Return-Path field in front of each message.",
+);
+/// See its doc.
+pub const SMTP_EXTENSIONS: Opt<Vec<String>> = Opt::new(
+    "smtp_extensions",
+    "( \"ENHANCEDSTATUSCODES\" )",
+    scopes::LISTENER_ONLY,
+    "EHLO keywords offered beside PIPELINING, 8BITMIME and SIZE, which always are.",
+);
+/// See its doc.
+pub const REQUIRE_EHLO: Opt<bool> = Opt::new("require_ehlo", "false", scopes::LISTENER, "Refuses MAIL before EHLO or HELO.");
+/// See its doc.
+pub const ALLOW_NULL_ENVELOPE_SENDER: Opt<bool> =
+    Opt::new("allow_null_envelope_sender", "true", scopes::LISTENER, "Accepts MAIL FROM:<>.");
+/// See its doc.
+pub const ALLOW_IP_LITERAL: Opt<bool> =
+    Opt::new("allow_ip_literal", "true", scopes::LISTENER, "Accepts addresses such as user@[192.0.2.1].");
+/// See its doc.
+pub const ALLOW_TRAILING_WHITESPACE_IN_COMMANDS: Opt<bool> = Opt::new(
+    "allow_trailing_whitespace_in_commands",
+    "false",
+    scopes::LISTENER,
+    "Drops blanks at the end of command lines instead of refusing them.",
+);
+/// See its doc.
+pub const DOMAIN_FOR_UNQUALIFIED_SENDER_ADDRESS: Opt<String> = Opt::new(
+    "domain_for_unqualified_sender_address",
+    "",
+    scopes::LISTENER,
+    "Domain appended to a MAIL FROM address without one; unset: such an address is refused.",
+);
+/// See its doc.
+pub const DOMAIN_FOR_UNQUALIFIED_RECIPIENT_ADDRESSES: Opt<String> = Opt::new(
+    "domain_for_unqualified_recipient_addresses",
+    "",
+    scopes::LISTENER,
+    "Domain appended to a RCPT TO address without one; unset: such an address is refused.",
+);
+/// See its doc.
+pub const MAX_MESSAGE_SIZE: Opt<u64> =
+    Opt::new("max_message_size", "26214400", scopes::LISTENER_ONLY, "Most bytes of a message; 0: as many as fit in 1 GiB.");
+/// See its doc.
+pub const MAX_RECIPIENTS_PER_MESSAGE: Opt<u64> =
+    Opt::new("max_recipients_per_message", "1000", scopes::LISTENER_ONLY, "Most recipients of a message; 0: 100000.");
+/// See its doc.
+pub const MAX_RECIPIENTS_PER_CONNECTION: Opt<u64> = Opt::new(
+    "max_recipients_per_connection",
+    "0",
+    &[Scope::Listener("esmtp_listener"), Scope::Listen, Scope::Peer, Scope::Global],
+    "Most recipients a session may name; 0: no limit.",
+);
+/// See its doc.
+pub const MAX_RECEPTIONS_PER_CONNECTION: Opt<u64> =
+    Opt::new("max_receptions_per_connection", "0", scopes::LISTENER, "Most messages of a session; 0: no limit.");
+/// See its doc.
+pub const MAX_BAD_COMMANDS: Opt<u64> =
+    Opt::new("max_bad_commands", "20", scopes::LISTENER, "Malformed or misplaced commands that end a session.").check(at_least_one);
+/// See its doc.
+pub const MAX_IDLE_COMMANDS: Opt<u64> = Opt::new(
+    "max_idle_commands",
+    "1000",
+    scopes::LISTENER,
+    "NOOP, RSET, EHLO and the like between two messages; each one more counts as a bad command.",
+);
+/// See its doc.
+pub const MAX_HEADER_SIZE: Opt<u64> =
+    Opt::new("max_header_size", "262144", scopes::LISTENER, "Most bytes of a message's header section.").check(at_least_one);
+/// See its doc.
+pub const MAX_RECEIVED_HEADERS: Opt<u64> = Opt::new(
+    "max_received_headers",
+    "100",
+    scopes::LISTENER,
+    "Received fields from which a message is taken to be in a loop and refused.",
+)
+.check(at_least_one);
+/// See its doc.
+pub const IDLE_TIME: Opt<Seconds> =
+    Opt::new("idle_time", "300", scopes::LISTENER_ONLY, "Seconds a session waits for a whole command.").check(a_time);
+/// See its doc.
+pub const DATA_BLOCK_TIMEOUT: Opt<Seconds> =
+    Opt::new("data_block_timeout", "180", scopes::LISTENER, "Seconds a session waits for more of a message.").check(a_time);
+/// See its doc.
+pub const DATA_TIMEOUT: Opt<Seconds> =
+    Opt::new("data_timeout", "3600", scopes::LISTENER, "Seconds all of a message may take to come.").check(a_time);
+/// See its doc.
+pub const MAX_SESSION_TIME: Opt<Seconds> =
+    Opt::new("max_session_time", "86400", scopes::LISTENER, "Seconds after which a session may begin no further message.")
+        .check(a_time);
+/// See its doc.
+pub const RELAY_HOSTS: Opt<IpNets> = Opt::new(
+    "relay_hosts",
+    "( \"127.0.0.0/8\" \"::1\" )",
+    scopes::LISTENER,
+    "Clients that may send to any domain. A narrower scope replaces the list.",
+);
+/// See its doc.
+pub const RELAY_DOMAINS: Opt<Vec<String>> = Opt::new(
+    "relay_domains",
+    "()",
+    scopes::PATHWAY,
+    "Domains anyone may send to; *.example.com means its sub-domains.",
+);
+/// See its doc.
+pub const RELAY_FOR_SENDING_DOMAINS: Opt<Vec<String>> = Opt::new(
+    "relay_for_sending_domains",
+    "()",
+    scopes::LISTENER_ONLY,
+    "Sender domains whose mail may go anywhere. Anyone can claim one: use it behind other walls only.",
+);
+/// See its doc.
+pub const OPEN_RELAY: Opt<bool> = Opt::new("open_relay", "false", scopes::LISTENER_ONLY, "Lets every client send to any domain.");
+/// See its doc.
+pub const CONTEXT: Opt<Dict> =
+    Opt::new("context", "", scopes::LISTENER_ONLY, "Connection variables that every session begins with.");
+/// See its doc.
+pub const PATHWAY: Opt<String> =
+    Opt::new("pathway", "", CHOOSES_PATHWAY, "The pathway whose options apply to these sessions.");
+/// See its doc.
+pub const RECONFIG_MESSAGE: Opt<String> = Opt::new(
+    "reconfig_message",
+    "\"4.3.2 Reconfiguration in progress\"",
+    ESMTP_LISTENER,
+    "Text of the 421 that ends a session whose options a reload has changed.",
+);
+
+fn at_least_one(value: &u64) -> Result<(), String> {
+    if 1 <= *value { Ok(()) } else { Err("must be at least 1".to_owned()) }
+}
+
+/// From a second to a week: an instant so far ahead can still be computed with.
+fn a_time(value: &Seconds) -> Result<(), String> {
+    if (1..=604_800).contains(&value.0) { Ok(()) } else { Err("must be from 1 to 604800 seconds".to_owned()) }
+}
+
+/// What the options come to.
+#[derive(Clone, Debug)]
+pub struct ListenerOptions {
+    /// What the protocol core is told.
+    pub server: Arc<ServerOptions>,
+    /// Put trace header fields in front of messages.
+    pub trace_headers: bool,
+    /// The name in Received fields.
+    pub received_hostname: Box<str>,
+    /// Octets of a header section.
+    pub header_octets_max: usize,
+    /// Received fields of a message.
+    pub hops_max: usize,
+    /// Clients that may relay.
+    pub relay_hosts: IpNets,
+    /// Domains anyone may send to.
+    pub relay_domains: DomainGlobs,
+    /// Sender domains that may send anywhere.
+    pub relay_for_sending_domains: DomainGlobs,
+    /// Every client may relay.
+    pub open_relay: bool,
+    /// Connection variables to begin with.
+    pub context: Dictionary,
+    /// The reply to a session whose options have changed.
+    pub reconfigured: Reply,
+}
+
+impl PartialEq for ListenerOptions {
+    fn eq(&self, other: &Self) -> bool {
+        self.server == other.server
+            && self.trace_headers == other.trace_headers
+            && self.received_hostname == other.received_hostname
+            && (self.header_octets_max, self.hops_max) == (other.header_octets_max, other.hops_max)
+            && self.relay_hosts.nets() == other.relay_hosts.nets()
+            && self.relay_domains == other.relay_domains
+            && self.relay_for_sending_domains == other.relay_for_sending_domains
+            && self.open_relay == other.open_relay
+            && self.context == other.context
+            && self.reconfigured == other.reconfigured
+    }
+}
+
+impl ListenerOptions {
+    /// Reads them along the scopes of a session. `system_hostname` is what the operating system calls this host.
+    pub fn resolve(generation: &Generation, chain: &Chain, system_hostname: &str) -> Self {
+        let reader = Reader { generation, chain };
+        let hostname = reader.text(&HOSTNAME).unwrap_or_else(|| system_hostname.into());
+        Self {
+            trace_headers: reader.read(&RFC2822_TRACE_HEADERS),
+            received_hostname: reader.text(&RECEIVED_HOSTNAME).unwrap_or_else(|| hostname.clone()),
+            header_octets_max: reader.count(&MAX_HEADER_SIZE, usize::MAX),
+            hops_max: reader.count(&MAX_RECEIVED_HEADERS, usize::MAX),
+            relay_hosts: reader.read(&RELAY_HOSTS),
+            relay_domains: DomainGlobs::new(&reader.read(&RELAY_DOMAINS)),
+            relay_for_sending_domains: DomainGlobs::new(&reader.read(&RELAY_FOR_SENDING_DOMAINS)),
+            open_relay: reader.read(&OPEN_RELAY),
+            context: reader.context(),
+            reconfigured: reader.reconfigured(),
+            server: Arc::new(reader.server(hostname)),
+        }
+    }
+}
+
+struct Reader<'a> {
+    generation: &'a Generation,
+    chain: &'a Chain,
+}
+
+impl Reader<'_> {
+    fn read<T: config::OptionType>(&self, option: &Opt<T>) -> T {
+        self.generation.read(option, self.chain)
+    }
+
+    fn text(&self, option: &Opt<String>) -> Option<Box<str>> {
+        Some(self.read(option)).filter(|text| !text.is_empty()).map(String::into_boxed_str)
+    }
+
+    /// A number whose zero stands for `unlimited`.
+    fn count(&self, option: &Opt<u64>, unlimited: usize) -> usize {
+        match self.read(option) {
+            0 => unlimited,
+            count => usize::try_from(count).unwrap_or(usize::MAX),
+        }
+    }
+
+    fn server(&self, hostname: Box<str>) -> ServerOptions {
+        let name = self.text(&BANNER_HOSTNAME).unwrap_or(hostname);
+        ServerOptions {
+            banner: match self.text(&STATIC_BANNER) {
+                Some(banner) => banner_text(&banner).into(),
+                None => format!("{name} ESMTP").into(),
+            },
+            hostname: name,
+            extensions: self.extensions(),
+            require_ehlo: self.read(&REQUIRE_EHLO),
+            allow_null_reverse_path: self.read(&ALLOW_NULL_ENVELOPE_SENDER),
+            allow_address_literal: self.read(&ALLOW_IP_LITERAL),
+            allow_trailing_blanks: self.read(&ALLOW_TRAILING_WHITESPACE_IN_COMMANDS),
+            reverse_path_domain: self.text(&DOMAIN_FOR_UNQUALIFIED_SENDER_ADDRESS),
+            forward_path_domain: self.text(&DOMAIN_FOR_UNQUALIFIED_RECIPIENT_ADDRESSES),
+            limits: self.limits(),
+            timeouts: self.timeouts(),
+        }
+    }
+
+    fn extensions(&self) -> Extensions {
+        let listed = self.read(&SMTP_EXTENSIONS);
+        let enhanced_status_codes = listed.iter().any(|keyword| keyword.eq_ignore_ascii_case("ENHANCEDSTATUSCODES"));
+        Extensions { enhanced_status_codes, ..Extensions::default() }
+    }
+
+    fn limits(&self) -> Limits {
+        let unlimited = |count: u64| if count == 0 { u64::MAX } else { count };
+        Limits {
+            message_octets_max: match self.read(&MAX_MESSAGE_SIZE) {
+                0 => 1 << 30,
+                octets => octets.min(1 << 30),
+            },
+            message_recipients_max: self.count(&MAX_RECIPIENTS_PER_MESSAGE, 100_000),
+            session_recipients_max: unlimited(self.read(&MAX_RECIPIENTS_PER_CONNECTION)),
+            session_messages_max: unlimited(self.read(&MAX_RECEPTIONS_PER_CONNECTION)),
+            bad_commands_max: self.read(&MAX_BAD_COMMANDS).try_into().unwrap_or(u32::MAX),
+            idle_commands_max: self.read(&MAX_IDLE_COMMANDS).try_into().unwrap_or(u32::MAX),
+        }
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        let time = |option| Duration::from_secs(self.read::<Seconds>(option).0);
+        Timeouts {
+            command: time(&IDLE_TIME),
+            data_block: time(&DATA_BLOCK_TIMEOUT),
+            data: time(&DATA_TIMEOUT),
+            session: time(&MAX_SESSION_TIME),
+        }
+    }
+
+    fn context(&self) -> Dictionary {
+        let mut context: Dictionary = Vec::new();
+        if let Some(pathway) = self.text(&PATHWAY) {
+            context.push(("pathway".into(), pathway));
+        }
+        context.extend(self.read(&CONTEXT).0.into_iter().map(|(key, value)| (key.into(), value.into())));
+        context
+    }
+
+    fn reconfigured(&self) -> Reply {
+        match self.read(&RECONFIG_MESSAGE) {
+            text if text.is_empty() => replies::RECONFIGURED,
+            text => Reply { code: 421, ..Reply::parse(&text, 421) },
+        }
+    }
+}
+
+/// `220-one\r\n220 two` as the lines of a reply's text.
+fn banner_text(banner: &str) -> String {
+    let lines = banner.lines().map(|line| line.strip_prefix("220").map_or(line, |rest| rest.trim_start_matches(['-', ' '])));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_static_banner_loses_its_codes_and_keeps_its_lines() {
+        assert_eq!(banner_text("220 mx.here.test ESMTP"), "mx.here.test ESMTP");
+        assert_eq!(banner_text("220-welcome\r\n220 mx.here.test"), "welcome\nmx.here.test");
+    }
+}

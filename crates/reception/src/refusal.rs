@@ -1,0 +1,28 @@
+//! What a client is told when its message cannot be kept: one match, in one place.
+
+use smtp::Reply;
+use spool::SpoolError;
+
+/// Policy deferred without saying how.
+pub(crate) const DEFERRED: Reply = Reply::new(451, (4, 7, 1), "try again later");
+/// Policy rejected without saying how.
+pub(crate) const REJECTED: Reply = Reply::new(550, (5, 7, 1), "rejected by policy");
+/// Policy removed every recipient.
+pub(crate) const NO_RECIPIENTS: Reply = Reply::new(554, (5, 5, 1), "no valid recipients");
+/// The recipient's domain is not ours and the client may not relay.
+pub(crate) const RELAYING_DENIED: Reply = Reply::new(550, (5, 7, 1), "relaying denied");
+
+const STORAGE_FULL: Reply = Reply::new(452, (4, 3, 1), "insufficient system storage");
+const OVERLOADED: Reply = Reply::new(451, (4, 3, 2), "system too busy, try again later");
+const FAILED: Reply = Reply::new(451, (4, 3, 0), "transaction failed");
+const CLOSING: Reply = Reply::new(421, (4, 3, 2), "Service shutting down");
+
+/// The reply to a message that could not be made safe: never a path, never an errno.
+pub(crate) fn reply_to(error: &SpoolError) -> Reply {
+    match error {
+        SpoolError::Full { .. } => STORAGE_FULL,
+        SpoolError::Overloaded { .. } => OVERLOADED,
+        SpoolError::Closed => CLOSING,
+        SpoolError::Io { .. } | SpoolError::Missing { .. } | SpoolError::Damaged { .. } => FAILED,
+    }
+}

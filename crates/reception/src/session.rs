@@ -1,0 +1,268 @@
+//! One ESMTP session: the shell around `smtp::ServerSession`. Moves octets, brings questions to where they are decided,
+//! tells the loggers what was refused; decides nothing about the protocol.
+//!
+//! A transaction keeps the configuration generation it began with. Between transactions a session goes over to a newer
+//! generation if its own options are the same there; if they are not, it ends with 421 at the next MAIL or RSET.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use message::trace::{Trace, With, received_and_return_path};
+use message::MessageId;
+use netlistener::{Accepted, Seat};
+use smtp::{Phase, Received, Refusal, ServerSession, Step, Verdict};
+
+use crate::context::{Scope, ValidationContext};
+use crate::epoch::Epoch;
+use crate::link::{Event, Link};
+use crate::listener::Shop;
+use crate::options::ListenerOptions;
+use crate::phases::SessionFacts;
+use crate::refusal::RELAYING_DENIED;
+use crate::relay;
+use crate::store::Bringing;
+use crate::validation;
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(shop: Rc<Shop>, accepted: Accepted) {
+    shop.meter.sessions_entered.add(1);
+    let meter = shop.meter.clone();
+    let (mut session, mut link) = Session::new(shop, accepted);
+    if session.converse(&mut link).await {
+        link.close().await;
+    }
+    meter.sessions_left.add(1);
+}
+
+struct Session {
+    shop: Rc<Shop>,
+    epoch: Rc<Epoch>,
+    options: Rc<ListenerOptions>,
+    core: ServerSession,
+    facts: SessionFacts,
+    context: ValidationContext,
+    can_relay: bool,
+    /// The transaction's id, from DATA on.
+    batch: MessageId,
+    /// Who decided on the refusal that the core is about to report, and as what the rejectlog knows it.
+    decided: Decided,
+    _seat: Seat,
+}
+
+#[derive(Default)]
+struct Decided {
+    module: Option<Arc<str>>,
+    /// Relay control did; these are the variables of that moment.
+    relaying_denied: Option<ValidationContext>,
+}
+
+impl Session {
+    fn new(shop: Rc<Shop>, accepted: Accepted) -> (Self, Link) {
+        let Accepted { stream, peer, local, listen, stop, seat } = accepted;
+        let now = shop.clock.now();
+        let epoch = shop.epoch();
+        let peer_ip = peer.map(|peer| peer.ip().to_canonical());
+        let options = epoch.options(&listen, peer_ip);
+        let shown = peer.map_or_else(|| "a local client".to_owned(), |peer| peer.to_string());
+        let core = ServerSession::new(options.server.clone(), &shown, now);
+        let link = Link::new(stream, shop.buffers.clone(), stop, core.deadline());
+        let facts = SessionFacts { peer, local, connection: shop.ids.next(), listen, helo: "".into() };
+        let mut context = ValidationContext::default();
+        context.variables.connection.clone_from(&options.context);
+        let can_relay = relay::client_may_relay(&options, peer_ip);
+        let (batch, decided) = (MessageId::NULL, Decided::default());
+        let mut session =
+            Self { shop, epoch, options, core, facts, context, can_relay, batch, decided, _seat: seat };
+        if can_relay && !session.epoch.phases.idle {
+            session.context.set(Scope::Connection, "can_relay", "true");
+        }
+        (session, link)
+    }
+
+    /// The dialogue; whether its end is ours to close.
+    async fn converse(&mut self, link: &mut Link) -> bool {
+        let mut now = self.shop.clock.now();
+        loop {
+            match self.core.advance(&mut link.input, now) {
+                Step::NeedBytes => {
+                    if !self.wait(link).await {
+                        return false;
+                    }
+                    now = self.shop.clock.now();
+                }
+                Step::Ask(phase) => {
+                    let verdict = self.decide(phase).await;
+                    now = self.shop.clock.now();
+                    self.core.answer(verdict, now);
+                }
+                Step::Store(received) => {
+                    self.store(*received).await;
+                    now = self.shop.clock.now();
+                }
+                Step::Refused(refusal) => self.log(&refusal),
+                Step::Hangup => return self.flush(link).await,
+            }
+        }
+    }
+
+    /// Sends what there is to send, then waits for the client; false if it is gone.
+    async fn wait(&mut self, link: &mut Link) -> bool {
+        if !self.flush(link).await {
+            return false;
+        }
+        match link.wait(self.core.deadline()).await {
+            Event::Bytes => self.look_for_newer_generation(),
+            Event::Closed => return false,
+            Event::Deadline => {
+                self.shop.meter.timed_out.add(1);
+                self.core.timed_out();
+            }
+            Event::Stop => self.core.shutdown(),
+        }
+        true
+    }
+
+    async fn flush(&mut self, link: &mut Link) -> bool {
+        let patience = self.options.server.timeouts.command;
+        link.send(self.core.output(), patience).await.is_ok()
+    }
+
+    fn look_for_newer_generation(&mut self) {
+        if self.core.transaction().is_some() {
+            return;
+        }
+        let epoch = self.shop.epoch();
+        if Rc::ptr_eq(&epoch, &self.epoch) {
+            return;
+        }
+        let options = epoch.options(&self.facts.listen, self.facts.peer.map(|peer| peer.ip().to_canonical()));
+        if *options == *self.options {
+            self.epoch = epoch;
+        } else {
+            self.shop.meter.reconfigured.add(1);
+            self.core.reconfigured(options.reconfigured.clone());
+        }
+    }
+
+    async fn decide(&mut self, phase: Phase) -> Verdict {
+        match phase {
+            Phase::Ehlo => {
+                self.facts.helo = self.core.helo().map_or("", |helo| &*helo.name).into();
+            }
+            Phase::MailFrom => self.context.variables.message.clear(),
+            Phase::RcptTo if !self.may_relay() => {
+                self.decided.relaying_denied = Some(self.context_with(&[Phase::Ehlo, Phase::MailFrom, Phase::RcptTo]));
+                return Verdict::Refuse(RELAYING_DENIED);
+            }
+            Phase::Connect | Phase::RcptTo => {}
+            Phase::Data => return self.take_data(),
+        }
+        let (verdict, module) =
+            validation::ask(&self.epoch.phases, phase, &self.core, &self.facts, &mut self.context).await;
+        self.decided.module = module;
+        verdict
+    }
+
+    fn may_relay(&self) -> bool {
+        let (Some(transaction), Some(forward_path)) = (self.core.transaction(), self.core.forward_path()) else {
+            return false;
+        };
+        self.can_relay
+            || self.context.get(Scope::Connection, "can_relay") == "true"
+            || relay::recipient_is_ours(&self.options, &transaction.reverse_path, forward_path.mailbox())
+    }
+
+    /// The message may come: here it gets its id and its trace fields.
+    fn take_data(&mut self) -> Verdict {
+        self.batch = self.shop.ids.next();
+        let Some(transaction) = self.core.transaction().filter(|_| self.options.trace_headers) else {
+            return Verdict::Accept;
+        };
+        let helo = self.core.helo();
+        let trace = Trace {
+            reverse_path: &transaction.reverse_path,
+            peer: address(self.facts.peer),
+            helo: helo.map_or("", |helo| &*helo.name),
+            host: &self.options.received_hostname,
+            with: if helo.is_some_and(|helo| helo.extended) { With::Esmtp } else { With::Smtp },
+            id: self.batch,
+            date: &self.shop.date(),
+        };
+        let mut fields = Vec::with_capacity(320);
+        received_and_return_path(&mut fields, &trace);
+        Verdict::AcceptWithTrace(fields)
+    }
+
+    async fn store(&mut self, received: Received) {
+        let mut bringing = Bringing {
+            shop: &self.shop,
+            epoch: &self.epoch,
+            options: &self.options,
+            facts: &self.facts,
+            context: &mut self.context,
+            batch: self.batch,
+        };
+        let stored = bringing.store(received).await;
+        let now = self.shop.clock.now();
+        match stored {
+            Ok(reply) => self.core.stored(reply, now),
+            Err(rejected) => {
+                self.decided.module = rejected.module;
+                self.core.stored(rejected.reply, now);
+                if rejected.disconnect {
+                    self.core.close();
+                }
+            }
+        }
+    }
+
+    fn log(&mut self, refusal: &Refusal) {
+        let Decided { module, relaying_denied } = std::mem::take(&mut self.decided);
+        let meter = &self.shop.meter;
+        if refusal.reply.is_permanent() { &meter.refused_permanent } else { &meter.refused_transient }.add(1);
+        if self.epoch.logs.rejection.is_empty() {
+            return;
+        }
+        let phase = if relaying_denied.is_some() { "relaying denied" } else { refusal.state.as_str() };
+        let context = relaying_denied.unwrap_or_else(|| self.context_with(&[Phase::Ehlo, Phase::MailFrom]));
+        self.epoch.logs.rejection(&logging::RejectionRecord {
+            at: self.shop.clock.unix(),
+            remote: address(self.facts.peer),
+            local: address(self.facts.local),
+            connection: self.facts.connection,
+            phase,
+            code: refusal.reply.code,
+            module: module.as_deref().unwrap_or(""),
+            context: &context.variables,
+            text: &log_text(refusal),
+        });
+    }
+
+    /// Policy's variables, with those of these phases that were not set because no policy would have read them.
+    fn context_with(&self, phases: &[Phase]) -> ValidationContext {
+        let mut context = self.context.clone();
+        for &phase in phases.iter().filter(|_| self.epoch.phases.idle) {
+            let known = match phase {
+                Phase::Ehlo => !self.facts.helo.is_empty(),
+                _ => self.core.transaction().is_some(),
+            };
+            if known {
+                validation::set_variables(phase, &self.core, &self.facts, &mut context);
+            }
+        }
+        context
+    }
+}
+
+/// The reply without its code, which has a field of its own.
+fn log_text(refusal: &Refusal) -> String {
+    let reply = refusal.reply.to_string();
+    reply.get(4..).unwrap_or("").to_owned()
+}
+
+/// What records and trace fields show for the end of a Unix socket, which has no address.
+fn address(address: Option<SocketAddr>) -> SocketAddr {
+    address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
+}
+

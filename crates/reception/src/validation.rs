@@ -1,0 +1,91 @@
+//! Brings a session's questions to policy, and policy's answers back.
+//!
+//! A phase nobody provides costs one branch. The variables policy reads are set only where some phase has a provider.
+
+use std::sync::Arc;
+
+use hooks::{Hook, HookPoint};
+use smtp::{Phase, Reply, ServerSession, Verdict};
+
+use crate::context::{Scope, ValidationContext};
+use crate::phases::{Phases, SessionArgs, SessionFacts};
+
+/// Policy's answer, and the module that gave it.
+pub(crate) type Answered = (Verdict, Option<Arc<str>>);
+
+/// Asks the providers of a phase before the message.
+pub(crate) async fn ask(
+    phases: &Phases,
+    phase: Phase,
+    core: &ServerSession,
+    facts: &SessionFacts,
+    context: &mut ValidationContext,
+) -> Answered {
+    if phases.idle {
+        return (Verdict::Accept, None);
+    }
+    set_variables(phase, core, facts, context);
+    let args = SessionArgs {
+        session: facts,
+        transaction: core.transaction(),
+        forward_path: core.forward_path(),
+        context: &mut *context,
+    };
+    let module = match phase {
+        Phase::Connect => call(&phases.connect, args).await,
+        Phase::Ehlo => call(&phases.ehlo, args).await,
+        Phase::MailFrom => call(&phases.mailfrom, args).await,
+        Phase::RcptTo => call(&phases.rcptto, args).await,
+        // validate_data runs once the message is there.
+        Phase::Data => None,
+    };
+    match context.take_refusal() {
+        Some((reply, true)) => (Verdict::Disconnect(reply), module),
+        Some((reply, false)) => (Verdict::Refuse(reply), module),
+        None => (Verdict::Accept, None),
+    }
+}
+
+async fn call<H>(point: &HookPoint<H>, mut args: SessionArgs<'_>) -> Option<Arc<str>>
+where
+    H: for<'a> Hook<Args<'a> = SessionArgs<'a>>,
+{
+    if point.is_empty() { None } else { point.call(&mut args).await.map(|(_, module)| module) }
+}
+
+/// The documented variables of each phase (reference: extending.md section 2).
+pub(crate) fn set_variables(phase: Phase, core: &ServerSession, facts: &SessionFacts, context: &mut ValidationContext) {
+    match phase {
+        Phase::Connect | Phase::Data => {}
+        Phase::Ehlo => {
+            let verb = if core.helo().is_some_and(|helo| helo.extended) { "EHLO" } else { "HELO" };
+            context.set(Scope::Connection, "ehlo_string", &format!("{verb} {}", facts.helo));
+            context.set(Scope::Connection, "ehlo_domain", &facts.helo);
+        }
+        Phase::MailFrom => {
+            let reverse_path = core.transaction().map(|transaction| &transaction.reverse_path);
+            let text = reverse_path.map_or("", |path| path.as_str());
+            let mailbox = reverse_path.and_then(|path| path.mailbox());
+            set_address(context, "mailfrom", "MAIL FROM", text, mailbox);
+        }
+        Phase::RcptTo => {
+            if let Some(forward_path) = core.forward_path() {
+                set_address(context, "rcptto", "RCPT TO", forward_path.as_str(), Some(forward_path.mailbox()));
+            }
+        }
+    }
+}
+
+fn set_address(context: &mut ValidationContext, what: &str, verb: &str, text: &str, mailbox: Option<&smtp::Mailbox>) {
+    let (local_part, domain) = mailbox.map_or(("", ""), |mailbox| (mailbox.local_part(), mailbox.domain()));
+    context.set(Scope::Message, &format!("{what}_string"), &format!("{verb}:<{text}>"));
+    context.set(Scope::Message, &format!("{what}_localpart"), local_part);
+    context.set(Scope::Message, &format!("{what}_domain"), domain);
+}
+
+/// What policy refused the whole message with.
+pub(crate) struct Rejected {
+    pub(crate) reply: Reply,
+    pub(crate) disconnect: bool,
+    pub(crate) module: Option<Arc<str>>,
+}

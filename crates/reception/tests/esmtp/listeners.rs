@@ -1,0 +1,120 @@
+//! Sessions as their listener sees them: caps, peers, reload, timeouts, the end.
+
+use tokio::net::UnixStream;
+
+use crate::house::{Client, in_house, log_hooks, no_hooks};
+
+const LISTEN: &str = "esmtp_listener { listen \"127.0.0.1:0\" { } }";
+
+#[test]
+fn a_client_over_the_cap_is_told_and_another_may_come_later() {
+    in_house("esmtp_listener { listener_sessions = 1 listen \"127.0.0.1:0\" { } }", no_hooks, async |house| {
+        let mut first = house.client().await;
+        assert_eq!(first.reply().await, "220 mx.here.test ESMTP");
+        let mut second = house.client().await;
+        assert_eq!(second.reply().await, "421 4.4.5 Service unavailable, concurrency limit reached");
+        assert_eq!(second.reply().await, "");
+        assert!(first.say("QUIT").await.starts_with("221"));
+        drop(first);
+        while house.listeners.borrow().sessions() != 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(house.client().await.reply().await, "220 mx.here.test ESMTP");
+        assert_eq!(house.meters.get("netlistener.esmtp_listener.over_limit"), 1);
+    });
+}
+
+#[test]
+fn a_denied_peer_is_turned_away() {
+    let text = "esmtp_listener { peer \"127.0.0.0/8\" { always_deny = true } listen \"127.0.0.1:0\" { } }";
+    in_house(text, no_hooks, async |house| {
+        assert_eq!(house.client().await.reply().await, "554 5.7.1 access denied");
+    });
+}
+
+#[test]
+fn a_unix_socket_is_a_listener_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("smtp");
+    let text = format!("relay_hosts = ( ) esmtp_listener {{ listen \"{}\" {{ file_mode = 0600 }} }}", path.display());
+    in_house(&text, no_hooks, async |house| {
+        let mut client = Client::new(UnixStream::connect(&path).await.unwrap());
+        assert_eq!(client.reply().await, "220 mx.here.test ESMTP");
+        assert!(client.say("EHLO pc").await.starts_with("250-mx.here.test says EHLO to a local client|"));
+        client.say("MAIL FROM:<a@x.test>").await;
+        assert_eq!(client.say("RCPT TO:<b@elsewhere.test>").await, "250 2.1.5 RCPT TO accepted");
+        assert!(client.data("Subject: x\r\n").await.starts_with("250"));
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(house.arrived(1).await[0].envelope.origin.peer, None);
+    });
+}
+
+#[test]
+fn a_silent_client_is_told_and_dropped() {
+    in_house(LISTEN, log_hooks, async |house| {
+        let mut client = house.client().await;
+        client.reply().await;
+        let before = tokio::time::Instant::now();
+        assert!(client.reply().await.starts_with("421 4.4.2 "));
+        assert_eq!(before.elapsed().as_secs(), 300);
+        assert_eq!(client.reply().await, "");
+        assert!(house.seen()[0].starts_with("awaiting ehlo/helo: 421 4.4.2 "));
+    });
+}
+
+#[test]
+fn a_client_that_sends_an_octet_a_second_gets_no_more_time_than_a_silent_one() {
+    in_house(LISTEN, no_hooks, async |house| {
+        let mut client = house.client().await;
+        client.reply().await;
+        let before = tokio::time::Instant::now();
+        for _ in 0..299 {
+            client.send("x").await;
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+        assert!(client.reply().await.starts_with("421 4.4.2 "));
+        assert_eq!(before.elapsed().as_secs(), 300);
+    });
+}
+
+#[test]
+fn a_reload_ends_only_the_sessions_whose_options_it_changes() {
+    let text = |size: u32, retry: u32| {
+        format!("retry_interval = {retry} esmtp_listener {{ max_message_size = {size} listen \"127.0.0.1:0\" {{ }} }}")
+    };
+    in_house(&text(1000, 60), no_hooks, async |house| {
+        let mut client = house.client().await;
+        client.reply().await;
+        house.reload(&text(1000, 120));
+        assert_eq!(client.say("MAIL FROM:<a@x.test>").await, "250 2.1.0 MAIL FROM accepted");
+        house.reload(&text(2000, 120));
+        assert_eq!(client.say("RCPT TO:<b@here.test>").await, "250 2.1.5 RCPT TO accepted");
+        assert!(client.data("Subject: x\r\n").await.starts_with("250"), "a transaction keeps its generation");
+        assert_eq!(client.say("NOOP").await, "250 2.0.0 OK");
+        assert_eq!(client.say("MAIL FROM:<a@x.test>").await, "421 4.3.2 Reconfiguration in progress");
+        assert_eq!(client.reply().await, "");
+        let mut next = house.client().await;
+        next.reply().await;
+        assert!(next.say("EHLO pc").await.ends_with("SIZE 2000"));
+    });
+}
+
+#[test]
+fn a_stop_tells_idle_sessions_and_lets_a_coming_message_finish() {
+    in_house(LISTEN, no_hooks, async |house| {
+        let mut idle = house.client().await;
+        idle.reply().await;
+        let mut busy = house.client().await;
+        busy.open().await;
+        assert!(busy.say("DATA").await.starts_with("354"));
+        house.listeners.borrow_mut().stop();
+        assert_eq!(idle.reply().await, "421 4.3.2 Service shutting down, closing connection");
+        assert!(busy.say(".").await.starts_with("250 2.0.0 OK"));
+        assert_eq!(busy.reply().await, "421 4.3.2 Service shutting down, closing connection");
+        drop((idle, busy));
+        let drained = house.listeners.borrow().drained();
+        drained.await;
+        assert_eq!(house.meters.get("reception.sessions.left"), 2);
+    });
+}

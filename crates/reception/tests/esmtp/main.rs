@@ -1,0 +1,6 @@
+//! The ESMTP listener on real sockets: a client talks, a memory spool and a queue's end listen.
+
+mod house;
+mod listeners;
+mod messages;
+mod policy;

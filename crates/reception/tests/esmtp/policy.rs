@@ -1,0 +1,189 @@
+//! Relay control and the validation phases.
+
+use std::sync::Arc;
+
+use hooks::{Answer, Hook, HookSetBuilder};
+use reception::*;
+
+use crate::house::{Seen, in_house, log_hooks, no_hooks};
+
+const LISTEN: &str = "esmtp_listener { listen \"127.0.0.1:0\" { } }";
+
+#[test]
+fn a_stranger_reaches_relay_domains_only() {
+    let text = "relay_hosts = ( \"192.0.2.0/24\" ) relay_domains = ( \"here.test\" \"*.here.test\" )
+        esmtp_listener { listen \"127.0.0.1:0\" { } }";
+    in_house(text, log_hooks, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        assert_eq!(client.say("RCPT TO:<c@elsewhere.test>").await, "550 5.7.1 relaying denied");
+        assert_eq!(client.say("RCPT TO:<c@Sub.Here.test>").await, "250 2.1.5 RCPT TO accepted");
+        assert_eq!(client.say("RCPT TO:<Postmaster>").await, "250 2.1.5 RCPT TO accepted");
+        assert!(client.data("Subject: x\r\n").await.starts_with("250"));
+        let arrived = house.arrived(3).await;
+        assert_eq!(arrived[2].envelope.forward_path.as_str(), "postmaster@mx.here.test");
+        assert_eq!(
+            house.seen()[0],
+            "relaying denied: 550 5.7.1 relaying denied [ehlo_string=EHLO pc.example.test,ehlo_domain=pc.example.test,\
+             mailfrom_string=MAIL FROM:<a@x.test>,mailfrom_localpart=a,mailfrom_domain=x.test,\
+             rcptto_string=RCPT TO:<c@elsewhere.test>,rcptto_localpart=c,rcptto_domain=elsewhere.test]"
+        );
+    });
+}
+
+#[test]
+fn a_peer_stanza_can_open_the_relay_for_its_clients() {
+    let text = "relay_hosts = ( ) esmtp_listener { listen \"127.0.0.1:0\" { peer \"127.0.0.0/8\" { open_relay = true } } }";
+    in_house(text, no_hooks, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+    });
+}
+
+fn every_phase(builder: &mut HookSetBuilder, seen: &Seen) {
+    fn note<H: Hook>(builder: &mut HookSetBuilder, seen: &Seen) {
+        let seen = seen.clone();
+        builder.last::<H>(
+            "policy",
+            Arc::new(move |_| {
+                seen.lock().unwrap().push(H::NAME.to_owned());
+                Answer::Cont
+            }),
+        );
+    }
+    note::<ValidateConnect>(builder, seen);
+    note::<ValidateEhlo>(builder, seen);
+    note::<ValidateMailfrom>(builder, seen);
+    note::<ValidateRcptto>(builder, seen);
+    note::<ValidateData>(builder, seen);
+    note::<ValidateDataSpool>(builder, seen);
+    note::<ValidateDataSpoolEachRcpt>(builder, seen);
+    note::<CoreValidateDataSpoolEachRcpt>(builder, seen);
+    note::<PostValidateDataSpoolEachRcpt>(builder, seen);
+    note::<ValidateSetBinding>(builder, seen);
+    note::<FinalValidation2>(builder, seen);
+    note::<FinalValidation>(builder, seen);
+    note::<PostFinalValidation>(builder, seen);
+}
+
+#[test]
+fn the_phases_are_called_in_the_documented_order() {
+    in_house(LISTEN, every_phase, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        assert!(client.data("Subject: x\r\n").await.starts_with("250"));
+        assert_eq!(
+            house.seen(),
+            [
+                "validate_connect",
+                "validate_ehlo",
+                "validate_mailfrom",
+                "validate_rcptto",
+                "validate_data",
+                "validate_data_spool",
+                "validate_data_spool_each_rcpt",
+                "core_validate_data_spool_each_rcpt",
+                "core_post_validate_data_spool_each_rcpt_v1",
+                "validate_set_binding",
+                "core_final_validation2",
+                "core_final_validation",
+                "core_post_final_validation",
+            ]
+        );
+        let arrived = house.arrived(1).await;
+        let context = &arrived[0].envelope.context;
+        assert!(context.connection.iter().any(|(key, value)| (&**key, &**value) == ("ehlo_domain", "pc.example.test")));
+        assert!(context.message.iter().any(|(key, value)| (&**key, &**value) == ("rcptto_domain", "here.test")));
+    });
+}
+
+fn refusals(builder: &mut HookSetBuilder, seen: &Seen) {
+    log_hooks(builder, seen);
+    builder.last::<ValidateRcptto>(
+        "scriptlet",
+        Arc::new(|args: &mut SessionArgs<'_>| {
+            if args.forward_path.is_some_and(|path| path.mailbox().local_part() == "nobody") {
+                args.context.set_code(550, "5.1.1 no such user");
+                return Answer::Done(());
+            }
+            Answer::Cont
+        }),
+    );
+    builder.last::<ValidateData>(
+        "scanner",
+        Arc::new(|args: &mut MessageArgs<'_>| {
+            if args.body.windows(5).any(|window| window == b"virus") {
+                args.context.set_code(554, "5.7.1 infected");
+                args.context.disconnect = true;
+            }
+            Answer::Done(())
+        }),
+    );
+    builder.last::<FinalValidation2>(
+        "late",
+        Arc::new(|args: &mut RecipientArgs<'_>| match args.envelope.forward_path.mailbox().local_part() {
+            "later" => Answer::Done(FinalVerdict::Defer),
+            _ => Answer::Cont,
+        }),
+    );
+    builder.last::<ValidateSetBinding>(
+        "router",
+        Arc::new(|args: &mut RecipientArgs<'_>| {
+            args.envelope.queue.binding = "bulk-1".into();
+            Answer::Done(())
+        }),
+    );
+}
+
+#[test]
+fn policy_refuses_with_its_own_words_and_the_log_names_it() {
+    in_house(LISTEN, refusals, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        assert_eq!(client.say("RCPT TO:<nobody@here.test>").await, "550 5.1.1 no such user");
+        assert!(house.seen()[0].starts_with("awaiting rcptto: 550 5.1.1 no such user by scriptlet ["));
+        client.say("RSET").await;
+        client.say("MAIL FROM:<>").await;
+        client.say("RCPT TO:<later@here.test>").await;
+        assert_eq!(client.data("Subject: x\r\n").await, "451 4.7.1 try again later");
+        assert!(house.seen()[0].starts_with("sending body response: 451 4.7.1 try again later by late ["));
+        client.say("MAIL FROM:<>").await;
+        client.say("RCPT TO:<b@here.test>").await;
+        assert!(client.data("Subject: x\r\n").await.starts_with("250"));
+        assert_eq!(&*house.arrived(1).await[0].envelope.queue.binding, "bulk-1");
+        house.seen();
+        client.say("MAIL FROM:<>").await;
+        client.say("RCPT TO:<b@here.test>").await;
+        assert_eq!(client.data("Subject: virus\r\n").await, "554 5.7.1 infected");
+        assert!(house.seen()[0].contains(" by scanner ["));
+        assert_eq!(client.reply().await, "", "closed");
+    });
+}
+
+fn slow(builder: &mut HookSetBuilder, seen: &Seen) {
+    let seen = seen.clone();
+    builder.last::<ValidateConnect>(
+        "tarpit",
+        Arc::new(move |_: &mut SessionArgs<'_>| {
+            let mut seen = seen.lock().unwrap();
+            seen.push("asked".to_owned());
+            match seen.len() {
+                1 => Answer::Again(Box::pin(tokio::time::sleep(std::time::Duration::from_secs(30)))),
+                _ => Answer::Cont,
+            }
+        }),
+    );
+}
+
+#[test]
+fn a_provider_that_waits_holds_its_own_session_only() {
+    in_house(LISTEN, slow, async |house| {
+        let mut first = house.client().await;
+        let mut second = house.client().await;
+        let before = tokio::time::Instant::now();
+        assert_eq!(second.reply().await, "220 mx.here.test ESMTP");
+        assert_eq!(before.elapsed().as_secs(), 0);
+        assert_eq!(first.reply().await, "220 mx.here.test ESMTP");
+        assert!(30 <= before.elapsed().as_secs());
+    });
+}

@@ -1,0 +1,86 @@
+//! One mail transaction of a client session: what was asked, and what became of each recipient.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::stage::Stage;
+use crate::reply::Reply;
+
+/// What became of one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server took responsibility for the message; its reply to the end of data.
+    Delivered(Reply),
+    /// Refused, or no usable answer came.
+    Failed(Failure),
+    /// Nothing was asked of the server for it, or nothing that it answered: may be tried again at once elsewhere.
+    Untried,
+}
+
+/// Why and where something failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Where the session stood.
+    pub stage: Stage,
+    /// The server's reply, or one of ours, whose text begins with `[internal]`.
+    pub reply: Reply,
+    /// The reply is ours.
+    pub internal: bool,
+}
+
+/// A transaction that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// One outcome per forward-path, in the order they were submitted.
+    pub outcomes: SmallVec<[Outcome; 1]>,
+    /// Octets given to the connection for it: the body alone once it was given, else the commands.
+    pub bytes: u64,
+}
+
+/// A transaction in progress.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    /// Decided outcomes; the undecided ones share the reply to the end of data.
+    outcomes: SmallVec<[Option<Outcome>; 1]>,
+    body: Bytes,
+    pub(super) bytes: u64,
+    /// The body, or the lone dot of an empty one, is in the outbox: the next group of commands may follow it.
+    pub(super) ended_data: bool,
+    pub(super) complete: bool,
+}
+
+impl Transaction {
+    pub(super) fn new(recipients: usize, body: Bytes) -> Self {
+        let outcomes = std::iter::repeat_n(None, recipients).collect();
+        Self { outcomes, body, bytes: 0, ended_data: false, complete: false }
+    }
+
+    pub(super) fn decide(&mut self, recipient: usize, outcome: Outcome) {
+        if let Some(slot @ None) = self.outcomes.get_mut(recipient) {
+            *slot = Some(outcome);
+        }
+    }
+
+    /// Gives every undecided recipient that outcome.
+    pub(super) fn decide_rest(&mut self, outcome: &Outcome) {
+        for slot in self.outcomes.iter_mut().filter(|slot| slot.is_none()) {
+            *slot = Some(outcome.clone());
+        }
+    }
+
+    /// Whether any recipient is still waiting for the message to be taken.
+    pub(super) fn has_undecided(&self) -> bool {
+        self.outcomes.iter().any(Option::is_none)
+    }
+
+    pub(super) fn take_body(&mut self) -> Bytes {
+        self.bytes = self.body.len() as u64;
+        self.ended_data = true;
+        std::mem::take(&mut self.body)
+    }
+
+    pub(super) fn into_done(self) -> Done {
+        let outcomes = self.outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Untried)).collect();
+        Done { outcomes, bytes: self.bytes }
+    }
+}

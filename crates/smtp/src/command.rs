@@ -1,0 +1,337 @@
+//! The grammar of commands (RFC 5321 4.1): one line, without its CRLF, taken apart into a verb and its arguments.
+//!
+//! Comes in: a line of octets. Goes out: a [`Command`] borrowing from it, or a [`CommandError`] whose reply is in
+//! `replies`. Verbs and parameters nobody knows are kept as they came: whether one is offered is the session's business.
+//!
+//! Invariant: whatever a command borrows is printable ASCII, so it can stand in a log line or a header field.
+
+use smallvec::SmallVec;
+
+use crate::address::{AddressError, ForwardPath, Mailbox, ReversePath};
+
+/// One command of the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// EHLO with the client's name.
+    Ehlo(&'a str),
+    /// HELO with the client's name.
+    Helo(&'a str),
+    /// MAIL FROM.
+    Mail(PathArgument<'a>),
+    /// RCPT TO.
+    Rcpt(PathArgument<'a>),
+    /// DATA.
+    Data,
+    /// RSET.
+    Rset,
+    /// NOOP, whatever its argument.
+    Noop,
+    /// QUIT.
+    Quit,
+    /// VRFY.
+    Vrfy(&'a str),
+    /// EXPN.
+    Expn(&'a str),
+    /// HELP, whatever its argument.
+    Help,
+    /// Any other verb.
+    Unknown {
+        /// The first word.
+        verb: &'a str,
+        /// What follows it.
+        argument: &'a str,
+    },
+}
+
+/// The argument of MAIL or RCPT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathArgument<'a> {
+    /// What stands between the angle brackets.
+    pub path: &'a str,
+    /// The ESMTP parameters, in the order they came; no keyword twice.
+    pub parameters: Parameters<'a>,
+}
+
+/// ESMTP parameters of MAIL or RCPT.
+pub type Parameters<'a> = SmallVec<[Parameter<'a>; 4]>;
+
+/// `keyword[=value]` (RFC 5321 4.1.2 `esmtp-param`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameter<'a> {
+    /// The keyword, as it was spelled.
+    pub keyword: &'a str,
+    /// The value, if there is one; never empty.
+    pub value: Option<&'a str>,
+}
+
+/// Most parameters one command may carry.
+const PARAMETERS_MAX: usize = 16;
+
+/// Why a line is no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// NUL, another control octet, or one over 127.
+    Octets,
+    /// No verb at all.
+    Empty,
+    /// EHLO without a usable name.
+    Ehlo,
+    /// HELO without a usable name.
+    Helo,
+    /// MAIL without `FROM:<path>`.
+    MailSyntax,
+    /// RCPT without `TO:<path>`.
+    RcptSyntax,
+    /// A parameter that is not `keyword[=value]`, comes twice, or one of too many.
+    Parameter,
+    /// An argument to DATA.
+    DataArgument,
+    /// An argument to RSET.
+    RsetArgument,
+    /// An argument to a verb that takes none.
+    NoArgument,
+}
+
+impl<'a> Command<'a> {
+    /// Takes a line apart. Blanks at its end are dropped if `trailing_blanks` allows them.
+    pub fn parse(line: &'a [u8], trailing_blanks: bool) -> Result<Self, CommandError> {
+        if !line.iter().all(|octet| (32..=126).contains(octet)) {
+            return Err(CommandError::Octets);
+        }
+        let mut text = std::str::from_utf8(line).map_err(|_| CommandError::Octets)?;
+        if trailing_blanks {
+            text = text.trim_end_matches(' ');
+        }
+        let (verb, argument) = text.split_once(' ').unwrap_or((text, ""));
+        let Some(known) = Verb::of(verb) else {
+            return if verb.is_empty() { Err(CommandError::Empty) } else { Ok(Self::Unknown { verb, argument }) };
+        };
+        // A blank after a verb that has no argument is an argument to those who take none.
+        let has_argument = verb.len() < text.len();
+        match known {
+            Verb::Ehlo => client_name(argument).map(Self::Ehlo).ok_or(CommandError::Ehlo),
+            Verb::Helo => client_name(argument).map(Self::Helo).ok_or(CommandError::Helo),
+            Verb::Mail => path_argument(argument, "FROM:", CommandError::MailSyntax).map(Self::Mail),
+            Verb::Rcpt => path_argument(argument, "TO:", CommandError::RcptSyntax).map(Self::Rcpt),
+            Verb::Data if has_argument => Err(CommandError::DataArgument),
+            Verb::Data => Ok(Self::Data),
+            Verb::Rset if has_argument => Err(CommandError::RsetArgument),
+            Verb::Rset => Ok(Self::Rset),
+            Verb::Quit if has_argument => Err(CommandError::NoArgument),
+            Verb::Quit => Ok(Self::Quit),
+            Verb::Noop => Ok(Self::Noop),
+            Verb::Vrfy => Ok(Self::Vrfy(argument)),
+            Verb::Expn => Ok(Self::Expn(argument)),
+            Verb::Help => Ok(Self::Help),
+        }
+    }
+}
+
+/// The verbs this grammar knows.
+#[derive(Clone, Copy)]
+enum Verb {
+    Ehlo,
+    Helo,
+    Mail,
+    Rcpt,
+    Data,
+    Rset,
+    Noop,
+    Quit,
+    Vrfy,
+    Expn,
+    Help,
+}
+
+impl Verb {
+    fn of(word: &str) -> Option<Self> {
+        let mut verb: [u8; 4] = word.as_bytes().try_into().ok()?;
+        verb.make_ascii_uppercase();
+        Some(match &verb {
+            b"EHLO" => Self::Ehlo,
+            b"HELO" => Self::Helo,
+            b"MAIL" => Self::Mail,
+            b"RCPT" => Self::Rcpt,
+            b"DATA" => Self::Data,
+            b"RSET" => Self::Rset,
+            b"NOOP" => Self::Noop,
+            b"QUIT" => Self::Quit,
+            b"VRFY" => Self::Vrfy,
+            b"EXPN" => Self::Expn,
+            b"HELP" => Self::Help,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Parameter<'a> {
+    /// Whether the keyword is `keyword`, in any case.
+    pub fn is(&self, keyword: &str) -> bool {
+        self.keyword.eq_ignore_ascii_case(keyword)
+    }
+
+    fn parse(text: &'a str) -> Option<Self> {
+        let (keyword, value) = match text.split_once('=') {
+            Some((keyword, value)) => (keyword, Some(value)),
+            None => (text, None),
+        };
+        let keyword_valid = keyword.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && keyword.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+        let value_valid = value.is_none_or(|value| !value.is_empty() && !value.contains('='));
+        (keyword_valid && value_valid).then_some(Self { keyword, value })
+    }
+}
+
+/// A client's name as it will be accepted: of what domains and address literals are made, wrong ones included, because
+/// a client must not be turned away for a name that does not match it (RFC 5321 4.1.4). Never more than 255 octets.
+fn client_name(argument: &str) -> Option<&str> {
+    let name = argument.trim_matches(' ');
+    let valid = (1..=255).contains(&name.len())
+        && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-_:[]".contains(&octet));
+    valid.then_some(name)
+}
+
+/// `FROM:<path> [parameters]`. Blanks after the colon are tolerated, because clients send them and nothing depends on it.
+fn path_argument<'a>(argument: &'a str, word: &str, error: CommandError) -> Result<PathArgument<'a>, CommandError> {
+    let after_word = argument
+        .get(..word.len())
+        .filter(|prefix| prefix.eq_ignore_ascii_case(word))
+        .map(|prefix| argument[prefix.len()..].trim_start_matches(' '))
+        .ok_or(error)?;
+    let bracketed = after_word.strip_prefix('<').ok_or(error)?;
+    let end = closing_bracket(bracketed).ok_or(error)?;
+    let rest = &bracketed[end + 1..];
+    if !rest.is_empty() && !rest.starts_with(' ') {
+        return Err(error);
+    }
+    Ok(PathArgument { path: without_source_route(&bracketed[..end]), parameters: parameters(rest)? })
+}
+
+/// Where the path ends: the first `>` outside a quoted local-part.
+fn closing_bracket(text: &str) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, octet) in text.bytes().enumerate() {
+        match octet {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'>' if !quoted => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `@a,@b:c@d` is taken as `c@d` (RFC 5321 appendix C: source routes are accepted and ignored).
+fn without_source_route(path: &str) -> &str {
+    match path.starts_with('@').then(|| path.split_once(':')).flatten() {
+        Some((_, mailbox)) => mailbox,
+        None => path,
+    }
+}
+
+fn parameters(rest: &str) -> Result<Parameters<'_>, CommandError> {
+    let mut parameters = Parameters::new();
+    for word in rest.split(' ').filter(|word| !word.is_empty()) {
+        let parameter = Parameter::parse(word).ok_or(CommandError::Parameter)?;
+        if parameters.len() == PARAMETERS_MAX || parameters.iter().any(|other| other.is(parameter.keyword)) {
+            return Err(CommandError::Parameter);
+        }
+        parameters.push(parameter);
+    }
+    Ok(parameters)
+}
+
+/// A reverse-path; a local-part alone gets `domain` if there is one.
+pub fn reverse_path(path: &str, domain: Option<&str>) -> Result<ReversePath, AddressError> {
+    if path.is_empty() {
+        return Ok(ReversePath::Null);
+    }
+    qualified(path, domain).map(ReversePath::Mailbox)
+}
+
+/// A forward-path; a local-part alone gets `domain` if there is one. `<postmaster>` needs none (RFC 5321 4.5.1).
+pub fn forward_path(path: &str, domain: Option<&str>) -> Result<ForwardPath, AddressError> {
+    match qualified(path, domain) {
+        Err(_) if path.eq_ignore_ascii_case("postmaster") => Ok(ForwardPath(Mailbox::postmaster())),
+        mailbox => mailbox.map(ForwardPath),
+    }
+}
+
+fn qualified(path: &str, domain: Option<&str>) -> Result<Mailbox, AddressError> {
+    match (Mailbox::parse(path), domain) {
+        (Err(AddressError::Syntax), Some(domain)) => Mailbox::parse(&format!("{path}@{domain}")),
+        (mailbox, _) => mailbox,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command<'_>, CommandError> {
+        Command::parse(line.as_bytes(), false)
+    }
+
+    fn path<'a>(path: &'a str, parameters: &[(&'a str, Option<&'a str>)]) -> PathArgument<'a> {
+        let parameters = parameters.iter().map(|&(keyword, value)| Parameter { keyword, value }).collect();
+        PathArgument { path, parameters }
+    }
+
+    #[test]
+    fn verbs_are_known_in_any_case() {
+        assert_eq!(parse("eHLo pc.example"), Ok(Command::Ehlo("pc.example")));
+        assert_eq!(parse("HELO [192.0.2.1]"), Ok(Command::Helo("[192.0.2.1]")));
+        assert_eq!(parse("data"), Ok(Command::Data));
+        assert_eq!(parse("NOOP whatever"), Ok(Command::Noop));
+        assert_eq!(parse("VRFY ann"), Ok(Command::Vrfy("ann")));
+        assert_eq!(parse("XFOO a b"), Ok(Command::Unknown { verb: "XFOO", argument: "a b" }));
+    }
+
+    #[test]
+    fn paths_and_parameters_are_taken_apart() {
+        assert_eq!(
+            parse("MAIL FROM:<a@x.example> SIZE=10 BODY=8BITMIME XNEW"),
+            Ok(Command::Mail(path("a@x.example", &[("SIZE", Some("10")), ("BODY", Some("8BITMIME")), ("XNEW", None)])))
+        );
+        assert_eq!(parse("mail from:<>"), Ok(Command::Mail(path("", &[]))));
+        assert_eq!(parse("RCPT TO: <@r1,@r2:b@y.example>"), Ok(Command::Rcpt(path("b@y.example", &[]))));
+        assert_eq!(parse("RCPT TO:<\"a>b\"@y.example>"), Ok(Command::Rcpt(path("\"a>b\"@y.example", &[]))));
+    }
+
+    #[test]
+    fn what_is_no_command_says_why() {
+        for (line, error) in [
+            ("", CommandError::Empty),
+            (" NOOP", CommandError::Empty),
+            ("EHLO", CommandError::Ehlo),
+            ("HELO a b", CommandError::Helo),
+            ("MAIL", CommandError::MailSyntax),
+            ("MAIL FROM:a@x", CommandError::MailSyntax),
+            ("MAIL FROM:<a@x", CommandError::MailSyntax),
+            ("MAIL FROM:<a@x>SIZE=1", CommandError::MailSyntax),
+            ("RCPT FROM:<a@x>", CommandError::RcptSyntax),
+            ("MAIL FROM:<a@x> SIZE=1 size=2", CommandError::Parameter),
+            ("MAIL FROM:<a@x> =1", CommandError::Parameter),
+            ("MAIL FROM:<a@x> SIZE=", CommandError::Parameter),
+            ("DATA now", CommandError::DataArgument),
+            ("RSET ", CommandError::RsetArgument),
+            ("QUIT please", CommandError::NoArgument),
+            ("NOOP \u{7f}", CommandError::Octets),
+            ("NOOP \0", CommandError::Octets),
+            ("NOOP é", CommandError::Octets),
+        ] {
+            assert_eq!(parse(line), Err(error), "{line:?}");
+        }
+        assert_eq!(Command::parse(b"RSET  ", true), Ok(Command::Rset));
+    }
+
+    #[test]
+    fn a_local_part_alone_gets_the_configured_domain() {
+        assert_eq!(reverse_path("", Some("here.test")), Ok(ReversePath::Null));
+        assert_eq!(reverse_path("ann", Some("here.test")).unwrap().as_str(), "ann@here.test");
+        assert_eq!(forward_path("ann", None), Err(AddressError::Syntax));
+        assert_eq!(forward_path("PostMaster", None).unwrap().as_str(), "postmaster");
+        assert_eq!(forward_path("Postmaster", Some("here.test")).unwrap().as_str(), "Postmaster@here.test");
+    }
+}

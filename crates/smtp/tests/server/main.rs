@@ -1,0 +1,5 @@
+//! The server session from outside: transcripts, properties, and another grammar as a witness.
+
+mod dialogue;
+mod properties;
+mod transcripts;

@@ -1,0 +1,440 @@
+//! The server session, as dialogues.
+
+use crate::dialogue::{Dialogue, play};
+use smtp::{Reply, ServerOptions};
+
+fn here() -> ServerOptions {
+    ServerOptions::named("mx.here.test")
+}
+
+fn transcript(text: &str) -> Dialogue {
+    play(here(), &format!("S: 220 mx.here.test ESMTP\n{text}"))
+}
+
+fn with(change: impl FnOnce(&mut ServerOptions), text: &str) -> Dialogue {
+    let mut options = here();
+    change(&mut options);
+    play(options, &format!("S: 220 mx.here.test ESMTP\n{text}"))
+}
+
+#[test]
+fn a_pipelined_group_is_answered_at_once_and_the_message_is_kept_in_wire_form() {
+    let dialogue = transcript(
+        "C: EHLO client.example.test
+         S: 250-mx.here.test says EHLO to 192.0.2.9:4242
+         S: 250-ENHANCEDSTATUSCODES
+         S: 250-PIPELINING
+         S: 250-8BITMIME
+         S: 250 SIZE 26214400
+         C: MAIL FROM:<a@client.example.test> SIZE=100 BODY=8BITMIME
+         C: RCPT TO:<b@here.test>
+         C: RCPT TO:<c@elsewhere.test>
+         C: DATA
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.1.5 RCPT TO accepted
+         S: 550 5.7.1 relaying denied
+         S: 354 send the message; end it with <CRLF>.<CRLF>
+         C: Subject: dots
+         C:
+         C: ..
+         C: .
+         C: MAIL FROM:<>
+         S: 250 2.0.0 OK 71/A0-03127-08B31BA6
+         S: 250 2.1.0 MAIL FROM accepted
+         C: QUIT
+         S: 221 2.3.0 mx.here.test closing connection
+         S: (closes)",
+    );
+    assert_eq!(dialogue.stored, [b"Trace: t\r\nSubject: dots\r\n\r\n..\r\n.\r\n"]);
+    assert_eq!(dialogue.refusals, ["awaiting rcptto: 550 5.7.1 relaying denied"]);
+}
+
+#[test]
+fn helo_is_answered_on_one_line() {
+    transcript(
+        "C: HELO pc
+         S: 250 mx.here.test says HELO to 192.0.2.9:4242",
+    );
+}
+
+#[test]
+fn commands_out_of_sequence_are_refused() {
+    transcript(
+        "C: RCPT TO:<b@here.test>
+         S: 503 5.5.1 RCPT TO without MAIL FROM
+         C: DATA
+         S: 503 5.5.1 DATA without MAIL FROM
+         C: MAIL FROM:<a@x.test>
+         C: MAIL FROM:<a@x.test>
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 501 5.5.1 MAIL FROM already established
+         C: DATA
+         S: 503 5.5.1 DATA without RCPT TO
+         C: RSET
+         C: RCPT TO:<b@here.test>
+         S: 250 2.0.0 OK
+         S: 503 5.5.1 RCPT TO without MAIL FROM",
+    );
+    with(
+        |options| options.require_ehlo = true,
+        "C: MAIL FROM:<a@x.test>
+         S: 550 5.5.1 RFC2821 HELO/EHLO needed",
+    );
+}
+
+#[test]
+fn ehlo_ends_a_transaction() {
+    transcript(
+        "C: MAIL FROM:<a@x.test>
+         S: 250 2.1.0 MAIL FROM accepted
+         C: HELO pc
+         S: 250 mx.here.test says HELO to 192.0.2.9:4242
+         C: RCPT TO:<b@here.test>
+         S: 503 5.5.1 RCPT TO without MAIL FROM",
+    );
+}
+
+#[test]
+fn small_verbs_are_answered() {
+    transcript(
+        "C: noop a word
+         C: VRFY ann
+         C: EXPN list
+         C: HELP
+         C: XYZZY
+         C:
+         S: 250 2.0.0 OK
+         S: 252 2.0.0 cannot VRFY user, send some mail and see
+         S: 502 5.5.1 EXPN is not offered
+         S: 214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP (RFC 5321)
+         S: 500 5.5.2 unrecognized command
+         S: 500 5.5.2 unrecognized command",
+    );
+}
+
+#[test]
+fn malformed_arguments_are_named() {
+    transcript(
+        "C: EHLO
+         S: 501 5.5.2 invalid EHLO
+         C: HELO a!b
+         S: 501 5.5.2 invalid HELO
+         C: MAIL FROM:a@x.test
+         C: MAIL FROM:<a@x..test>
+         C: MAIL FROM:<a@x.test> SIZE=ten
+         C: MAIL FROM:<a@x.test> BODY=BINARYMIME
+         C: MAIL FROM:<a@x.test> SMTPUTF8
+         C: MAIL FROM:<a@x.test>
+         C: RCPT TO:<b>
+         C: RCPT TO:<b@here.test> NOTIFY=NEVER
+         C: RSET now
+         C: NOOP \\0
+         C: NOOP \\xe9
+         C: DATA now
+         S: 501 5.5.2 MAIL FROM syntax error
+         S: 501 5.5.2 MAIL FROM syntax error
+         S: 501 5.5.4 invalid parameter
+         S: 501 5.5.4 invalid parameter
+         S: 555 5.5.4 parameter not recognized
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 501 5.5.2 RCPT TO syntax error
+         S: 555 5.5.4 parameter not recognized
+         S: 501 5.5.4 invalid arguments to RSET
+         S: 500 5.5.2 control or 8-bit octets in command
+         S: 500 5.5.2 control or 8-bit octets in command
+         S: 501 5.5.4 unexpected argument to DATA",
+    );
+}
+
+#[test]
+fn a_lone_cr_or_lf_in_a_command_ends_the_session() {
+    for line in ["NOOP\\n\\", "NOOP\\rNOOP", "NOOP\\r\\r\\n\\", "\\n\\"] {
+        transcript(&format!(
+            "C: {line}
+             C: MAIL FROM:<smuggled@x.test>
+             S: 500 5.5.2 lone CR or LF in command, lines end with CRLF
+             S: (closes)"
+        ));
+    }
+}
+
+#[test]
+fn only_crlf_dot_crlf_ends_a_message_and_an_imitation_ends_the_session() {
+    let open = "C: MAIL FROM:<a@x.test>
+         C: RCPT TO:<b@here.test>
+         C: DATA
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.1.5 RCPT TO accepted
+         S: 354 send the message; end it with <CRLF>.<CRLF>";
+    let dialogue = transcript(&format!(
+        "{open}
+         C: text\\n.\\r\\nMAIL FROM:<smuggled@x.test>
+         C: .
+         C: NOOP
+         S: 550 5.6.0 lone CR or LF in message
+         S: (closes)"
+    ));
+    assert!(dialogue.stored.is_empty());
+    transcript(&format!(
+        "{open}
+         C: one\\ntwo
+         C: .
+         C: NOOP
+         S: 550 5.6.0 lone CR or LF in message
+         S: 250 2.0.0 OK"
+    ));
+    transcript(&format!(
+        "{open}
+         C: text\\n.\\n\\
+         T: 180
+         S: 550 5.6.0 lone CR or LF in message
+         S: (closes)"
+    ));
+}
+
+#[test]
+fn octets_before_the_reply_to_ehlo_or_data_end_the_session() {
+    transcript(
+        "C: EHLO pc
+         C: MAIL FROM:<a@x.test>
+         S: 554 5.5.0 improper command pipelining, closing connection
+         S: (closes)",
+    );
+    transcript(
+        "C: MAIL FROM:<a@x.test>
+         C: RCPT TO:<b@here.test>
+         C: DATA
+         C: Subject: early
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.1.5 RCPT TO accepted
+         S: 554 5.5.0 improper command pipelining, closing connection
+         S: (closes)",
+    );
+}
+
+#[test]
+fn command_lines_have_512_octets_and_mail_its_parameters_more() {
+    let noop = |octets: usize| format!("NOOP {}", "x".repeat(octets - "NOOP \r\n".len()));
+    let mail = |octets: usize| format!("MAIL FROM:<a@x.test>{}", " ".repeat(octets - "MAIL FROM:<a@x.test>\r\n".len()));
+    transcript(&format!("C: {}\nS: 250 2.0.0 OK", noop(512)));
+    transcript(&format!("C: {}\nS: 500 5.5.2 command line too long", noop(513)));
+    transcript(&format!("C: {}\nC: NOOP\nS: 500 5.5.2 command line too long\nS: 250 2.0.0 OK", noop(9000)));
+    transcript(&format!("C: {}\nS: 250 2.1.0 MAIL FROM accepted", mail(555)));
+    transcript(&format!("C: {}\nS: 500 5.5.2 command line too long", mail(556)));
+    transcript(&format!("C: {}\\\nS: 500 5.5.2 command line too long\nS: (closes)", noop(70_000)));
+    transcript(&format!(
+        "C: {}\\n\\\nS: 500 5.5.2 lone CR or LF in command, lines end with CRLF\nS: (closes)",
+        noop(9000)
+    ));
+}
+
+#[test]
+fn size_is_refused_at_mail_and_at_the_end_of_a_message_that_lied() {
+    let dialogue = with(
+        |options| options.limits.message_octets_max = 30,
+        "C: MAIL FROM:<a@x.test> SIZE=31
+         S: 552 5.3.4 message size limit exceeded
+         C: MAIL FROM:<a@x.test> SIZE=99999999999999999999
+         S: 552 5.3.4 message size limit exceeded
+         C: MAIL FROM:<a@x.test> SIZE=30
+         C: RCPT TO:<b@here.test>
+         C: DATA
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.1.5 RCPT TO accepted
+         S: 354 send the message; end it with <CRLF>.<CRLF>
+         C: Subject: more than thirty octets
+         C:
+         C: .
+         C: NOOP
+         S: 552 5.3.4 message size limit exceeded
+         S: 250 2.0.0 OK",
+    );
+    assert!(dialogue.stored.is_empty());
+}
+
+#[test]
+fn recipients_past_the_limit_are_all_answered_and_logged_once() {
+    let mut dialogue = with(
+        |options| options.limits.message_recipients_max = 2,
+        "C: MAIL FROM:<a@x.test>
+         S: 250 2.1.0 MAIL FROM accepted",
+    );
+    let said = dialogue.exchange("RCPT TO:<b@here.test>\r\n".repeat(10_000).as_bytes());
+    assert_eq!(said.matches("250 2.1.5").count(), 2);
+    assert_eq!(said.matches("452 4.5.3 Service unavailable, recipients per message limit reached\r\n").count(), 9998);
+    assert_eq!(dialogue.refusals.len(), 1);
+}
+
+#[test]
+fn a_session_has_as_many_messages_and_recipients_as_it_may() {
+    let message = "C: MAIL FROM:<a@x.test>
+         C: RCPT TO:<b@here.test>
+         C: RCPT TO:<c@here.test>
+         C: DATA
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.1.5 RCPT TO accepted
+         S: 250 2.1.5 RCPT TO accepted
+         S: 354 send the message; end it with <CRLF>.<CRLF>
+         C: .
+         S: 250 2.0.0 OK 71/A0-03127-08B31BA6
+         C: MAIL FROM:<a@x.test>";
+    with(
+        |options| options.limits.session_messages_max = 1,
+        &format!("{message}\nS: 421 4.5.3 Service unavailable, batch limit reached\nS: (closes)"),
+    );
+    with(
+        |options| options.limits.session_recipients_max = 3,
+        &format!(
+            "{message}
+             C: RCPT TO:<b@here.test>
+             C: RCPT TO:<c@here.test>
+             S: 250 2.1.0 MAIL FROM accepted
+             S: 250 2.1.5 RCPT TO accepted
+             S: 452 4.5.3 Service unavailable, recipients per connection limit reached"
+        ),
+    );
+}
+
+#[test]
+fn too_many_bad_commands_end_the_session() {
+    with(
+        |options| options.limits.bad_commands_max = 3,
+        "C: GET / HTTP/1.1
+         C: Host: mx.here.test
+         C: Accept: all
+         C: MAIL FROM:<a@x.test>
+         S: 500 5.5.2 unrecognized command
+         S: 500 5.5.2 unrecognized command
+         S: 500 5.5.2 unrecognized command
+         S: 421 4.7.0 too many errors, closing connection
+         S: (closes)",
+    );
+    with(
+        |options| {
+            options.limits.bad_commands_max = 2;
+            options.limits.idle_commands_max = 1;
+        },
+        "C: NOOP
+         C: NOOP
+         C: RSET
+         S: 250 2.0.0 OK
+         S: 450 4.7.0 too many commands without a message
+         S: 450 4.7.0 too many commands without a message
+         S: 421 4.7.0 too many errors, closing connection
+         S: (closes)",
+    );
+}
+
+#[test]
+fn a_silent_or_slow_client_is_told_and_dropped() {
+    transcript(
+        "T: 299
+         C: NOO\\
+         T: 1
+         S: 421 4.4.2 timed out waiting for the client, closing connection
+         S: (closes)",
+    );
+    let trickle = "C: a\\\nT: 179\n".repeat(20);
+    transcript(&format!(
+        "C: MAIL FROM:<a@x.test>
+         C: RCPT TO:<b@here.test>
+         C: DATA
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.1.5 RCPT TO accepted
+         S: 354 send the message; end it with <CRLF>.<CRLF>
+         {trickle}
+         C: a\\
+         T: 180
+         S: 421 4.4.2 timed out waiting for the client, closing connection
+         S: (closes)"
+    ));
+}
+
+#[test]
+fn a_session_ends_between_messages_once_it_is_too_old() {
+    with(
+        |options| options.timeouts.session = std::time::Duration::from_secs(250),
+        "C: NOOP
+         S: 250 2.0.0 OK
+         T: 200
+         C: MAIL FROM:<a@x.test>
+         C: RSET
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.0.0 OK
+         T: 50
+         C: MAIL FROM:<a@x.test>
+         S: 421 4.4.2 session lifetime reached, closing connection
+         S: (closes)",
+    );
+}
+
+#[test]
+fn shutdown_lets_a_coming_message_finish() {
+    let mut dialogue = transcript(
+        "C: MAIL FROM:<a@x.test>
+         C: RCPT TO:<b@here.test>
+         C: DATA
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.1.5 RCPT TO accepted
+         S: 354 send the message; end it with <CRLF>.<CRLF>",
+    );
+    dialogue.session.shutdown();
+    assert_eq!(dialogue.exchange(b"text\r\n"), "");
+    let farewell = "421 4.3.2 Service shutting down, closing connection\r\n";
+    assert_eq!(dialogue.exchange(b".\r\n"), format!("250 2.0.0 OK 71/A0-03127-08B31BA6\r\n{farewell}"));
+    assert!(dialogue.closed);
+
+    let mut idle = transcript("");
+    idle.session.shutdown();
+    assert_eq!(idle.exchange(b""), farewell);
+}
+
+#[test]
+fn a_session_of_an_old_configuration_ends_at_the_next_mail_or_rset() {
+    for verb in ["MAIL FROM:<a@x.test>", "RSET"] {
+        let mut dialogue = transcript("");
+        dialogue.session.reconfigured(Reply::new(421, (4, 3, 2), "Reconfiguration in progress"));
+        assert_eq!(dialogue.exchange(b"NOOP\r\n"), "250 2.0.0 OK\r\n");
+        let said = dialogue.exchange(format!("{verb}\r\n").as_bytes());
+        assert_eq!((&*said, dialogue.closed), ("421 4.3.2 Reconfiguration in progress\r\n", true));
+    }
+}
+
+#[test]
+fn policy_can_show_a_client_the_door() {
+    let dialogue = transcript(
+        "C: MAIL FROM:<a@leave.test>
+         C: NOOP
+         S: 421 4.7.0 please leave
+         S: (closes)",
+    );
+    assert_eq!(dialogue.refusals, ["awaiting mailfrom: 421 4.7.0 please leave"]);
+}
+
+#[test]
+fn extensions_that_are_not_offered_are_not_understood() {
+    with(
+        |options| {
+            options.extensions.size = false;
+            options.extensions.pipelining = false;
+            options.extensions.eight_bit_mime = false;
+            options.allow_null_reverse_path = false;
+            options.allow_address_literal = false;
+            options.allow_trailing_blanks = true;
+            options.reverse_path_domain = Some("here.test".into());
+        },
+        "C: EHLO pc
+         S: 250-mx.here.test says EHLO to 192.0.2.9:4242
+         S: 250 ENHANCEDSTATUSCODES
+         C: MAIL FROM:<a@x.test> SIZE=1
+         C: MAIL FROM:<>
+         C: MAIL FROM:<a@[192.0.2.1]>
+         C: MAIL FROM:<ann>
+         C: RSET\\x20
+         S: 555 5.5.4 parameter not recognized
+         S: 550 5.7.1 null envelope sender not accepted
+         S: 550 5.7.1 address literals not accepted
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.0.0 OK",
+    );
+}

@@ -1,0 +1,40 @@
+//! Named moments at which a process under test kills itself, so that a test can prove what survives.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Every moment there is, in the order a message meets them.
+pub const POINTS: &[&str] =
+    &["write", "written", "sync", "synced", "segment", "prewrite", "unlink", "compact", "recycle", "recovered"];
+
+/// Where to die; nowhere by default. Cloning shares the count.
+#[derive(Clone, Debug, Default)]
+pub struct CrashPoints(Option<Arc<Armed>>);
+
+#[derive(Debug)]
+struct Armed {
+    point: String,
+    left: AtomicU64,
+}
+
+impl CrashPoints {
+    /// Never dies.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Dies at the `occurrence`-th (from 1) passing of `point`, one of [`POINTS`].
+    pub fn at(point: &str, occurrence: u64) -> Self {
+        Self(Some(Arc::new(Armed { point: point.to_owned(), left: AtomicU64::new(occurrence.max(1)) })))
+    }
+
+    /// The process is at `point` now.
+    pub fn pass(&self, point: &str) {
+        let Some(armed) = &self.0 else { return };
+        if armed.point == point && armed.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // SIGKILL, so that nothing is flushed, dropped or unwound.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            std::process::abort();
+        }
+    }
+}

@@ -1,0 +1,535 @@
+//! A disk in memory that keeps only what it must: the stricter twin of the real one.
+//!
+//! Until `fdatasync`, each 512-octet sector written may, after [`FaultyDisk::crash`], be found old, new, or as any write in
+//! between left it, independently of its neighbours; so may the file's length. Until `sync_dir`, each making, removing or
+//! renaming of an entry may or may not have happened. A sync that is told to fail drops its sectors: later syncs do not
+//! bring them back. All choices come from one seed.
+//!
+//! Invariant: a file handle from before a crash is dead, and so is the lock; using the handle panics.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Disk, DiskFile, Lock, Space};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The n-th write from now (1 is the next) fails with EIO.
+    WriteError(u64),
+    /// The n-th write from now fails with ENOSPC.
+    WriteFull(u64),
+    /// The n-th write from now takes only part of its octets.
+    WriteShort(u64),
+    /// The n-th fdatasync from now fails with EIO, and what it should have made durable may be lost.
+    SyncError(u64),
+    /// Power is lost at the n-th write, sync or change of an entry from now: from then on every call fails, until
+    /// [`FaultyDisk::crash`].
+    PowerLoss(u64),
+}
+
+/// The disk. Cloning shares it, as machines share a disk across restarts.
+#[derive(Clone)]
+pub struct FaultyDisk(Arc<Mutex<State>>);
+
+struct State {
+    seed: u64,
+    /// Counts crashes; handles of an earlier boot are dead.
+    boot: u64,
+    files: Vec<FileState>,
+    entries: BTreeMap<PathBuf, usize>,
+    durable_entries: BTreeMap<PathBuf, usize>,
+    unsynced_entries: Vec<EntryChange>,
+    directories: BTreeSet<PathBuf>,
+    locked: BTreeSet<PathBuf>,
+    faults: Vec<Fault>,
+    capacity: u64,
+    writes: u64,
+    syncs: u64,
+    power_lost: bool,
+}
+
+#[derive(Clone)]
+enum EntryChange {
+    Add(PathBuf, usize),
+    Remove(PathBuf),
+    Rename(PathBuf, PathBuf),
+}
+
+#[derive(Default)]
+struct FileState {
+    live: Vec<u8>,
+    /// What unsynced sectors held at the last sync and after each write since, oldest first.
+    versions: BTreeMap<usize, Vec<Sector>>,
+    /// Sectors a failed sync dropped: no sync covers them until they are written again.
+    dropped: BTreeSet<usize>,
+    durable_len: usize,
+}
+
+type Sector = [u8; SECTOR];
+const SECTOR: usize = 512;
+
+impl FaultyDisk {
+    /// An empty disk whose choices follow from `seed`.
+    pub fn seeded(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            seed: seed ^ 0x9E37_79B9_7F4A_7C15,
+            boot: 0,
+            files: Vec::new(),
+            entries: BTreeMap::new(),
+            durable_entries: BTreeMap::new(),
+            unsynced_entries: Vec::new(),
+            directories: BTreeSet::new(),
+            locked: BTreeSet::new(),
+            faults: Vec::new(),
+            capacity: u64::MAX / 4,
+            writes: 0,
+            syncs: 0,
+            power_lost: false,
+        })))
+    }
+
+    /// Power is lost and returns.
+    pub fn crash(&self) {
+        self.state().crash();
+    }
+
+    /// The process dies and the machine stays: nothing is lost, but handles and lock are gone.
+    pub fn kill(&self) {
+        let mut state = self.state();
+        state.boot += 1;
+        state.locked.clear();
+    }
+
+    /// Arms a fault.
+    pub fn arm(&self, fault: Fault) {
+        self.state().faults.push(fault);
+    }
+
+    /// The disk holds this many octets from now on.
+    pub fn set_capacity(&self, octets: u64) {
+        self.state().capacity = octets;
+    }
+
+    /// Writes and syncs so far.
+    pub fn counts(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.writes, state.syncs)
+    }
+
+    /// The names and contents of all files below `directory`, as a reader sees them now.
+    pub fn files(&self, directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let state = self.state();
+        let below = state.entries.iter().filter(|(path, _)| path.starts_with(directory));
+        below.map(|(path, &file)| (path.clone(), state.files[file].live.clone())).collect()
+    }
+
+    /// Replaces a file's contents, durably: for tests that cut and flip.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn overwrite(&self, path: &Path, contents: Vec<u8>) {
+        let mut state = self.state();
+        let file = state.entries.get(path).copied().unwrap_or_else(|| panic!("no file {}", path.display()));
+        state.files[file] = FileState { durable_len: contents.len(), live: contents, ..FileState::default() };
+    }
+
+    /// A copy of the disk as it is now, with nothing left unsynced and nobody using it.
+    pub fn duplicate(&self, seed: u64) -> Self {
+        let copy = Self::seeded(seed);
+        {
+            let (from, mut to) = (self.state(), copy.state());
+            to.directories = from.directories.clone();
+            to.entries = from.entries.clone();
+            to.durable_entries = from.entries.clone();
+            to.files = from.files.iter().map(|file| FileState::durable(file.live.clone())).collect();
+        }
+        copy
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// SplitMix64.
+    fn next(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn crash(&mut self) {
+        self.boot += 1;
+        self.locked.clear();
+        self.faults.clear();
+        self.power_lost = false;
+        for index in 0..self.files.len() {
+            let mut file = std::mem::take(&mut self.files[index]);
+            for (sector, versions) in std::mem::take(&mut file.versions) {
+                let chosen = self.next() as usize % versions.len();
+                file.put(sector, &versions[chosen]);
+            }
+            if file.durable_len != file.live.len() && self.next() & 1 == 0 {
+                file.live.resize(file.durable_len, 0);
+            }
+            self.files[index] = FileState::durable(file.live);
+        }
+        let changes = std::mem::take(&mut self.unsynced_entries);
+        let mut entries = self.durable_entries.clone();
+        for change in changes {
+            if self.next() & 1 == 0 {
+                change.apply(&mut entries);
+            }
+        }
+        self.entries = entries.clone();
+        self.durable_entries = entries;
+    }
+
+    fn change(&mut self, change: EntryChange) {
+        change.apply(&mut self.entries);
+        self.unsynced_entries.push(change);
+    }
+
+    fn used(&self) -> u64 {
+        self.entries.values().map(|&file| self.files[file].live.len() as u64).sum()
+    }
+
+    /// Counts one operation of a kind; the fault armed for it, if its turn has come.
+    fn fault(&mut self, sync: bool) -> Option<Fault> {
+        let mut due = None;
+        self.faults.retain_mut(|fault| {
+            let armed = *fault;
+            let left = match fault {
+                Fault::SyncError(left) if sync => left,
+                Fault::WriteError(left) | Fault::WriteFull(left) | Fault::WriteShort(left) if !sync => left,
+                _ => return !matches!(fault, Fault::PowerLoss(0)),
+            };
+            *left = left.saturating_sub(1);
+            let now = *left == 0;
+            if now {
+                due = Some(armed);
+            }
+            !now
+        });
+        due
+    }
+
+    /// Every call that changes something comes through here first.
+    fn power(&mut self) -> io::Result<()> {
+        for fault in &mut self.faults {
+            if let Fault::PowerLoss(left) = fault {
+                *left = left.saturating_sub(1);
+                self.power_lost |= *left == 0;
+            }
+        }
+        if self.power_lost { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+    }
+
+    fn write(&mut self, file: usize, octets: &[u8], offset: usize) -> io::Result<usize> {
+        let powered = !self.power_lost;
+        if let Err(error) = self.power() {
+            // The write at which power goes may have reached some sectors.
+            if powered {
+                self.files[file].write(octets, offset);
+            }
+            return Err(error);
+        }
+        self.writes += 1;
+        let mut take = octets.len();
+        match self.fault(false) {
+            Some(Fault::WriteError(_)) => return Err(io::Error::from_raw_os_error(EIO)),
+            Some(Fault::WriteFull(_)) => return Err(io::Error::from_raw_os_error(ENOSPC)),
+            Some(Fault::WriteShort(_)) => take = take.div_ceil(2),
+            _ => {}
+        }
+        let grown = (offset + take).saturating_sub(self.files[file].live.len()) as u64;
+        let free = self.capacity.saturating_sub(self.used());
+        if free < grown {
+            take = take.saturating_sub((grown - free) as usize);
+            if take == 0 {
+                return Err(io::Error::from_raw_os_error(ENOSPC));
+            }
+        }
+        self.files[file].write(&octets[..take], offset);
+        Ok(take)
+    }
+
+    fn sync(&mut self, file: usize) -> io::Result<()> {
+        self.power()?;
+        self.syncs += 1;
+        let failed = self.fault(true).is_some();
+        let file = &mut self.files[file];
+        if failed {
+            file.dropped.extend(file.versions.keys());
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        let dropped = &file.dropped;
+        file.versions.retain(|sector, _| dropped.contains(sector));
+        file.durable_len = file.live.len();
+        Ok(())
+    }
+}
+
+impl EntryChange {
+    fn apply(&self, entries: &mut BTreeMap<PathBuf, usize>) {
+        match self {
+            Self::Add(path, file) => {
+                entries.insert(path.clone(), *file);
+            }
+            Self::Remove(path) => {
+                entries.remove(path);
+            }
+            Self::Rename(from, to) => {
+                if let Some(file) = entries.remove(from) {
+                    entries.insert(to.clone(), file);
+                }
+            }
+        }
+    }
+}
+
+impl FileState {
+    fn durable(contents: Vec<u8>) -> Self {
+        Self { durable_len: contents.len(), live: contents, ..Self::default() }
+    }
+
+    fn write(&mut self, octets: &[u8], offset: usize) {
+        let end = offset + octets.len();
+        if octets.is_empty() {
+            return;
+        }
+        let sectors = offset / SECTOR..end.div_ceil(SECTOR);
+        for sector in sectors.clone() {
+            let before = self.get(sector);
+            self.versions.entry(sector).or_insert_with(|| vec![before]);
+        }
+        if self.live.len() < end {
+            self.live.resize(end, 0);
+        }
+        self.live[offset..end].copy_from_slice(octets);
+        for sector in sectors {
+            let after = self.get(sector);
+            self.versions.entry(sector).or_default().push(after);
+            self.dropped.remove(&sector);
+        }
+    }
+
+    fn get(&self, sector: usize) -> Sector {
+        let mut octets = [0; SECTOR];
+        let start = (sector * SECTOR).min(self.live.len());
+        let found = &self.live[start..self.live.len().min(start + SECTOR)];
+        octets[..found.len()].copy_from_slice(found);
+        octets
+    }
+
+    fn put(&mut self, sector: usize, octets: &Sector) {
+        let start = (sector * SECTOR).min(self.live.len());
+        let end = self.live.len().min(start + SECTOR);
+        self.live[start..end].copy_from_slice(&octets[..end - start]);
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.state().directories.insert(path.to_owned());
+        Ok(())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let state = self.state();
+        let &file = state.entries.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(FaultyFile { disk: self.clone(), file, boot: state.boot }))
+    }
+
+    fn create(&self, path: &Path, _: u32) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.state();
+        if state.entries.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.power()?;
+        assert!(path.parent().is_some_and(|parent| state.directories.contains(parent)), "no directory for {path:?}");
+        state.files.push(FileState::default());
+        let file = state.files.len() - 1;
+        state.change(EntryChange::Add(path.to_owned(), file));
+        Ok(Arc::new(FaultyFile { disk: self.clone(), file, boot: state.boot }))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        if !state.entries.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.power()?;
+        state.change(EntryChange::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        if !state.entries.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.power()?;
+        state.change(EntryChange::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let state = self.state();
+        let inside = state.entries.keys().filter(|entry| entry.parent() == Some(path));
+        Ok(inside.filter_map(|entry| Some(entry.file_name()?.to_str()?.to_owned())).collect())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.power()?;
+        let of_other = |change: &EntryChange| match change {
+            EntryChange::Add(entry, _) | EntryChange::Remove(entry) => entry.parent() != Some(path),
+            EntryChange::Rename(from, to) => from.parent() != Some(path) && to.parent() != Some(path),
+        };
+        let (kept, synced) = std::mem::take(&mut state.unsynced_entries).into_iter().partition(of_other);
+        state.unsynced_entries = kept;
+        for change in synced {
+            EntryChange::apply(&change, &mut state.durable_entries);
+        }
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path, _: u32) -> io::Result<Lock> {
+        let mut state = self.state();
+        if !state.locked.insert(path.to_owned()) {
+            return Ok(Lock::Taken(Some(std::process::id())));
+        }
+        Ok(Lock::Held(Box::new(Held { disk: self.clone(), path: path.to_owned(), boot: state.boot })))
+    }
+
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        let state = self.state();
+        Ok(Space { free_bytes: state.capacity.saturating_sub(state.used()), total_bytes: state.capacity })
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        Ok(self.state().next())
+    }
+}
+
+struct Held {
+    disk: FaultyDisk,
+    path: PathBuf,
+    boot: u64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut state = self.disk.state();
+        if state.boot == self.boot {
+            state.locked.remove(&self.path);
+        }
+    }
+}
+
+struct FaultyFile {
+    disk: FaultyDisk,
+    file: usize,
+    boot: u64,
+}
+
+impl FaultyFile {
+    fn state(&self) -> MutexGuard<'_, State> {
+        let state = self.disk.state();
+        assert_eq!(state.boot, self.boot, "a file handle used across a crash");
+        state
+    }
+}
+
+impl DiskFile for FaultyFile {
+    fn pwritev(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let octets: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        self.state().write(self.file, &octets, offset as usize)
+    }
+
+    fn pread(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let state = self.state();
+        let live = &state.files[self.file].live;
+        let start = (offset as usize).min(live.len());
+        let taken = buffer.len().min(live.len() - start);
+        buffer[..taken].copy_from_slice(&live[start..start + taken]);
+        Ok(taken)
+    }
+
+    fn fdatasync(&self) -> io::Result<()> {
+        self.state().sync(self.file)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.state().files[self.file].live.len() as u64)
+    }
+}
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(disk: &FaultyDisk) -> Arc<dyn DiskFile> {
+        disk.create_dir(Path::new("/s")).unwrap();
+        let file = disk.create(Path::new("/s/a"), 0o640).unwrap();
+        file.write_all(&mut [IoSlice::new(&[1; 4 * SECTOR])], 0).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_was_synced_survives_and_what_was_not_may_be_old_or_new_sector_by_sector() {
+        let mut mixed = 0;
+        for seed in 0..64 {
+            let disk = FaultyDisk::seeded(seed);
+            let file = written(&disk);
+            file.fdatasync().unwrap();
+            disk.sync_dir(Path::new("/s")).unwrap();
+            file.write_all(&mut [IoSlice::new(&[2; 2 * SECTOR])], 0).unwrap();
+            disk.crash();
+            let (_, contents) = disk.files(Path::new("/s")).remove(0);
+            assert_eq!(contents[2 * SECTOR..], [1; 2 * SECTOR], "seed {seed}");
+            for sector in contents.chunks(SECTOR) {
+                assert!(sector.iter().all(|&octet| octet == sector[0]), "seed {seed}: a torn sector");
+            }
+            mixed += usize::from(contents[0] != contents[SECTOR]);
+        }
+        assert!(mixed != 0, "sectors are never reordered");
+    }
+
+    #[test]
+    fn an_entry_that_was_not_synced_may_vanish() {
+        let kept = |seed| {
+            let disk = FaultyDisk::seeded(seed);
+            written(&disk).fdatasync().unwrap();
+            disk.crash();
+            disk.files(Path::new("/s")).len()
+        };
+        let outcomes: BTreeSet<usize> = (0..64).map(kept).collect();
+        assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn a_failed_sync_is_not_made_good_by_the_next() {
+        let lost = |seed| {
+            let disk = FaultyDisk::seeded(seed);
+            let file = written(&disk);
+            disk.sync_dir(Path::new("/s")).unwrap();
+            disk.arm(Fault::SyncError(1));
+            assert!(file.fdatasync().is_err());
+            file.fdatasync().unwrap();
+            disk.crash();
+            disk.files(Path::new("/s"))[0].1.contains(&0)
+        };
+        assert!((0..64).any(lost));
+    }
+}

@@ -1,0 +1,200 @@
+//! A batch: the records of one commit, laid out for one gathered write, and what they change once they are durable.
+//!
+//! Headers and small payloads are laid into one buffer; bodies are referred to, never copied. A batch touches a message at
+//! most once, so the order of its effects does not matter.
+
+use std::collections::HashSet;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use super::inbox::Op;
+use super::index::{Killed, Place};
+use super::record::{ALIGN, CommitEnd, HEADER, Kind, Record};
+use crate::ticket::Promise;
+
+/// The records of one commit.
+#[derive(Default)]
+pub struct Batch {
+    /// What they change.
+    pub effects: Vec<Effect>,
+    /// Unlinks written with them.
+    pub killed: Vec<Killed>,
+    /// How many of those came from the inbox in this batch or before.
+    pub promises: Vec<Promise<()>>,
+    /// Octets of memory the operations held.
+    pub octets: u64,
+    /// Messages it touches.
+    pub touched: HashSet<u64>,
+    /// Records that only move.
+    pub copies: bool,
+    scratch: Vec<u8>,
+    pieces: Vec<Piece>,
+    /// Where the last record's header stands in `scratch`.
+    last: Option<usize>,
+    /// Where the batch begins, and where the next record goes.
+    start: u32,
+    offset: u32,
+    segment: u32,
+    mark: u64,
+    commit: u64,
+}
+
+enum Piece {
+    Scratch(usize),
+    Payload(Bytes),
+}
+
+/// What changes in the index when a batch is durable.
+pub enum Effect {
+    /// A body, wanted by the messages that follow up to the next body.
+    Body(Place),
+    /// A new message of the last body.
+    New(u64, Place),
+    /// Headers of a message that is there.
+    Moved(u64, Place),
+    /// A body that is there.
+    MovedBody(u32, Place),
+    /// An unlink record, copied from a segment or made by recovery.
+    Tomb((u32, u32), Option<u32>),
+}
+
+impl Batch {
+    /// An empty batch at `offset` of a segment. `first_page` is written before it if the segment is new.
+    pub fn begin(&mut self, segment: u32, mark: u64, offset: u32, commit: u64, first_page: Option<Vec<u8>>) {
+        self.effects.clear();
+        self.killed.clear();
+        self.promises.clear();
+        self.touched.clear();
+        self.scratch.clear();
+        self.pieces.clear();
+        self.last = None;
+        self.octets = 0;
+        self.copies = false;
+        (self.segment, self.mark, self.commit) = (segment, mark, commit);
+        (self.start, self.offset) = (offset, offset);
+        if let Some(page) = first_page {
+            self.scratch.extend_from_slice(&page);
+            self.start -= page.len() as u32;
+        }
+    }
+
+    /// Nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// Where the next record goes.
+    pub fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// Octets of the records so far.
+    pub fn len(&self) -> u64 {
+        u64::from(self.offset - self.start)
+    }
+
+    /// Lays out a record; where it will stand.
+    pub fn push(&mut self, mut record: Record, payload: &Payload<'_>) -> Place {
+        let place = Place { segment: self.segment, offset: self.offset, payload: record.payload };
+        if record.group_size == 1 {
+            record.group_start = self.offset;
+        }
+        record.commit = self.commit;
+        self.last = Some(self.scratch.len());
+        let mut header = [0; HEADER];
+        record.put(self.mark, &mut header);
+        self.scratch.extend_from_slice(&header);
+        match payload {
+            Payload::Small(octets) => self.scratch.extend_from_slice(octets),
+            Payload::Shared(octets) if octets.len() < COPY_BELOW => self.scratch.extend_from_slice(octets),
+            Payload::Shared(octets) => {
+                self.pieces.push(Piece::Scratch(self.scratch.len()));
+                self.pieces.push(Piece::Payload(Bytes::clone(octets)));
+            }
+        }
+        let padding = (record.payload as usize).next_multiple_of(ALIGN) - record.payload as usize;
+        self.scratch.extend_from_slice(&[0; ALIGN][..padding]);
+        self.offset += record.stored() as u32;
+        place
+    }
+
+    /// Ends the commit: marks its last record and fills up to where the next begins.
+    pub fn seal(&mut self, ends_commit: CommitEnd) {
+        if let Some(at) = self.last
+            && let Some(header) = self.scratch.get_mut(at..at + HEADER)
+            && let Some(record) = Record::parse(header, self.mark)
+            && let Ok(header) = header.try_into()
+        {
+            Record { ends_commit, ..record }.put(self.mark, header);
+        }
+        let end = ends_commit.next(u64::from(self.offset)) as usize;
+        self.scratch.resize(self.scratch.len() + end - self.offset as usize, 0);
+        self.offset = end as u32;
+        self.pieces.push(Piece::Scratch(self.scratch.len()));
+    }
+
+    /// Where the write begins, and what is written.
+    pub fn slices(&self) -> (u64, Vec<IoSlice<'_>>) {
+        let mut from = 0;
+        let slices = self.pieces.iter().map(|piece| match piece {
+            Piece::Scratch(to) => {
+                let slice = IoSlice::new(&self.scratch[from..*to]);
+                from = *to;
+                slice
+            }
+            Piece::Payload(octets) => IoSlice::new(octets),
+        });
+        (u64::from(self.start), slices.filter(|slice| !slice.is_empty()).collect())
+    }
+
+    /// Frees what one large batch left allocated.
+    pub fn shrink(&mut self) {
+        self.pieces.clear();
+        if SCRATCH_KEPT < self.scratch.capacity() {
+            self.scratch = Vec::new();
+            self.effects = Vec::new();
+            self.touched = HashSet::new();
+        }
+    }
+}
+
+/// A record's payload, copied or shared.
+pub enum Payload<'a> {
+    /// Copied into the buffer.
+    Small(&'a [u8]),
+    /// Written from where it is.
+    Shared(&'a Bytes),
+}
+
+/// Octets a store takes in a segment.
+pub fn size_of_store(op: &Op) -> u64 {
+    let stored = |payload: usize| (HEADER + payload.next_multiple_of(ALIGN)) as u64;
+    match op {
+        Op::Store(staged, _) => {
+            let body = staged.body.as_ref().map_or(0, |(_, octets)| stored(octets.len()));
+            let padding = (ALIGN * staged.headers.len()) as u64;
+            body + staged.encoded.len() as u64 + padding + (HEADER * staged.headers.len()) as u64
+        }
+        Op::Copies(copies, _) => copies.iter().map(|copy| stored(copy.payload_len())).sum(),
+        Op::Unlink(_) | Op::Close(_) => HEADER as u64,
+    }
+}
+
+impl super::inbox::Copied {
+    fn payload_len(&self) -> usize {
+        match self {
+            Self::Headers { payload, .. } | Self::Body { payload, .. } => payload.len(),
+            Self::Unlink { .. } => 0,
+        }
+    }
+}
+
+/// The kind of record an unlink makes.
+pub fn unlink_record(id: u64, (first, last): (u32, u32)) -> Record {
+    Record::alone(Kind::Unlink, id, u64::from(first) << 32 | u64::from(last), &[])
+}
+
+/// Bodies below this are cheaper to copy than to gather.
+const COPY_BELOW: usize = 512;
+const SCRATCH_KEPT: usize = 4 << 20;

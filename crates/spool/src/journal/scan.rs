@@ -1,0 +1,123 @@
+//! Reading a segment from end to end: every record that checks out, and every stretch that does not.
+//!
+//! A record whose header is good but whose payload is not is stepped over. Where no header is, the next one is looked for
+//! by its mark at every multiple of eight octets. Reads in windows, so that memory stays small whatever the segment holds.
+
+use std::io;
+use std::ops::Range;
+
+use super::record::{ALIGN, HEADER, PAGE, Record};
+use super::segment::DATA;
+use crate::disk::DiskFile;
+
+/// What stands at a place.
+#[derive(Debug)]
+pub enum Found {
+    /// A good record: its offset, and what its header says.
+    Record(u32, Record),
+    /// Octets that should be records and are not. The header is there if only the payload is bad.
+    Damage(Range<u32>, Option<Record>),
+}
+
+/// Walks one segment.
+pub struct Scanner<'a> {
+    file: &'a dyn DiskFile,
+    mark: u64,
+    offset: u64,
+    limit: u64,
+    /// The records are known to reach the limit.
+    exact: bool,
+    window: Vec<u8>,
+    window_start: u64,
+}
+
+impl<'a> Scanner<'a> {
+    /// A scanner of the records with `mark`. With a known `end` everything before it must be records.
+    pub fn new(file: &'a dyn DiskFile, mark: u64, end: Option<u32>) -> io::Result<Self> {
+        let length = file.len()?.min(u64::from(u32::MAX));
+        let limit = end.map_or(length, u64::from);
+        let (window, window_start) = (Vec::new(), 0);
+        let offset = u64::from(DATA);
+        Ok(Self { file, mark, offset, limit, exact: end.is_some(), window, window_start })
+    }
+
+    /// The next thing found; nothing at the end.
+    pub fn step(&mut self) -> io::Result<Option<Found>> {
+        if self.limit <= self.offset {
+            return Ok(None);
+        }
+        let start = self.offset;
+        if let Some(found) = self.record_at(start)? {
+            return Ok(Some(found));
+        }
+        let mark = self.mark.to_le_bytes();
+        let torn = self.octets(start, 8)? == mark;
+        match self.next_header(start + ALIGN as u64)? {
+            Some(next) => self.offset = next,
+            None => {
+                self.offset = self.limit;
+                // What follows the last record of the last commit is nothing, unless it began as a record.
+                if !self.exact && !torn {
+                    return Ok(None);
+                }
+                let end = if self.exact { self.limit } else { self.limit.min(start + PAGE as u64) };
+                return Ok(Some(Found::Damage(start as u32..end as u32, None)));
+            }
+        }
+        Ok(Some(Found::Damage(start as u32..self.offset as u32, None)))
+    }
+
+    fn record_at(&mut self, start: u64) -> io::Result<Option<Found>> {
+        let mark = self.mark;
+        let Some(record) = Record::parse(self.octets(start, HEADER)?, mark) else { return Ok(None) };
+        let end = start + record.stored() as u64;
+        self.offset = record.ends_commit.next(end);
+        let good = {
+            let payload = self.octets(start + HEADER as u64, record.payload as usize)?;
+            payload.len() == record.payload as usize && crc32c::crc32c(payload) == record.payload_crc
+        };
+        Ok(Some(match good {
+            true => Found::Record(start as u32, record),
+            false => Found::Damage(start as u32..end.min(u64::from(u32::MAX)) as u32, Some(record)),
+        }))
+    }
+
+    /// Where the next good header is, from `start` on.
+    fn next_header(&mut self, start: u64) -> io::Result<Option<u64>> {
+        let mark = self.mark;
+        let mut at = start;
+        while at < self.limit {
+            let window = self.octets(at, WINDOW)?;
+            if window.len() < HEADER {
+                return Ok(None);
+            }
+            let starts = window.chunks_exact(ALIGN).enumerate();
+            let marked = starts.filter(|(_, octets)| *octets == mark.to_le_bytes()).map(|(place, _)| place * ALIGN);
+            let mut complete = marked.clone().filter(|&place| place + HEADER <= window.len());
+            if let Some(place) = complete.find(|&place| Record::parse(&window[place..], mark).is_some()) {
+                return Ok(Some(at + place as u64));
+            }
+            // A header may lie across the end of the window.
+            at += (window.len() - HEADER + ALIGN) as u64 / ALIGN as u64 * ALIGN as u64;
+        }
+        Ok(None)
+    }
+
+    /// Octets from `start`, fewer at the limit.
+    fn octets(&mut self, start: u64, wanted: usize) -> io::Result<&[u8]> {
+        let wanted = wanted.min(self.limit.saturating_sub(start) as usize);
+        let end = self.window_start + self.window.len() as u64;
+        if start < self.window_start || end < start + wanted as u64 {
+            let size = wanted.max(WINDOW).min((self.limit - start.min(self.limit)) as usize);
+            self.window.resize(size, 0);
+            let read = self.file.read_full(&mut self.window, start)?;
+            self.window.truncate(read);
+            self.window_start = start;
+        }
+        let from = (start - self.window_start) as usize;
+        let to = (from + wanted).min(self.window.len());
+        Ok(&self.window[from.min(to)..to])
+    }
+}
+
+const WINDOW: usize = 256 << 10;

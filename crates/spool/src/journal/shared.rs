@@ -1,0 +1,221 @@
+//! What the journal's threads share: the index, the spares, the inbox, and reading records back.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use message::MessageId;
+use scheduler::Clock;
+
+use super::JournalOptions;
+use super::inbox::Inbox;
+use super::index::{Index, Place};
+use super::record::{HEADER, Kind, Record, stored};
+use super::spares::Spares;
+use crate::disk::{CrashPoints, Disk};
+use crate::error::SpoolError;
+use crate::stats::{Gauges, SpoolStats};
+
+/// Shared by committer, upkeep, recovery and readers.
+pub struct Shared {
+    pub options: JournalOptions,
+    /// Octets of a segment on this device.
+    pub segment_bytes: u64,
+    /// The newest id the segment headers name.
+    pub newest: Option<MessageId>,
+    pub spares: Spares,
+    pub inbox: Inbox,
+    pub gauges: Gauges,
+    pub clock: Clock,
+    pub crash: CrashPoints,
+    pub damaged: PathBuf,
+    pub index: Mutex<Index>,
+    pub work: Mutex<Work>,
+    pub kicked: Condvar,
+}
+
+/// Whether upkeep has something to do.
+#[derive(Default)]
+pub struct Work {
+    kicked: bool,
+    stopping: bool,
+}
+
+impl Shared {
+    /// The index, for a short while.
+    pub fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The disk.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        self.spares.disk()
+    }
+
+    /// Room on the device.
+    pub fn free_bytes(&self) -> u64 {
+        self.disk().space(self.spares.directory()).map_or(0, |space| space.free_bytes)
+    }
+
+    /// Room that is left to others on the device.
+    pub fn margin(&self) -> u64 {
+        self.segment_bytes / 16
+    }
+
+    /// Octets of the reserve segment.
+    pub fn reserve_bytes(&self) -> u64 {
+        (self.segment_bytes / 16).next_multiple_of(super::record::PAGE as u64).max(4 * super::record::PAGE as u64)
+    }
+
+    /// There may be work for upkeep.
+    pub fn kick(&self) {
+        let mut work = self.work();
+        if !work.kicked {
+            work.kicked = true;
+            self.kicked.notify_one();
+        }
+    }
+
+    /// Upkeep ends after the piece it is at.
+    pub fn stop(&self) {
+        self.work().stopping = true;
+        self.kicked.notify_one();
+    }
+
+    /// Whether upkeep is to end.
+    pub fn is_stopping(&self) -> bool {
+        self.work().stopping
+    }
+
+    /// Blocks until there may be work. False when upkeep is to end.
+    pub fn wait_for_work(&self) -> bool {
+        let mut work = self.work();
+        while !work.kicked && !work.stopping {
+            work = self.kicked.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+        work.kicked = false;
+        !work.stopping
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The encoded headers of a live message.
+    pub fn fetch_headers(&self, id: u64) -> Result<Vec<u8>, SpoolError> {
+        self.fetch(id, Kind::Headers)
+    }
+
+    /// The body of a live message.
+    pub fn fetch_body(&self, id: u64) -> Result<Vec<u8>, SpoolError> {
+        self.fetch(id, Kind::Body)
+    }
+
+    /// Looks a record up and reads it. It may be moved between the two; then it is looked up again.
+    fn fetch(&self, id: u64, kind: Kind) -> Result<Vec<u8>, SpoolError> {
+        let message = MessageId::from_bits(id);
+        let find = || {
+            let (headers, body) = self.index().find(id)?;
+            Some(if kind == Kind::Body { body } else { headers })
+        };
+        loop {
+            let place = find().ok_or(SpoolError::Missing { id: message })?;
+            let read = match kind {
+                Kind::Body => self.read_record_at(place, kind),
+                _ => self.read_record(place, id, kind),
+            };
+            match read {
+                Ok((_, payload)) => return Ok(payload),
+                Err(_) if find() != Some(place) => {}
+                Err(SpoolError::Damaged { why, .. }) => {
+                    self.report_damage(place, message, &why);
+                    return Err(SpoolError::Damaged { id: message, why });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The record of `kind` about `id` at `place`.
+    pub fn read_record(&self, place: Place, id: u64, kind: Kind) -> Result<(Record, Vec<u8>), SpoolError> {
+        let (record, payload) = self.read_record_at(place, kind)?;
+        if record.id != id {
+            let why = "another message's record stands in its place".to_owned();
+            return Err(SpoolError::Damaged { id: MessageId::from_bits(id), why });
+        }
+        Ok((record, payload))
+    }
+
+    /// The record of `kind` at `place`, with its payload.
+    pub fn read_record_at(&self, place: Place, kind: Kind) -> Result<(Record, Vec<u8>), SpoolError> {
+        let found = self.index().segments.get(&place.segment).map(|found| (Arc::clone(&found.file), found.mark, found.slot));
+        let damaged = |why: &str| SpoolError::Damaged { id: MessageId::NULL, why: why.to_owned() };
+        let (file, mark, slot) = found.ok_or_else(|| damaged("its segment is gone"))?;
+        let mut octets = vec![0; HEADER + place.payload as usize];
+        let read = file.read_full(&mut octets, u64::from(place.offset));
+        let read = read.map_err(|error| SpoolError::from_io("read", &self.spares.path(slot), error, (0, 0)))?;
+        octets.truncate(read);
+        let record = Record::parse(&octets, mark).filter(|record| record.kind == kind && record.payload == place.payload);
+        let record = record.ok_or_else(|| damaged("its record's header does not match its checksum"))?;
+        let payload = octets.split_off(HEADER);
+        if payload.len() != place.payload as usize || crc32c::crc32c(&payload) != record.payload_crc {
+            return Err(SpoolError::Damaged {
+                id: MessageId::from_bits(record.id),
+                why: "its record does not match its checksum".to_owned(),
+            });
+        }
+        Ok((record, payload))
+    }
+
+    /// Says that a live record cannot be read, and sets a copy aside.
+    pub fn report_damage(&self, place: Place, id: MessageId, why: &str) {
+        self.gauges.damaged.add(1);
+        let aside = self.set_aside(place.segment, place.offset..place.offset + stored(place.payload) as u32);
+        tracing::error!(target: "SPOOL", "message {id}: {why}; copy set aside in {}", aside.display());
+    }
+
+    /// Copies part of a segment to the directory of damaged records; where it is.
+    pub fn set_aside(&self, segment: u32, range: Range<u32>) -> PathBuf {
+        let path = self.damaged.join(format!("{segment:08}-{:08x}.record", range.start));
+        let file = self.index().segments.get(&segment).map(|found| Arc::clone(&found.file));
+        let mut octets = vec![0; range.len().min(SET_ASIDE_MAX)];
+        let copied = file.ok_or_else(|| std::io::ErrorKind::NotFound.into()).and_then(|file| {
+            let read = file.read_full(&mut octets, u64::from(range.start))?;
+            let aside = self.disk().create(&path, self.options.mode)?;
+            aside.write_all(&mut [std::io::IoSlice::new(&octets[..read])], 0)?;
+            aside.fdatasync()?;
+            self.disk().sync_dir(&self.damaged)
+        });
+        match copied {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                tracing::warn!(target: "SPOOL", "cannot set aside a copy in {}: {error}", path.display());
+            }
+            _ => {}
+        }
+        path
+    }
+
+    /// How the journal is doing.
+    pub fn stats(&self) -> SpoolStats {
+        let (messages, memory, segments, (used_bytes, live_bytes)) = {
+            let index = self.index();
+            (index.len(), index.memory(), index.segments.len(), index.space())
+        };
+        let (unlinks_waiting, waiting_bytes) = self.inbox.backlog();
+        let (spare_segments, _) = self.spares.count();
+        self.gauges.stats(SpoolStats {
+            messages: messages as u64,
+            index_bytes: memory as u64,
+            segments: segments as u64,
+            spare_segments: spare_segments as u64,
+            used_bytes,
+            live_bytes,
+            unlinks_waiting: unlinks_waiting as u64,
+            waiting_bytes,
+            free_bytes: self.free_bytes(),
+            ..SpoolStats::default()
+        })
+    }
+}
+
+const SET_ASIDE_MAX: usize = 64 << 20;

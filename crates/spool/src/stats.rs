@@ -1,0 +1,141 @@
+//! How the spool is doing: one reading for console and metrics, and the counters behind it.
+
+use std::time::Duration;
+
+use scheduler::{Counter, Meters};
+
+/// A reading of the journal.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpoolStats {
+    /// Messages alive.
+    pub messages: u64,
+    /// Octets of memory their index takes.
+    pub index_bytes: u64,
+    /// Segments on disk that hold records.
+    pub segments: u64,
+    /// Segment files prepared for use.
+    pub spare_segments: u64,
+    /// Octets of records on disk.
+    pub used_bytes: u64,
+    /// Of those, octets that are needed.
+    pub live_bytes: u64,
+    /// Octets left on the device.
+    pub free_bytes: u64,
+    /// Unlinks not yet durable.
+    pub unlinks_waiting: u64,
+    /// Octets of mail waiting to be written.
+    pub waiting_bytes: u64,
+    /// Commits, each one sync.
+    pub commits: u64,
+    /// Operations committed, unlinks not counted.
+    pub operations: u64,
+    /// Operations of the largest commit.
+    pub batch_max: u64,
+    /// Unlinks committed.
+    pub unlinked: u64,
+    /// Octets written by commits.
+    pub written_bytes: u64,
+    /// Time spent in write and sync, all commits together.
+    pub sync_time: Duration,
+    /// The longest write and sync.
+    pub sync_time_max: Duration,
+    /// Writes and syncs that failed.
+    pub failures: u64,
+    /// Operations refused because the device was full.
+    pub full: u64,
+    /// Damaged records met.
+    pub damaged: u64,
+    /// Segments recycled, and segments whose survivors were copied forward.
+    pub recycled: u64,
+    /// See `recycled`.
+    pub compacted: u64,
+    /// Segments of an earlier run that recovery has read, of how many.
+    pub recovery_done: u64,
+    /// See `recovery_done`.
+    pub recovery_total: u64,
+    /// Messages recovered.
+    pub recovered: u64,
+}
+
+impl SpoolStats {
+    /// Operations a commit carries, on average.
+    pub fn batch_average(&self) -> f64 {
+        if self.commits == 0 { 0.0 } else { self.operations as f64 / self.commits as f64 }
+    }
+}
+
+/// The counters, named `spool.journal.…` in the house's registry.
+pub struct Gauges {
+    pub commits: Counter,
+    pub operations: Counter,
+    pub batch_max: Counter,
+    pub unlinked: Counter,
+    pub written: Counter,
+    pub sync_micros: Counter,
+    pub sync_micros_max: Counter,
+    pub failures: Counter,
+    pub full: Counter,
+    pub damaged: Counter,
+    pub recycled: Counter,
+    pub compacted: Counter,
+    pub recovery_done: Counter,
+    pub recovery_total: Counter,
+    pub recovered: Counter,
+}
+
+impl Gauges {
+    /// Takes the counters from the registry.
+    pub fn new(meters: &Meters) -> Self {
+        let counter = |name: &str| meters.counter(&format!("spool.journal.{name}"));
+        Self {
+            commits: counter("commits"),
+            operations: counter("operations"),
+            batch_max: counter("batch_max"),
+            unlinked: counter("unlinked"),
+            written: counter("written_bytes"),
+            sync_micros: counter("sync_micros"),
+            sync_micros_max: counter("sync_micros_max"),
+            failures: counter("failures"),
+            full: counter("full"),
+            damaged: counter("damaged"),
+            recycled: counter("segments.recycled"),
+            compacted: counter("segments.compacted"),
+            recovery_done: counter("recovery.done"),
+            recovery_total: counter("recovery.total"),
+            recovered: counter("recovery.messages"),
+        }
+    }
+
+    /// One commit of so many operations and octets took so long. Only the committer calls this.
+    pub fn committed(&self, took: Duration, operations: u64, octets: u64) {
+        let micros = took.as_micros() as u64;
+        self.commits.add(1);
+        self.operations.add(operations);
+        self.written.add(octets);
+        self.sync_micros.add(micros);
+        self.batch_max.set(self.batch_max.get().max(operations));
+        self.sync_micros_max.set(self.sync_micros_max.get().max(micros));
+    }
+
+    /// Completes a reading with the counters.
+    pub fn stats(&self, measured: SpoolStats) -> SpoolStats {
+        SpoolStats {
+            commits: self.commits.get(),
+            operations: self.operations.get(),
+            batch_max: self.batch_max.get(),
+            unlinked: self.unlinked.get(),
+            written_bytes: self.written.get(),
+            sync_time: Duration::from_micros(self.sync_micros.get()),
+            sync_time_max: Duration::from_micros(self.sync_micros_max.get()),
+            failures: self.failures.get(),
+            full: self.full.get(),
+            damaged: self.damaged.get(),
+            recycled: self.recycled.get(),
+            compacted: self.compacted.get(),
+            recovery_done: self.recovery_done.get(),
+            recovery_total: self.recovery_total.get(),
+            recovered: self.recovered.get(),
+            ..measured
+        }
+    }
+}
