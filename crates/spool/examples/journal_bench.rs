@@ -13,14 +13,13 @@ use std::time::Duration;
 use message::{Body, Context, DeliveryState, Envelope, IdGenerator, Origin, Protocol, QueueName};
 use scheduler::{Clock, Meters};
 use spool::disk::RealDisk;
-use spool::{Admission, Job, Journal, JournalOptions, ReadPool, Spool};
+use spool::{Job, Journal, JournalOptions, ReadPool, Spool};
 
 struct Inline;
 
 impl ReadPool for Inline {
-    fn submit(&self, job: Job) -> Option<Admission> {
+    fn submit(&self, job: Job) {
         job();
-        None
     }
 }
 
@@ -104,7 +103,8 @@ fn write(spool: &Spool, ids: &IdGenerator, body: &Body, stop: &AtomicBool) {
 fn envelope(ids: &IdGenerator, body_bytes: u64) -> Envelope {
     let id = ids.next();
     let queue = QueueName { binding_group: "default".into(), binding: "default".into(), domain: "b.example".into() };
-    let origin = Origin { protocol: Protocol::Esmtp, peer: Some(SocketAddr::from(([127, 0, 0, 1], 40_000))), connection: id };
+    let origin =
+        Origin { protocol: Protocol::Esmtp, peer: Some(SocketAddr::from(([127, 0, 0, 1], 40_000))), connection: id };
     Envelope {
         id,
         batch: id,

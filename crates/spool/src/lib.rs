@@ -17,7 +17,7 @@ pub use chain::{IoCaller, IoModule, IoResult};
 pub use error::{OpenError, SpoolError};
 pub use journal::{Journal, JournalOptions};
 pub use memory::Memory;
+pub use options::OPTIONS;
 pub use spool::{DiskQueueRead, Job, Read, ReadHeaders, ReadPool, Spool, Stored, Unlinked};
 pub use stats::SpoolStats;
-pub use options::OPTIONS;
 pub use ticket::{Admission, Promise, Ticket};

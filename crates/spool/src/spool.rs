@@ -5,7 +5,6 @@
 //!
 //! Invariant: a ticket resolves with success only when every module that took a share has made it durable.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -31,13 +30,22 @@ pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Where blocking reads run.
 pub trait ReadPool: Send + Sync {
-    /// Runs `job` soon on a thread that may block. If there is no room yet, the reader awaits the admission. A job that is
-    /// refused is dropped; its caller sees a closed spool.
-    fn submit(&self, job: Job) -> Option<Admission>;
+    /// Runs `job` soon on a thread that may block. A job that is refused is dropped; its caller sees a closed spool.
+    fn submit(&self, job: Job);
+
+    /// As [`ReadPool::submit`]; if there is no room yet, the reader awaits the admission that is returned.
+    fn admit(&self, job: Job) -> Option<Admission> {
+        self.submit(job);
+        None
+    }
 }
 
 impl ReadPool for scheduler::ThreadPool {
-    fn submit(&self, job: Job) -> Option<Admission> {
+    fn submit(&self, job: Job) {
+        let _ = self.submit_blocking(scheduler::Job::new(job));
+    }
+
+    fn admit(&self, job: Job) -> Option<Admission> {
         let pool = self.clone();
         let mut admission: Admission = Box::pin(async move {
             // A refusal drops the job, and with it the promise.
@@ -140,7 +148,7 @@ impl Spool {
     ) -> Ticket<T> {
         let (promise, ticket) = Ticket::new();
         let chain = Arc::clone(&self.chain);
-        let admission = self.chain.pool.submit(Box::new(move || promise.keep(work(&chain))));
+        let admission = self.chain.pool.admit(Box::new(move || promise.keep(work(&chain))));
         ticket.after(admission)
     }
 }

@@ -310,7 +310,8 @@ impl FileState {
             self.versions.entry(sector).or_insert_with(|| vec![before]);
         }
         if self.live.len() < end {
-            self.live.resize(end, 0);
+            let grown = vec![0; end - self.live.len()];
+            self.live.extend_from_slice(&grown);
         }
         self.live[offset..end].copy_from_slice(octets);
         for sector in sectors {
@@ -450,7 +451,8 @@ impl FaultyFile {
 
 impl DiskFile for FaultyFile {
     fn pwritev(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        let octets: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let slices: Vec<&[u8]> = slices.iter().map(|slice| &**slice).collect();
+        let octets = slices.concat();
         self.state().write(self.file, &octets, offset as usize)
     }
 

@@ -95,8 +95,7 @@ impl Committer {
                 }
                 continue;
             }
-            self.stage(ops);
-            if !self.batch.is_empty() && !self.write() && ops.is_empty() {
+            if self.stage(ops) && !self.write() && ops.is_empty() {
                 return;
             }
         }
@@ -149,8 +148,7 @@ impl Committer {
             SegmentHeader { sequence, epoch: self.epoch, mark, newest: self.newest, previous: self.previous, cuts };
         index.segments.insert(sequence, new_segment(&spare, mark));
         drop(index);
-        self.current =
-            Some(Current { sequence, mark, spare, offset: DATA, first_page: Some(header.page()), reserve });
+        self.current = Some(Current { sequence, mark, spare, offset: DATA, first_page: Some(header.page()), reserve });
         shared.crash.pass("segment");
         shared.kick();
         Ok(())
@@ -166,11 +164,12 @@ impl Committer {
             return Err(SpoolError::Full { wanted_bytes: wanted, free_bytes: free });
         }
         let created = shared.spares.create(u32::try_from(capacity).unwrap_or(u32::MAX - PAGE as u32 + 1));
-        created.map_err(|error| SpoolError::from_io("begin a segment", shared.spares.directory(), error, (wanted, free)))
+        created
+            .map_err(|error| SpoolError::from_io("begin a segment", shared.spares.directory(), error, (wanted, free)))
     }
 
-    /// Lays out a batch from what comes first.
-    fn stage(&mut self, ops: &mut VecDeque<Op>) {
+    /// Lays out a batch from what comes first. False if there is nothing to write.
+    fn stage(&mut self, ops: &mut VecDeque<Op>) -> bool {
         let shared = Arc::clone(&self.shared);
         let mut index = shared.index();
         let Some(current) = &mut self.current else {
@@ -178,7 +177,7 @@ impl Committer {
             if let Some(Op::Close(promise)) = ops.pop_front() {
                 promise.keep(Ok(()));
             }
-            return;
+            return false;
         };
         let (capacity, reserve) = (u64::from(current.spare.capacity), current.reserve);
         let page = current.first_page.clone();
@@ -186,19 +185,23 @@ impl Committer {
         while let Some(killed) = self.owed.pop() {
             if capacity < u64::from(self.batch.offset()) + HEADER as u64 {
                 self.owed.push(killed);
-                return;
+                return true;
             }
             self.lay_unlink(killed);
         }
         while let Some(op) = ops.front() {
             let fits = u64::from(self.batch.offset()) + size_of_store(op) <= capacity;
             if !fits || BATCH_BYTES <= self.batch.len() || self.conflicts(op, reserve) {
-                return;
+                break;
             }
             if let Some(op) = ops.pop_front() {
                 self.lay(&mut index, op);
             }
         }
+        if self.batch.is_empty() {
+            shared.inbox.settled(self.batch.octets);
+        }
+        !self.batch.is_empty()
     }
 
     /// Whether `op` must wait for the next batch: it touches what this one touches, or moves records, or is new mail
@@ -208,7 +211,8 @@ impl Committer {
         match op {
             _ if self.batch.copies => true,
             Op::Store(staged, _) => {
-                let again = !touched.is_empty() && staged.headers.iter().any(|headers| touched.contains(&headers.id.to_bits()));
+                let again =
+                    !touched.is_empty() && staged.headers.iter().any(|headers| touched.contains(&headers.id.to_bits()));
                 again || (reserve && staged.body.is_some())
             }
             Op::Unlink(id) => touched.contains(id),
@@ -371,7 +375,7 @@ impl Committer {
             promise.keep(Ok(()));
         }
         self.batch.shrink();
-        if dead || (unlinked != 0 && self.commit.is_multiple_of(KICK_EVERY)) {
+        if dead || self.commit.is_multiple_of(KICK_EVERY) {
             shared.kick();
         }
     }

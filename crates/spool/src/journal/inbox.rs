@@ -183,8 +183,7 @@ impl Inbox {
             }
             state.sleeping = true;
             state = if pending {
-                let (state, timeout) =
-                    self.pushed.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner);
+                let (state, timeout) = self.pushed.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner);
                 patience = !timeout.timed_out();
                 state
             } else {

@@ -283,7 +283,9 @@ impl Index {
 
     /// Octets used and octets needed, over all segments.
     pub fn space(&self) -> (u64, u64) {
-        self.segments.values().fold((0, 0), |(used, live), segment| (used + u64::from(segment.end), live + segment.live))
+        self.segments
+            .values()
+            .fold((0, 0), |(used, live), segment| (used + u64::from(segment.end), live + segment.live))
     }
 
     fn slot(&self, id: u64) -> Option<u32> {

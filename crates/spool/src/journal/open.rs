@@ -31,12 +31,7 @@ pub struct Opened {
 }
 
 /// Opens the journal in `options.base`.
-pub fn open(
-    options: JournalOptions,
-    disk: Arc<dyn Disk>,
-    clock: Clock,
-    meters: &Meters,
-) -> Result<Opened, OpenError> {
+pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: &Meters) -> Result<Opened, OpenError> {
     let (directory, damaged) = (options.base.join("journal"), options.base.join("damaged"));
     for path in [&options.base, &directory, &damaged] {
         disk.create_dir(path).map_err(failed("create", path))?;
@@ -52,7 +47,8 @@ pub fn open(
     }
     let (used, free) = sort(disk.as_ref(), &directory, &damaged, files)?;
     let highest = |of: fn(&SegmentHeader) -> u64| used.values().map(|(header, _)| of(header)).max().unwrap_or(0);
-    let (sequence, epoch) = (highest(|header| header.sequence.into()) as u32, highest(|header| header.epoch.into()) as u32);
+    let (sequence, epoch) =
+        (highest(|header| header.sequence.into()) as u32, highest(|header| header.epoch.into()) as u32);
     let newest = highest(|header| header.newest);
     let ends = known_ends(&used);
     let mut index = Index::new();
@@ -104,7 +100,8 @@ fn read_first_pages(disk: &dyn Disk, directory: &Path) -> Result<Files, OpenErro
         };
         let file = disk.open(&path).map_err(failed("open", &path))?;
         let page = SegmentHeader::read(file.as_ref()).map_err(failed("read", &path))?;
-        let capacity = file.len().map_err(failed("measure", &path))?.min(u64::from(u32::MAX) / PAGE as u64 * PAGE as u64);
+        let capacity =
+            file.len().map_err(failed("measure", &path))?.min(u64::from(u32::MAX) / PAGE as u64 * PAGE as u64);
         files.push((slot, Spare { slot, file, capacity: capacity as u32 }, page));
     }
     Ok(files)

@@ -18,8 +18,8 @@ use super::inbox::Copied;
 use super::index::Place;
 use super::record::{Kind, Record};
 use super::scan::{Found, Scanner};
-use super::shared::Shared;
 use super::segment::{DATA, SegmentHeader};
+use super::shared::Shared;
 use super::upkeep::Submit;
 use crate::error::SpoolError;
 
@@ -110,7 +110,8 @@ impl Recovery {
         end: Option<u32>,
         tally: &mut Tally,
     ) -> io::Result<()> {
-        let Some(file) = shared.index().segments.get(&sequence).map(|segment| std::sync::Arc::clone(&segment.file)) else {
+        let Some(file) = shared.index().segments.get(&sequence).map(|segment| std::sync::Arc::clone(&segment.file))
+        else {
             return Ok(());
         };
         let mut scanner = Scanner::new(file.as_ref(), header.mark, end)?;
@@ -203,9 +204,8 @@ impl Tally {
         for group in std::mem::take(&mut self.broken) {
             let torn = self.last_commit.get(&group.epoch).is_none_or(|&last| last <= group.commit);
             for &id in &group.ids {
-                let stands_here = |found: &&Candidate| {
-                    found.headers.segment == group.segment && group.start <= found.headers.offset
-                };
+                let stands_here =
+                    |found: &&Candidate| found.headers.segment == group.segment && group.start <= found.headers.offset;
                 let Some(found) = self.messages.get(&id).filter(stands_here) else { continue };
                 if torn {
                     self.messages.remove(&id);

@@ -109,7 +109,7 @@ impl<'a> Scanner<'a> {
         let end = self.window_start + self.window.len() as u64;
         if start < self.window_start || end < start + wanted as u64 {
             let size = wanted.max(WINDOW).min((self.limit - start.min(self.limit)) as usize);
-            self.window.resize(size, 0);
+            self.window = vec![0; size];
             let read = self.file.read_full(&mut self.window, start)?;
             self.window.truncate(read);
             self.window_start = start;

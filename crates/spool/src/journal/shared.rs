@@ -148,14 +148,16 @@ impl Shared {
 
     /// The record of `kind` at `place`, with its payload.
     pub fn read_record_at(&self, place: Place, kind: Kind) -> Result<(Record, Vec<u8>), SpoolError> {
-        let found = self.index().segments.get(&place.segment).map(|found| (Arc::clone(&found.file), found.mark, found.slot));
+        let found =
+            self.index().segments.get(&place.segment).map(|found| (Arc::clone(&found.file), found.mark, found.slot));
         let damaged = |why: &str| SpoolError::Damaged { id: MessageId::NULL, why: why.to_owned() };
         let (file, mark, slot) = found.ok_or_else(|| damaged("its segment is gone"))?;
         let mut octets = vec![0; HEADER + place.payload as usize];
         let read = file.read_full(&mut octets, u64::from(place.offset));
         let read = read.map_err(|error| SpoolError::from_io("read", &self.spares.path(slot), error, (0, 0)))?;
         octets.truncate(read);
-        let record = Record::parse(&octets, mark).filter(|record| record.kind == kind && record.payload == place.payload);
+        let record =
+            Record::parse(&octets, mark).filter(|record| record.kind == kind && record.payload == place.payload);
         let record = record.ok_or_else(|| damaged("its record's header does not match its checksum"))?;
         let payload = octets.split_off(HEADER);
         if payload.len() != place.payload as usize || crc32c::crc32c(&payload) != record.payload_crc {

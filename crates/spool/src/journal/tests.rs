@@ -98,7 +98,9 @@ pub struct Mail {
 
 impl Mail {
     pub fn new(batch: u64, recipients: u64, body_bytes: usize) -> Self {
-        let body = (0..body_bytes).map(|at| (at as u64 ^ batch.wrapping_mul(31)) as u8).collect::<Vec<u8>>();
+        let line = format!("line of message {batch}\r\n");
+        let mut body = line.repeat(body_bytes / line.len() + 1).into_bytes();
+        body.truncate(body_bytes);
         let headers = (batch..batch + recipients).map(|id| (id, format!("envelope of {id}").into_bytes())).collect();
         Self { batch, body: Bytes::from(body), headers }
     }

@@ -112,7 +112,8 @@ fn wanted_spare(shared: &Shared) -> Option<(u64, bool)> {
     if !reserve && shared.reserve_bytes() + shared.margin() <= free {
         return Some((shared.reserve_bytes(), true));
     }
-    let in_use = !shared.index().segments.is_empty();
+    // An idle daemon prepares nothing.
+    let in_use = shared.segment_bytes <= 8 * shared.index().space().0;
     let room = shared.segment_bytes + shared.margin() <= free;
     (in_use && ordinary == 0 && room).then_some((shared.segment_bytes, false))
 }

@@ -19,7 +19,7 @@ struct Model {
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_finished_returns() {
-    let seeds = std::env::var("SPOOL_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000);
+    let seeds = std::env::var("SPOOL_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
     let first = std::env::var("SPOOL_FIRST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     for seed in first..first + seeds {
         let outcome = std::panic::catch_unwind(|| live_through(seed));
@@ -38,7 +38,11 @@ fn live_through(seed: u64) {
         if let Ok(run) = Run::open(&disk) {
             one_boot(&disk, run, &mut random, &mut model);
         }
-        if random.one_in(5) { disk.kill() } else { disk.crash() }
+        if random.one_in(5) {
+            disk.kill()
+        } else {
+            disk.crash()
+        }
         disk.crash();
     }
     let mut run = Run::open(&disk).expect("opens when nothing fails");
