@@ -8,17 +8,9 @@ use logging::LogReception;
 use mail_parser::MessageParser;
 use queue::{Arrivals, intake};
 use spool::chain::{BodyOut, CommitSet};
-use spool::{IoCaller, IoResult, Memory, ReadPool};
+use spool::{IoCaller, IoResult, Memory};
 
 use super::*;
-
-/// Runs reads at once: memory does not block.
-struct AtOnce;
-impl ReadPool for AtOnce {
-    fn submit(&self, job: spool::Job) {
-        job();
-    }
-}
 
 /// A bouncer, what it stored, and where its messages arrive.
 struct House {
@@ -50,9 +42,10 @@ fn house() -> House {
 /// A house whose spool has these modules before its memory.
 fn house_with(mut modules: Vec<Arc<dyn spool::IoModule>>) -> House {
     let (clock, meters) = (Clock::system(), Meters::new());
+    let pools = ThreadPools::new(clock, &meters);
     let stored = Arc::new(Memory::new());
     modules.push(stored.clone());
-    let spool = Spool::new(modules, Arc::new(AtOnce));
+    let spool = Spool::new(modules, Arc::new(pools.get("SwapIn")));
     let (intake, mut arrivals) = intake(1, 10);
     let received = Arc::new(Mutex::new(Vec::new()));
     let seen = received.clone();
@@ -68,7 +61,7 @@ fn house_with(mut modules: Vec<Arc<dyn spool::IoModule>>) -> House {
         host: "mx.here.test".into(),
         spool: spool.clone(),
         intake,
-        pools: ThreadPools::new(clock, &meters),
+        pools,
     };
     House {
         bouncer: Bouncer::new(parts, &meters),

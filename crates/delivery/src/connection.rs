@@ -116,7 +116,7 @@ struct Job {
 
 /// The next message, when it is not in memory.
 enum Upcoming {
-    Reading { ticket: Ticket, id: MessageId, read: spool::Read },
+    Reading { ticket: Ticket, id: MessageId, read: Box<spool::Read> },
     Ready(InHand),
 }
 
@@ -192,8 +192,10 @@ impl Connection {
                 break;
             }
             self.fill();
+            self.status.ending.set(self.session.is_ending());
             self.progress().await;
         }
+        self.status.ending.set(true);
         self.maintainer.put_back(self.jobs.drain(..).flat_map(|job| job.messages).collect::<Vec<_>>().into_iter());
         match self.upcoming.take() {
             Some(Upcoming::Ready(message)) => self.maintainer.put_back(std::iter::once(message)),
@@ -286,7 +288,7 @@ impl Connection {
         match taken.resident {
             Some(resident) => Upcoming::Ready(InHand { ticket: taken.ticket, resident }),
             None => {
-                let read = self.maintainer.deps.spool.read(taken.id);
+                let read = Box::new(self.maintainer.deps.spool.read(taken.id));
                 Upcoming::Reading { ticket: taken.ticket, id: taken.id, read }
             }
         }
@@ -295,15 +297,17 @@ impl Connection {
     /// One transaction: the message, and the siblings behind it that can share it.
     fn submit(&mut self, first: InHand, settings: &QueueSettings) {
         let Some(body) = first.body().cloned() else { return self.read_again(first) };
-        let (batch, eight_bit) = (first.envelope().batch, first.envelope().eight_bit);
-        let reverse_path = first.envelope().reverse_path.clone();
+        let eight_bit = first.envelope().eight_bit;
         let mut messages: SmallVec<[InHand; 1]> = SmallVec::new();
         messages.push(first);
         while messages.len() < settings.batch_max {
-            let mut queues = self.maintainer.queues.borrow_mut();
-            let sibling = queues.take_if(self.record.queue, |next| {
-                next.envelope.batch == batch && next.envelope.reverse_path == reverse_path && next.body.is_some()
-            });
+            let sibling = {
+                let first = messages[0].envelope();
+                self.maintainer.queues.borrow_mut().take_if(self.record.queue, |next| {
+                    let next_one = &next.envelope;
+                    next_one.batch == first.batch && next_one.reverse_path == first.reverse_path && next.body.is_some()
+                })
+            };
             let Some(Taken { ticket, resident: Some(resident), .. }) = sibling else { break };
             messages.push(InHand { ticket, resident });
         }
@@ -315,7 +319,7 @@ impl Connection {
 
     fn read_again(&mut self, message: InHand) {
         let id = message.envelope().id;
-        let read = self.maintainer.deps.spool.read(id);
+        let read = Box::new(self.maintainer.deps.spool.read(id));
         self.upcoming = Some(Upcoming::Reading { ticket: message.ticket, id, read });
     }
 
@@ -338,8 +342,6 @@ impl Connection {
             Poll::Pending
         })
         .await;
-        let now = self.maintainer.deps.clock.now();
-        self.status.enter(self.session.stage(), now);
     }
 
     /// No longer offers itself for work; whether somebody took the offer.
@@ -377,7 +379,11 @@ impl Connection {
             let filled = self.session.outbox().slices(&mut slices);
             match Pin::new(&mut self.stream).poll_write_vectored(context, &slices[..filled]) {
                 Poll::Ready(Ok(0) | Err(_)) => return true,
-                Poll::Ready(Ok(octets)) => self.session.sent(octets, self.maintainer.deps.clock.now()),
+                Poll::Ready(Ok(octets)) => {
+                    let now = self.maintainer.deps.clock.now();
+                    self.session.sent(octets, now);
+                    self.status.enter(self.session.stage(), now);
+                }
                 Poll::Pending => return false,
             }
         }
@@ -389,7 +395,9 @@ impl Connection {
         match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                self.session.input(buffer.filled(), self.maintainer.deps.clock.now());
+                let now = self.maintainer.deps.clock.now();
+                self.session.input(buffer.filled(), now);
+                self.status.enter(self.session.stage(), now);
             }
             Poll::Ready(_) => self.session.closed(),
         }

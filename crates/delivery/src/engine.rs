@@ -98,6 +98,12 @@ impl EngineHandle {
         }
     }
 
+    /// Has every queue looked at under the generation now in effect: call it after a reload, so that mail which was suspended
+    /// or held goes at once and not at the next sweep.
+    pub async fn refresh(&self) {
+        self.each(|maintainer| maintainer.refresh()).await;
+    }
+
     /// Asks every loop, and gathers the answers. A loop that has ended gives none.
     pub(crate) async fn each<T: Send + 'static>(
         &self,

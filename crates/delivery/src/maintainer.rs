@@ -115,13 +115,13 @@ impl Maintainer {
     pub(crate) async fn run(self: Rc<Self>, mut arrivals: Arrivals, mut orders: mpsc::Receiver<Order>) {
         let mut batch = Vec::with_capacity(ARRIVALS_PER_TURN);
         let mut timer = Box::pin(tokio::time::sleep(Duration::ZERO));
-        let mut open = true;
-        loop {
+        let (mut reachable, mut open) = (true, true);
+        while reachable || open {
             tokio::select! {
                 biased;
-                order = orders.recv() => match order {
+                order = orders.recv(), if reachable => match order {
                     Some(order) => order(&self),
-                    None => return,
+                    None => reachable = false,
                 },
                 received = arrivals.receive(&mut batch, ARRIVALS_PER_TURN), if open => {
                     open = received != 0;
@@ -146,6 +146,7 @@ impl Maintainer {
         let settings = Rc::new(self.resolve(name));
         let record = Rc::new(DomainRecord::new(queue, name.clone(), settings));
         self.records.borrow_mut().insert(queue, record.clone());
+        self.wake_in(RETIRE_AFTER);
         record
     }
 
@@ -218,6 +219,13 @@ impl Maintainer {
         self.stopping.set(true);
         for record in self.records() {
             record.wake_idle(usize::MAX);
+        }
+    }
+
+    /// A new generation is in effect: queues it lets go are looked at now rather than at the next sweep.
+    pub(crate) fn refresh(self: &Rc<Self>) {
+        for record in self.records() {
+            self.maintain(&record, false);
         }
     }
 
@@ -312,8 +320,8 @@ impl Maintainer {
         ticked: bool,
         now: Instant,
     ) -> bool {
-        let (open, opening) = (record.connections.borrow().len(), record.connecting.get());
-        let limited = settings.connections_max <= open
+        let (open, opening) = (record.useful_connections(), record.connecting.get());
+        let limited = settings.connections_max <= record.connections.borrow().len()
             || settings.server_connections_max <= self.outbound.load(Ordering::Relaxed);
         if limited || record.is_held(now) {
             return false;
@@ -323,9 +331,7 @@ impl Maintainer {
             // Until one host has answered, more attempts only hammer it.
             _ if opening == open => false,
             Aggressiveness::High => open < active,
-            Aggressiveness::Normal => {
-                opening == 0 && (BACKLOG_PER_CONNECTION * open < active || (ticked && open <= active))
-            }
+            Aggressiveness::Normal => opening == 0 && (backlog_for(open) < active || (ticked && open <= active)),
         }
     }
 
@@ -385,8 +391,12 @@ impl Maintainer {
 
 /// Messages taken from the intake in one turn of the loop.
 const ARRIVALS_PER_TURN: usize = 256;
-/// Active messages for each open connection beyond which another is opened at once.
-const BACKLOG_PER_CONNECTION: usize = 16;
+/// Active messages beyond which a connection is added at once to so many open ones: 16, 64, 144 … A fast host clears such a
+/// backlog with the few it has; for a slow one the ticks add more.
+fn backlog_for(open: usize) -> usize {
+    16 * open * open
+}
+
 /// How often a queue with active mail is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long an empty record is kept: its counters and its route with it.

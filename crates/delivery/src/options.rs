@@ -130,10 +130,11 @@ impl QueueSettings {
     pub(crate) fn resolve(generation: &Arc<Generation>, queue: &QueueName, loops: usize, hostname: &Arc<str>) -> Self {
         let lookup =
             Lookup::Queue { binding_group: &queue.binding_group, binding: &queue.binding, domain: &queue.domain };
-        let seconds = |option: &Opt<Seconds>| generation.get(option, &lookup).into();
-        let number = |option: &Opt<u64>| usize::try_from(generation.get(option, &lookup)).unwrap_or(usize::MAX);
-        let connect = generation.get(&CONNECT_TIMEOUT, &lookup);
-        let ehlo_name = match generation.get(&EHLO_HOSTNAME, &lookup) {
+        let chain = &generation.chain(&lookup);
+        let seconds = |option: &Opt<Seconds>| generation.read(option, chain).into();
+        let number = |option: &Opt<u64>| usize::try_from(generation.read(option, chain)).unwrap_or(usize::MAX);
+        let connect = generation.read(&CONNECT_TIMEOUT, chain);
+        let ehlo_name = match generation.read(&EHLO_HOSTNAME, chain) {
             name if name == "__hostname__" || name.is_empty() => hostname.clone(),
             name => name.into(),
         };
@@ -141,12 +142,12 @@ impl QueueSettings {
             logs: generation.extension::<HookSet>().map(|set| LogHooks::of(&set)).unwrap_or_default(),
             retry: RetryOptions::resolve(generation, queue),
             resident: ResidentLimits::resolve(generation, queue, loops),
-            method: generation.get(&DELIVERY_METHOD, &lookup),
-            maildir_path: generation.get(&MAILDIR_PATH, &lookup),
+            method: generation.read(&DELIVERY_METHOD, chain),
+            maildir_path: generation.read(&MAILDIR_PATH, chain),
             connections_max: number(&MAX_OUTBOUND_CONNECTIONS).max(1),
             server_connections_max: number(&SERVER_MAX_OUTBOUND_CONNECTIONS).max(1),
-            aggressiveness: generation.get(&CONNECTION_ALLOCATION_AGGRESSIVENESS, &lookup),
-            deliveries_max: generation.get(&MAX_DELIVERIES_PER_CONNECTION, &lookup),
+            aggressiveness: generation.read(&CONNECTION_ALLOCATION_AGGRESSIVENESS, chain),
+            deliveries_max: generation.read(&MAX_DELIVERIES_PER_CONNECTION, chain),
             batch_max: number(&MAX_RECIPIENTS_PER_BATCH).max(1),
             connect_timeout: connect,
             timeouts: Timeouts {
@@ -159,16 +160,16 @@ impl QueueSettings {
                 idle: seconds(&IDLE_TIMEOUT),
             },
             ehlo_name,
-            bind_address: generation.get(&BIND_ADDRESS, &lookup).parse().ok(),
-            suspended: generation.get(&SUSPEND_DELIVERY, &lookup),
-            port: generation.get(&REMOTE_SMTP_PORT, &lookup),
-            routes: generation.get(&ROUTES, &lookup).0,
-            mx_failures_to_delay: generation.get(&MX_FAILURES_TO_DELAY, &lookup),
-            connect_timeout_to_delay: generation.get(&CONNECT_TIMEOUT_TO_DELAY, &lookup),
-            host_failure_retry: generation.get(&HOST_FAILURE_RETRY, &lookup),
-            dns_failures_to_purge: generation.get(&DNS_FAILURES_TO_PURGE, &lookup),
-            prohibited: generation.get(&PROHIBITED_HOSTS, &lookup),
-            skipped: generation.get(&SKIP_HOSTS, &lookup),
+            bind_address: generation.read(&BIND_ADDRESS, chain).parse().ok(),
+            suspended: generation.read(&SUSPEND_DELIVERY, chain),
+            port: generation.read(&REMOTE_SMTP_PORT, chain),
+            routes: generation.read(&ROUTES, chain).0,
+            mx_failures_to_delay: generation.read(&MX_FAILURES_TO_DELAY, chain),
+            connect_timeout_to_delay: generation.read(&CONNECT_TIMEOUT_TO_DELAY, chain),
+            host_failure_retry: generation.read(&HOST_FAILURE_RETRY, chain),
+            dns_failures_to_purge: generation.read(&DNS_FAILURES_TO_PURGE, chain),
+            prohibited: generation.read(&PROHIBITED_HOSTS, chain),
+            skipped: generation.read(&SKIP_HOSTS, chain),
             generation: generation.clone(),
         }
     }

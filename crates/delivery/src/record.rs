@@ -86,6 +86,11 @@ impl DomainRecord {
         self.hold_until.get().is_some_and(|until| now < until)
     }
 
+    /// Connections that carry mail, or will.
+    pub(crate) fn useful_connections(&self) -> usize {
+        self.connections.borrow().iter().filter(|status| !status.ending.get()).count()
+    }
+
     /// Wakes up to `wanted` connections that have nothing to do, the last used first; how many.
     pub(crate) fn wake_idle(&self, wanted: usize) -> usize {
         let connections = self.connections.borrow();
@@ -101,6 +106,8 @@ pub(crate) struct Status {
     pub(crate) remote: RefCell<Option<(Arc<str>, SocketAddr)>>,
     stage: Cell<Stage>,
     pub(crate) since: Cell<Instant>,
+    /// It takes no more mail.
+    pub(crate) ending: Cell<bool>,
     /// Set while the connection has nothing to do; whoever brings it work takes the waker.
     pub(crate) parked: Cell<Option<Waker>>,
 }
@@ -113,6 +120,7 @@ impl Status {
             remote: RefCell::new(None),
             stage: Cell::new(Stage::NotConnected),
             since: Cell::new(now),
+            ending: Cell::new(false),
             parked: Cell::new(None),
         }
     }

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use scheduler::Counter;
@@ -26,7 +26,11 @@ use crate::writer::Doorbell;
 pub struct LogFile(Arc<Stream>);
 
 /// Appends one heartbeat line.
-pub type Heartbeat = fn(&mut Vec<u8>, Stamp, Duration);
+pub type HeartbeatLine = fn(&mut Vec<u8>, Stamp, Duration);
+
+/// Keeps a heartbeat going; dropping it ends it.
+#[derive(Debug)]
+pub struct Heartbeat(#[expect(dead_code, reason = "held for its drop")] Arc<Beat>);
 
 impl LogFile {
     pub(crate) fn new(stream: Arc<Stream>) -> Self {
@@ -63,11 +67,16 @@ impl LogFile {
         true
     }
 
-    /// Has a heartbeat line written every `every`, the first at once; zero for none.
-    pub fn set_heartbeat(&self, every: Duration, stamp: Stamp, line: Heartbeat) {
-        let beat = Beat { every, stamp, line, next: None };
-        *lock(&self.0.beat) = (!every.is_zero()).then_some(beat);
-        self.0.doorbell.ring();
+    /// Has a heartbeat line written every `every` while the answer lives; zero for none. If there are several, the newest
+    /// counts: a new generation takes over without a gap, and one that is refused leaves the old one beating.
+    #[must_use]
+    pub fn heartbeat(&self, every: Duration, stamp: Stamp, line: HeartbeatLine) -> Heartbeat {
+        let beat = Arc::new(Beat { every, stamp, line });
+        if !every.is_zero() {
+            lock(&self.0.beats).of.push(Arc::downgrade(&beat));
+            self.0.doorbell.ring();
+        }
+        Heartbeat(beat)
     }
 
     /// Opens the path again, so that a renamed file is left behind; lines not yet written go to the new one. On failure
@@ -100,7 +109,7 @@ pub(crate) struct Stream {
     pub(crate) lost: Counter,
     buffer: Mutex<Buffer>,
     sink: Mutex<Sink>,
-    beat: Mutex<Option<Beat>>,
+    beats: Mutex<Beats>,
     failing: AtomicBool,
 }
 
@@ -120,11 +129,18 @@ struct Sink {
     written: usize,
 }
 
+#[derive(Debug)]
 struct Beat {
     every: Duration,
     stamp: Stamp,
-    line: Heartbeat,
-    next: Option<Instant>,
+    line: HeartbeatLine,
+}
+
+/// The heartbeats asked for, oldest first, and when there was one last.
+#[derive(Default)]
+struct Beats {
+    of: Vec<Weak<Beat>>,
+    last: Option<Instant>,
 }
 
 impl Stream {
@@ -142,7 +158,7 @@ impl Stream {
             lost,
             buffer: Mutex::default(),
             sink: Mutex::new(Sink { outlet, batch: Vec::new(), written: 0 }),
-            beat: Mutex::default(),
+            beats: Mutex::default(),
             failing: AtomicBool::new(false),
         }
     }
@@ -197,17 +213,20 @@ impl Stream {
 
     /// Adds the heartbeat line if it is due; when the next one is.
     pub(crate) fn beat(self: &Arc<Self>, now: Instant, unix: Duration) -> Option<Instant> {
-        let (line, stamp, next) = {
-            let mut beat = lock(&self.beat);
-            let beat = beat.as_mut()?;
-            match beat.next {
-                Some(next) if now < next => return Some(next),
-                _ => beat.next = Some(now + beat.every),
+        let newest = {
+            let mut beats = lock(&self.beats);
+            beats.of.retain(|beat| 0 < beat.strong_count());
+            let newest = beats.of.last().and_then(Weak::upgrade)?;
+            if let Some(next) = beats.last.map(|last| last + newest.every)
+                && now < next
+            {
+                return Some(next);
             }
-            (beat.line, beat.stamp, beat.next)
+            beats.last = Some(now);
+            newest
         };
-        LogFile(self.clone()).append(|out| line(out, stamp, unix));
-        next
+        LogFile(self.clone()).append(|out| (newest.line)(out, newest.stamp, unix));
+        Some(now + newest.every)
     }
 
     fn buffer(&self) -> MutexGuard<'_, Buffer> {

@@ -23,7 +23,7 @@ pub mod stage;
 mod writer;
 
 pub use debug_flags::{DebugFlags, Level};
-pub use file::LogFile;
+pub use file::{Heartbeat, LogFile};
 pub use hook::{
     LogAccounting, LogDelivery, LogError, LogHooks, LogPermanentFailure, LogReception, LogRejection, LogReopen,
     LogTransientFailure,

@@ -318,20 +318,26 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_comes_at_once_and_then_by_its_period() {
+    fn a_heartbeat_comes_at_once_then_by_its_period_and_the_newest_counts() {
         let (folder, writer, _) = scratch();
         writer.stop();
         let path = folder.path().join("x");
         let file = writer.open(path.to_str().unwrap(), 0o644).unwrap();
-        file.set_heartbeat(Duration::from_secs(60), Stamp::Seconds, line::heartbeat);
+        let running = file.heartbeat(Duration::from_secs(60), Stamp::Seconds, line::heartbeat);
         let stream = lock(&writer.0.streams)[0].clone();
         let start = writer.0.clock.now();
-        for second in [0u64, 59, 60, 61, 120] {
-            stream.beat(start + Duration::from_secs(second), Duration::from_secs(1000 + second));
+        let beat = |second| stream.beat(start + Duration::from_secs(second), Duration::from_secs(1000 + second));
+        for second in [0, 59, 60] {
+            beat(second);
         }
+        let refused = file.heartbeat(Duration::from_secs(5), Stamp::Seconds, line::heartbeat);
+        beat(65);
+        drop(refused);
+        let next = beat(70);
+        assert_eq!(next, Some(start + Duration::from_secs(125)));
+        drop(running);
+        assert_eq!(beat(999), None);
         writer.flush();
-        assert_eq!(read(&path), "1000@@@@M1\n1060@@@@M1\n1120@@@@M1\n");
-        file.set_heartbeat(Duration::ZERO, Stamp::Seconds, line::heartbeat);
-        assert_eq!(stream.beat(start + Duration::from_secs(999), Duration::ZERO), None);
+        assert_eq!(read(&path), "1000@@@@M1\n1060@@@@M1\n1065@@@@M1\n");
     }
 }

@@ -30,7 +30,8 @@ const DENIAL: &[Scope] =
     &[Scope::Listener("esmtp_listener"), Scope::Listener("control_listener"), Scope::Listen, Scope::Peer];
 
 /// Whether a stanza is listened on at all.
-pub const ENABLE: Opt<bool> = Opt::new("enable", "true", scopes::LISTEN, "Switches a listener or a listen stanza on or off.");
+pub const ENABLE: Opt<bool> =
+    Opt::new("enable", "true", scopes::LISTEN, "Switches a listener or a listen stanza on or off.");
 /// Mode of a Unix socket.
 pub const FILE_MODE: Opt<Perms> = Opt::new("file_mode", "0660", scopes::LISTEN, "Mode of a Unix listening socket.");
 /// listen(2)'s backlog.
@@ -101,7 +102,8 @@ pub fn listen_specs(generation: &Generation, words: &[&'static str]) -> Result<V
             for stanza in listener.children("listen") {
                 let spec = listen_spec(generation, word, &stanza.name())?;
                 let listed = |other: &ListenSpec| other.word == word && other.address == spec.address;
-                let enabled = generation.get(&ENABLE, &Lookup::Listener { kind: word, listen: &spec.listen, peer: None });
+                let enabled =
+                    generation.get(&ENABLE, &Lookup::Listener { kind: word, listen: &spec.listen, peer: None });
                 if enabled && !specs.iter().any(listed) {
                     specs.push(spec);
                 }
@@ -152,10 +154,13 @@ pub fn admission(generation: &Generation, word: &'static str, listen: &Arc<str>,
     for (option, key) in [(&LISTENER_SESSIONS, Counted::Listener), (&SERVICE_SESSIONS, Counted::Service)] {
         let sessions_max = generation.get(option, &lookup);
         let peer_scope = peer_scope(generation, option, &lookup, sessions_max);
-        cap(sessions_max, match key {
-            Counted::Listener => CapKey::Listener { listen: listen.clone(), peer_scope },
-            Counted::Service => CapKey::Service { word, peer_scope },
-        });
+        cap(
+            sessions_max,
+            match key {
+                Counted::Listener => CapKey::Listener { listen: listen.clone(), peer_scope },
+                Counted::Service => CapKey::Service { word, peer_scope },
+            },
+        );
     }
     if let Some(address) = peer {
         cap(generation.get(&PEER_SESSIONS, &lookup), CapKey::Address { word, address });

@@ -94,3 +94,60 @@ fn owner(queue: &QueueName, loops: usize) -> usize {
     // The high half, folded in, because the low bits alone mix badly.
     ((hash >> 32 ^ hash) % loops as u64) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use message::{Context, DeliveryState, MessageId, Origin, Protocol};
+
+    fn envelope(id: u64, domain: &str) -> Envelope {
+        Envelope {
+            id: MessageId::from_bits(id),
+            batch: MessageId::from_bits(id),
+            reverse_path: smtp::ReversePath::Null,
+            forward_path: smtp::ForwardPath(smtp::Mailbox::parse(&format!("ann@{domain}")).unwrap()),
+            created: Duration::ZERO,
+            body_bytes: 0,
+            eight_bit: false,
+            origin: Origin { protocol: Protocol::Esmtp, peer: None, connection: MessageId::NULL },
+            queue: QueueName { binding_group: "g".into(), binding: "b".into(), domain: domain.into() },
+            delivery: DeliveryState::default(),
+            context: Context::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_queue_always_goes_to_the_same_loop_and_queues_spread_over_loops() {
+        let (intake, mut arrivals) = intake(2, 1000);
+        for n in 0..200 {
+            assert!(intake.enqueue(envelope(n, &format!("{}.test", n % 50)), Body::new()).await);
+        }
+        let mut seen = Vec::new();
+        for loop_arrivals in &mut arrivals {
+            let mut batch = Vec::new();
+            let waiting = loop_arrivals.waiting();
+            assert_eq!(loop_arrivals.receive(&mut batch, 1000).await, waiting);
+            let domains: std::collections::BTreeSet<_> =
+                batch.iter().map(|arrival| arrival.envelope.queue.domain.clone()).collect();
+            assert!(10 < domains.len(), "{}", domains.len());
+            seen.extend(domains);
+        }
+        assert_eq!(seen.len(), 50, "no domain on two loops");
+    }
+
+    #[tokio::test]
+    async fn a_full_channel_makes_the_sender_wait_and_a_closed_one_says_so() {
+        let (intake, mut arrivals) = intake(1, 1);
+        assert!(intake.enqueue(envelope(1, "x.test"), Body::new()).await);
+        let mut second = std::pin::pin!(intake.restore(envelope(2, "x.test")));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        let mut batch = Vec::new();
+        arrivals[0].receive(&mut batch, 10).await;
+        assert!(second.await);
+        drop(arrivals);
+        assert!(!intake.enqueue(envelope(3, "x.test"), Body::new()).await);
+    }
+}

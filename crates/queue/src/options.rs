@@ -5,87 +5,35 @@ use message::QueueName;
 
 use crate::retry::RetryOptions;
 
-/// See its doc.
-pub const RETRY_INTERVAL: Opt<Seconds> = Opt::new(
-    "retry_interval",
-    "1200",
-    scopes::QUEUE,
-    "Seconds before the first retry after a transient failure; doubles with each further failure.",
-)
-.check(at_least_one_second);
+macro_rules! options {
+    ($($name:ident: $type:ty = $word:literal, $default:literal, $scopes:ident, $doc:literal $(, $check:ident)?;)*) => {
+        $(#[doc = $doc] pub const $name: Opt<$type> =
+            Opt::new($word, $default, scopes::$scopes, $doc)$(.check($check))?;)*
+        /// Every option of this crate.
+        pub const OPTIONS: &[&dyn Declared] = &[$(&$name),*];
+    };
+}
 
-/// See its doc.
-pub const MAX_RETRY_INTERVAL: Opt<Seconds> =
-    Opt::new("max_retry_interval", "43200", scopes::QUEUE, "Ceiling in seconds for the doubling retry interval.")
-        .check(at_least_one_second);
-
-/// See its doc.
-pub const MAX_RETRIES: Opt<MaxRetries> = Opt::new(
-    "max_retries",
-    "auto",
-    scopes::QUEUE,
-    "Retries after which a message fails: a number, none (only message_expiration counts), or auto (as many as the uncapped \
-     back-off fits into message_expiration, and one more).",
-);
-
-/// See its doc.
-pub const MESSAGE_EXPIRATION: Opt<Seconds> = Opt::new(
-    "message_expiration",
-    "86400",
-    scopes::QUEUE,
-    "Age in seconds from which a transient failure makes a message fail for good.",
-);
-
-/// See its doc.
-pub const NEVER_RETRY: Opt<bool> =
-    Opt::new("never_retry", "false", scopes::QUEUE, "Fail a message for good at its first transient failure.");
-
-/// See its doc.
-pub const NEVER_ATTEMPT_EXPIRED_MESSAGES: Opt<bool> = Opt::new(
-    "never_attempt_expired_messages",
-    "false",
-    scopes::QUEUE,
-    "Fail a message that is over message_expiration without one last attempt.",
-);
-
-/// See its doc.
-pub const MAX_RESIDENT_ACTIVE_QUEUE: Opt<i64> = Opt::new(
-    "max_resident_active_queue",
-    "250",
-    scopes::QUEUE,
-    "Active messages of one queue that stay in memory; further ones are read from the spool when their turn comes. -1: no \
-     limit; 0: none stays.",
-);
-
-/// See its doc.
-pub const MAX_RESIDENT_MESSAGES: Opt<u64> = Opt::new(
-    "max_resident_messages",
-    "32768",
-    scopes::BINDING,
-    "Messages that stay in memory, over all queues; further ones are read from the spool. 0: no limit.",
-);
-
-/// See its doc.
-pub const GATEWAY: Opt<String> = Opt::new(
-    "gateway",
-    "",
-    scopes::QUEUE,
-    "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not 25; an IPv6 \
-     address with a port in brackets. It becomes the routing domain.",
-);
-
-/// Every option of this crate.
-pub const OPTIONS: &[&dyn Declared] = &[
-    &RETRY_INTERVAL,
-    &MAX_RETRY_INTERVAL,
-    &MAX_RETRIES,
-    &MESSAGE_EXPIRATION,
-    &NEVER_RETRY,
-    &NEVER_ATTEMPT_EXPIRED_MESSAGES,
-    &MAX_RESIDENT_ACTIVE_QUEUE,
-    &MAX_RESIDENT_MESSAGES,
-    &GATEWAY,
-];
+options! {
+    RETRY_INTERVAL: Seconds = "retry_interval", "1200", QUEUE,
+        "Seconds before the first retry after a transient failure; doubles with each further failure.", at_least_one_second;
+    MAX_RETRY_INTERVAL: Seconds = "max_retry_interval", "43200", QUEUE,
+        "Ceiling in seconds for the doubling retry interval.", at_least_one_second;
+    MAX_RETRIES: MaxRetries = "max_retries", "auto", QUEUE,
+        "Retries after which a message fails: a number, none (only message_expiration counts), or auto (the smallest number whose back-off, uncapped and added up, exceeds message_expiration).";
+    MESSAGE_EXPIRATION: Seconds = "message_expiration", "86400", QUEUE,
+        "Age in seconds from which a transient failure makes a message fail for good.";
+    NEVER_RETRY: bool = "never_retry", "false", QUEUE,
+        "Fail a message for good at its first transient failure.";
+    NEVER_ATTEMPT_EXPIRED_MESSAGES: bool = "never_attempt_expired_messages", "false", QUEUE,
+        "Fail a message that is over message_expiration without one last attempt.";
+    MAX_RESIDENT_ACTIVE_QUEUE: i64 = "max_resident_active_queue", "250", QUEUE,
+        "Active messages of one queue that stay in memory; further ones are read from the spool when their turn comes. -1: no limit; 0: none stays.";
+    MAX_RESIDENT_MESSAGES: u64 = "max_resident_messages", "32768", BINDING,
+        "Messages that stay in memory, over all queues; further ones are read from the spool. 0: no limit.";
+    GATEWAY: String = "gateway", "", QUEUE,
+        "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets. It becomes the routing domain.";
+}
 
 fn at_least_one_second(interval: &Seconds) -> Result<(), String> {
     if interval.0 == 0 { Err("must be at least 1 second".to_owned()) } else { Ok(()) }
@@ -159,4 +107,43 @@ impl ResidentLimits {
 
 pub(crate) fn lookup(queue: &QueueName) -> Lookup<'_> {
     Lookup::Queue { binding_group: &queue.binding_group, binding: &queue.binding, domain: &queue.domain }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::{Configuration, Registry};
+
+    #[test]
+    fn retry_options_are_resolved_for_a_queue() {
+        let mut registry = Registry::new();
+        registry.add_all(OPTIONS);
+        let text = "message_expiration = 604800\n\
+                    domain \"a.test\" { max_retries = 3 }\n\
+                    domain \"b.test\" { max_retries = none retry_interval = 60 }\n\
+                    domain \"c.test\" { never_retry = true }\n\
+                    domain \"d.test\" { max_resident_active_queue = -1 }\n";
+        let generation = Configuration::of_text(registry, text).unwrap().current();
+        let queue = |domain: &str| QueueName {
+            binding_group: "default".into(),
+            binding: "default".into(),
+            domain: domain.into(),
+        };
+        let retries = |domain| RetryOptions::resolve(&generation, &queue(domain)).max_retries;
+        assert_eq!(
+            (retries("a.test"), retries("b.test"), retries("c.test"), retries("x.test")),
+            (Some(3), None, Some(0), Some(9))
+        );
+        assert_eq!(RetryOptions::resolve(&generation, &queue("b.test")).delay(2), 120);
+        let limits = |domain| ResidentLimits::resolve(&generation, &queue(domain), 2);
+        assert_eq!(limits("x.test"), ResidentLimits { active_queue: 250, total: 16_384 });
+        assert_eq!(limits("d.test").active_queue, usize::MAX);
+    }
+
+    #[test]
+    fn an_interval_of_nothing_is_refused() {
+        let mut registry = Registry::new();
+        registry.add_all(OPTIONS);
+        assert!(Configuration::of_text(registry, "retry_interval = 0\n").is_err());
+    }
 }

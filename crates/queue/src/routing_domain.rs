@@ -18,3 +18,21 @@ fn lower_case(name: &str) -> Arc<str> {
     let name = name.trim_end_matches('.');
     if name.bytes().any(|octet| octet.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::{Configuration, Registry};
+
+    #[test]
+    fn the_gateway_becomes_the_routing_domain() {
+        let mut registry = Registry::new();
+        registry.add_all(crate::OPTIONS);
+        let text = "domain \"a.test\" { gateway = \"Smart.test:2525\" }\nbinding \"b\" { gateway = \"192.0.2.1\" }\n";
+        let generation = Configuration::of_text(registry, text).unwrap().current();
+        let domain = |binding, recipient| routing_domain(&generation, "default", binding, recipient).to_string();
+        assert_eq!(domain("default", "A.Test"), "smart.test:2525");
+        assert_eq!(domain("b", "a.test"), "192.0.2.1", "a binding's value beats a domain's");
+        assert_eq!(domain("default", "C.Test."), "c.test");
+    }
+}

@@ -81,7 +81,8 @@ pub const SMTP_EXTENSIONS: Opt<Vec<String>> = Opt::new(
     "EHLO keywords offered beside PIPELINING, 8BITMIME and SIZE, which always are.",
 );
 /// See its doc.
-pub const REQUIRE_EHLO: Opt<bool> = Opt::new("require_ehlo", "false", scopes::LISTENER, "Refuses MAIL before EHLO or HELO.");
+pub const REQUIRE_EHLO: Opt<bool> =
+    Opt::new("require_ehlo", "false", scopes::LISTENER, "Refuses MAIL before EHLO or HELO.");
 /// See its doc.
 pub const ALLOW_NULL_ENVELOPE_SENDER: Opt<bool> =
     Opt::new("allow_null_envelope_sender", "true", scopes::LISTENER, "Accepts MAIL FROM:<>.");
@@ -110,8 +111,12 @@ pub const DOMAIN_FOR_UNQUALIFIED_RECIPIENT_ADDRESSES: Opt<String> = Opt::new(
     "Domain appended to a RCPT TO address without one; unset: such an address is refused.",
 );
 /// See its doc.
-pub const MAX_MESSAGE_SIZE: Opt<u64> =
-    Opt::new("max_message_size", "26214400", scopes::LISTENER_ONLY, "Most bytes of a message; 0: as many as fit in 1 GiB.");
+pub const MAX_MESSAGE_SIZE: Opt<u64> = Opt::new(
+    "max_message_size",
+    "26214400",
+    scopes::LISTENER_ONLY,
+    "Most bytes of a message; 0: as many as fit in 1 GiB.",
+);
 /// See its doc.
 pub const MAX_RECIPIENTS_PER_MESSAGE: Opt<u64> =
     Opt::new("max_recipients_per_message", "1000", scopes::LISTENER_ONLY, "Most recipients of a message; 0: 100000.");
@@ -127,7 +132,8 @@ pub const MAX_RECEPTIONS_PER_CONNECTION: Opt<u64> =
     Opt::new("max_receptions_per_connection", "0", scopes::LISTENER, "Most messages of a session; 0: no limit.");
 /// See its doc.
 pub const MAX_BAD_COMMANDS: Opt<u64> =
-    Opt::new("max_bad_commands", "20", scopes::LISTENER, "Malformed or misplaced commands that end a session.").check(at_least_one);
+    Opt::new("max_bad_commands", "20", scopes::LISTENER, "Malformed or misplaced commands that end a session.")
+        .check(at_least_one);
 /// See its doc.
 pub const MAX_IDLE_COMMANDS: Opt<u64> = Opt::new(
     "max_idle_commands",
@@ -137,7 +143,8 @@ pub const MAX_IDLE_COMMANDS: Opt<u64> = Opt::new(
 );
 /// See its doc.
 pub const MAX_HEADER_SIZE: Opt<u64> =
-    Opt::new("max_header_size", "262144", scopes::LISTENER, "Most bytes of a message's header section.").check(at_least_one);
+    Opt::new("max_header_size", "262144", scopes::LISTENER, "Most bytes of a message's header section.")
+        .check(at_least_one);
 /// See its doc.
 pub const MAX_RECEIVED_HEADERS: Opt<u64> = Opt::new(
     "max_received_headers",
@@ -151,14 +158,19 @@ pub const IDLE_TIME: Opt<Seconds> =
     Opt::new("idle_time", "300", scopes::LISTENER_ONLY, "Seconds a session waits for a whole command.").check(a_time);
 /// See its doc.
 pub const DATA_BLOCK_TIMEOUT: Opt<Seconds> =
-    Opt::new("data_block_timeout", "180", scopes::LISTENER, "Seconds a session waits for more of a message.").check(a_time);
+    Opt::new("data_block_timeout", "180", scopes::LISTENER, "Seconds a session waits for more of a message.")
+        .check(a_time);
 /// See its doc.
 pub const DATA_TIMEOUT: Opt<Seconds> =
     Opt::new("data_timeout", "3600", scopes::LISTENER, "Seconds all of a message may take to come.").check(a_time);
 /// See its doc.
-pub const MAX_SESSION_TIME: Opt<Seconds> =
-    Opt::new("max_session_time", "86400", scopes::LISTENER, "Seconds after which a session may begin no further message.")
-        .check(a_time);
+pub const MAX_SESSION_TIME: Opt<Seconds> = Opt::new(
+    "max_session_time",
+    "86400",
+    scopes::LISTENER,
+    "Seconds after which a session may begin no further message.",
+)
+.check(a_time);
 /// See its doc.
 pub const RELAY_HOSTS: Opt<IpNets> = Opt::new(
     "relay_hosts",
@@ -181,7 +193,8 @@ pub const RELAY_FOR_SENDING_DOMAINS: Opt<Vec<String>> = Opt::new(
     "Sender domains whose mail may go anywhere. Anyone can claim one: use it behind other walls only.",
 );
 /// See its doc.
-pub const OPEN_RELAY: Opt<bool> = Opt::new("open_relay", "false", scopes::LISTENER_ONLY, "Lets every client send to any domain.");
+pub const OPEN_RELAY: Opt<bool> =
+    Opt::new("open_relay", "false", scopes::LISTENER_ONLY, "Lets every client send to any domain.");
 /// See its doc.
 pub const CONTEXT: Opt<Dict> =
     Opt::new("context", "", scopes::LISTENER_ONLY, "Connection variables that every session begins with.");
@@ -360,7 +373,8 @@ impl Reader<'_> {
 
 /// `220-one\r\n220 two` as the lines of a reply's text.
 fn banner_text(banner: &str) -> String {
-    let lines = banner.lines().map(|line| line.strip_prefix("220").map_or(line, |rest| rest.trim_start_matches(['-', ' '])));
+    let lines =
+        banner.lines().map(|line| line.strip_prefix("220").map_or(line, |rest| rest.trim_start_matches(['-', ' '])));
     lines.collect::<Vec<_>>().join("\n")
 }
 

@@ -8,8 +8,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use message::trace::{Trace, With, received_and_return_path};
 use message::MessageId;
+use message::trace::{Trace, With, received_and_return_path};
 use netlistener::{Accepted, Seat};
 use smtp::{Phase, Received, Refusal, ServerSession, Step, Verdict};
 
@@ -72,8 +72,7 @@ impl Session {
         context.variables.connection.clone_from(&options.context);
         let can_relay = relay::client_may_relay(&options, peer_ip);
         let (batch, decided) = (MessageId::NULL, Decided::default());
-        let mut session =
-            Self { shop, epoch, options, core, facts, context, can_relay, batch, decided, _seat: seat };
+        let mut session = Self { shop, epoch, options, core, facts, context, can_relay, batch, decided, _seat: seat };
         if can_relay && !session.epoch.phases.idle {
             session.context.set(Scope::Connection, "can_relay", "true");
         }
@@ -265,4 +264,3 @@ fn log_text(refusal: &Refusal) -> String {
 fn address(address: Option<SocketAddr>) -> SocketAddr {
     address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
 }
-

@@ -136,8 +136,7 @@ impl Bringing<'_> {
     fn envelopes(&self, transaction: Transaction, body: &Body) -> Vec<Envelope> {
         let created = self.shop.clock.unix();
         let eight_bit = transaction.eight_bit || !body.is_ascii();
-        let origin =
-            Origin { protocol: Protocol::Esmtp, peer: self.facts.peer, connection: self.facts.connection };
+        let origin = Origin { protocol: Protocol::Esmtp, peer: self.facts.peer, connection: self.facts.connection };
         let reverse_path = transaction.reverse_path;
         let mut id = Some(self.batch);
         let envelope = |forward_path: ForwardPath| {

@@ -135,9 +135,8 @@ impl DataReader {
                     return (at, Progress::Ended);
                 }
                 (Seen::Text, octet) if octet != b'\n' => {
-                    let run = memchr2(b'\r', b'\n', &chunk[at..]).unwrap_or(chunk.len() - at);
-                    self.line_octets += run + 1;
-                    at += run;
+                    self.line_octets += 1;
+                    at = self.text(chunk, at);
                     Seen::Text
                 }
                 (seen, octet) => {
@@ -153,6 +152,25 @@ impl DataReader {
             }
         }
         (at, Progress::Continues)
+    }
+
+    /// Runs through text and through line ends that plain text follows; stops at whatever needs a closer look.
+    fn text(&mut self, chunk: &[u8], mut at: usize) -> usize {
+        loop {
+            let run = memchr2(b'\r', b'\n', &chunk[at..]).unwrap_or(chunk.len() - at);
+            self.line_octets += run;
+            at += run;
+            match chunk[at..] {
+                [b'\r', b'\n', next, ..] if !matches!(next, b'.' | b'\r' | b'\n') => {
+                    if TEXT_LINE_OCTETS_MAX < self.line_octets {
+                        self.spoil(Fault::LineTooLong);
+                    }
+                    self.line_octets = 0;
+                    at += 2;
+                }
+                _ => return at,
+            }
+        }
     }
 
     /// The turns of the state that are neither text nor a proper line end; says how many octets they took.

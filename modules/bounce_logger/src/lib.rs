@@ -3,15 +3,15 @@
 //! Provides the failure log hooks. Each reply is classified on the caller's loop, in time linear in the reply, and the
 //! line appended to the file's buffer; the log writer's thread brings it to disk.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bounce::{BounceClass, Classifier};
 use config::{Declared, Generation, Lookup, Opt, Perms, Scope, Seconds};
 use hooks::{Answer, HookSetBuilder, Provider};
 use logging::{
-    FailureRecord, LogFile, LogPermanentFailure, LogReopen, LogTransientFailure, LogWriter, Stamp, bouncelog, line,
+    FailureRecord, Heartbeat, LogFile, LogPermanentFailure, LogReopen, LogTransientFailure, LogWriter, Stamp,
+    bouncelog, line,
 };
 use module::{Module, Setup};
 
@@ -51,18 +51,26 @@ pub const ECM: &str = include_str!("../bounce_logger.ecm");
 pub struct BounceLogger {
     writer: LogWriter,
     classifier: Arc<Classifier>,
-    /// The file of each instance's newest generation, for `reopen` by control.
-    files: Mutex<BTreeMap<String, LogFile>>,
+    /// The loggers by instance and generation; those that are still in use.
+    loggers: Mutex<Vec<(String, Weak<Logger>)>>,
 }
 
 impl BounceLogger {
     /// The module, writing through `writer`.
     pub fn new(writer: LogWriter) -> Self {
-        Self { writer, classifier: Arc::new(Classifier::new()), files: Mutex::default() }
+        Self { writer, classifier: Arc::new(Classifier::new()), loggers: Mutex::default() }
     }
 
-    fn files(&self) -> MutexGuard<'_, BTreeMap<String, LogFile>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    fn remember(&self, instance: &str, new: &Arc<Logger>) {
+        let mut loggers = self.loggers.lock().unwrap_or_else(PoisonError::into_inner);
+        loggers.retain(|(_, logger)| 0 < logger.strong_count());
+        loggers.push((instance.to_owned(), Arc::downgrade(new)));
+    }
+
+    /// The newest logger of an instance.
+    fn newest(&self, instance: &str) -> Option<Arc<Logger>> {
+        let loggers = self.loggers.lock().unwrap_or_else(PoisonError::into_inner);
+        loggers.iter().rev().filter(|(name, _)| name == instance).find_map(|(_, logger)| logger.upgrade())
     }
 }
 
@@ -97,25 +105,26 @@ impl Module for BounceLogger {
         let lookup = Lookup::Module { module: NAME, instance };
         let (url, mode) = (generation.get(&BOUNCELOG, &lookup), generation.get(&BOUNCELOG_MODE, &lookup));
         let file = self.writer.open(&url, mode.0).map_err(|error| format!("bouncelog: {error}"))?;
+        let stamp = Stamp::of(generation);
+        let heartbeat = Duration::from_secs(generation.get(&HEARTBEAT, &lookup).0);
         let logger = Arc::new(Logger {
-            file: file.clone(),
-            stamp: Stamp::of(generation),
+            _heartbeat: file.heartbeat(heartbeat, stamp, line::heartbeat),
+            file,
+            stamp,
             classifier: self.classifier.clone(),
             in_band: generation.get(&LOG_INBAND_BOUNCES, &lookup),
             out_of_band: generation.get(&LOG_OUTOFBAND_BOUNCES, &lookup),
         });
-        let heartbeat = Duration::from_secs(generation.get(&HEARTBEAT, &lookup).0);
-        file.set_heartbeat(heartbeat, logger.stamp, line::heartbeat);
+        self.remember(instance, &logger);
         logger.provide(hooks, generation.get(&LOG_TRANSIENT_FAILURES, &lookup));
-        self.files().insert(instance.to_owned(), file);
         Ok(())
     }
 
     fn control(&self, instance: &str, words: &[&str]) -> Result<String, String> {
         match words {
             ["reopen"] => {
-                let file = self.files().get(instance).cloned().ok_or("no log is open")?;
-                reopen(&file).map(|()| format!("{} reopened", file.path()))
+                let logger = self.newest(instance).ok_or("no log is open")?;
+                logger.reopen().map(|()| format!("{} reopened", logger.file.path()))
             }
             _ => Err(format!("{NAME}: unknown command {:?}; known is reopen", words.join(" "))),
         }
@@ -125,6 +134,7 @@ impl Module for BounceLogger {
 /// One instance of one generation.
 struct Logger {
     file: LogFile,
+    _heartbeat: Heartbeat,
     stamp: Stamp,
     classifier: Arc<Classifier>,
     in_band: bool,
@@ -133,7 +143,7 @@ struct Logger {
 
 impl Logger {
     fn provide(self: Arc<Self>, hooks: &mut HookSetBuilder, transient_failures: bool) {
-        let (permanent, transient, file) = (self.clone(), self.clone(), self.file.clone());
+        let (permanent, transient) = (self.clone(), self.clone());
         let provider: Provider<LogPermanentFailure> = Arc::new(move |record| {
             permanent.bounce(record);
             Answer::Cont
@@ -148,7 +158,7 @@ impl Logger {
             hooks.last::<LogTransientFailure>(NAME, provider);
         }
         let provider: Provider<LogReopen> = Arc::new(move |()| {
-            if let Err(failure) = reopen(&file) {
+            if let Err(failure) = self.reopen() {
                 tracing::error!(target: "LOG1", "{failure}");
             }
             Answer::Cont
@@ -167,10 +177,11 @@ impl Logger {
             self.file.append(|out| bouncelog::bounce(out, self.stamp, record, class.code()));
         }
     }
-}
 
-fn reopen(file: &LogFile) -> Result<(), String> {
-    file.reopen().map_err(|error| format!("cannot open {} again: {error}; still writing to the old file", file.path()))
+    fn reopen(&self) -> Result<(), String> {
+        let failure = |error| format!("cannot open {} again: {error}; still writing to the old file", self.file.path());
+        self.file.reopen().map_err(failure)
+    }
 }
 
 /// The stanza's word.

@@ -1,18 +1,18 @@
 //! The default loggers: mainlog, rejectlog, paniclog and acctlog.
 //!
 //! Provides the log hooks. A provider formats its line into the file's buffer on the caller's loop; the log writer's
-//! thread brings it to disk. The files belong to the providers, and so to a generation; a path that the next generation
-//! names too stays open.
+//! thread brings it to disk. Files and heartbeats belong to the providers, and so to a generation: a refused one leaves
+//! nothing behind, and a path that the next one names too stays open.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use config::{Generation, Lookup, Opt, Perms};
 use hooks::{Answer, Hook, HookSetBuilder};
+use logging::file::HeartbeatLine;
 use logging::{
-    LogAccounting, LogDelivery, LogError, LogFile, LogPermanentFailure, LogReception, LogRejection, LogReopen,
-    LogTransientFailure, LogWriter, Stamp,
+    Heartbeat, LogAccounting, LogDelivery, LogError, LogFile, LogPermanentFailure, LogReception, LogRejection,
+    LogReopen, LogTransientFailure, LogWriter, Stamp,
 };
 use logging::{acctlog, line, mainlog, paniclog, rejectlog};
 use module::{Module, Setup, Stage};
@@ -27,18 +27,38 @@ pub const ECM: &str = include_str!("../ec_logger.ecm");
 /// The module.
 pub struct EcLogger {
     writer: LogWriter,
-    /// The files of each instance's newest generation, for `reopen` by control.
-    files: Mutex<BTreeMap<String, Vec<LogFile>>>,
+    /// What each instance writes to, by generation; those that are still in use.
+    outlets: Mutex<Vec<(String, Weak<Outlets>)>>,
+}
+
+/// What one instance of one generation writes to.
+#[derive(Default)]
+struct Outlets {
+    files: Vec<LogFile>,
+    heartbeats: Vec<Heartbeat>,
 }
 
 impl EcLogger {
     /// The module, writing through `writer`.
     pub fn new(writer: LogWriter) -> Self {
-        Self { writer, files: Mutex::default() }
+        Self { writer, outlets: Mutex::default() }
     }
 
-    fn files(&self) -> MutexGuard<'_, BTreeMap<String, Vec<LogFile>>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    fn remember(&self, instance: &str, new: &Arc<Outlets>) {
+        let mut outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
+        outlets.retain(|(_, outlets)| 0 < outlets.strong_count());
+        outlets.push((instance.to_owned(), Arc::downgrade(new)));
+    }
+
+    /// What an instance writes to now, each file once.
+    fn files(&self, instance: &str) -> Vec<LogFile> {
+        let outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_instance =
+            outlets.iter().filter(|(name, _)| name == instance).filter_map(|(_, outlets)| outlets.upgrade());
+        let mut files: Vec<LogFile> = of_instance.flat_map(|outlets| outlets.files.clone()).collect();
+        files.sort_by(|one, other| one.path().cmp(other.path()));
+        files.dedup_by(|one, other| one.path() == other.path());
+        files
     }
 }
 
@@ -71,21 +91,21 @@ impl Module for EcLogger {
             return Ok(());
         }
         let lookup = Lookup::Module { module: NAME, instance };
-        let mut loggers = Loggers { writer: &self.writer, generation, lookup, files: Vec::new(), hooks };
+        let mut loggers = Loggers { writer: &self.writer, generation, lookup, outlets: Outlets::default(), hooks };
         loggers.mainlog()?;
         loggers.rejectlog()?;
         loggers.paniclog()?;
         loggers.acctlog()?;
-        let files = loggers.files;
-        provide_reopen(hooks, files.clone());
-        self.files().insert(instance.to_owned(), files);
+        let outlets = Arc::new(loggers.outlets);
+        self.remember(instance, &outlets);
+        provide_reopen(hooks, outlets);
         Ok(())
     }
 
     fn control(&self, instance: &str, words: &[&str]) -> Result<String, String> {
         match words {
             ["reopen"] => {
-                let files = self.files().get(instance).cloned().unwrap_or_default();
+                let files = self.files(instance);
                 let failures = reopen(&files);
                 if failures.is_empty() {
                     Ok(format!("{} logs reopened", files.len()))
@@ -103,14 +123,14 @@ struct Loggers<'a> {
     writer: &'a LogWriter,
     generation: &'a Generation,
     lookup: Lookup<'a>,
-    files: Vec<LogFile>,
+    outlets: Outlets,
     hooks: &'a mut HookSetBuilder,
 }
 
 impl Loggers<'_> {
     fn mainlog(&mut self) -> Result<(), String> {
         let (file, stamp) = self.open(&MAINLOG, &MAINLOG_MODE)?;
-        file.set_heartbeat(self.heartbeat(), stamp, line::heartbeat);
+        self.heartbeat(&file, stamp, line::heartbeat);
         self.provide::<LogReception>(&LOG_RECEPTIONS, &file, move |out, record| mainlog::reception(out, stamp, record));
         self.provide::<LogDelivery>(&LOG_DELIVERIES, &file, move |out, record| mainlog::delivery(out, stamp, record));
         self.provide::<LogTransientFailure>(&LOG_TRANSIENT_FAILURES, &file, move |out, record| {
@@ -125,7 +145,7 @@ impl Loggers<'_> {
     fn rejectlog(&mut self) -> Result<(), String> {
         if self.get(&LOG_REJECTIONS) {
             let (file, stamp) = self.open(&REJECTLOG, &REJECTLOG_MODE)?;
-            file.set_heartbeat(self.heartbeat(), stamp, rejectlog::heartbeat);
+            self.heartbeat(&file, stamp, rejectlog::heartbeat);
             self.provide::<LogRejection>(&LOG_REJECTIONS, &file, move |out, record| {
                 rejectlog::rejection(out, stamp, record);
             });
@@ -175,12 +195,13 @@ impl Loggers<'_> {
     fn open(&mut self, path: &Opt<String>, mode: &Opt<Perms>) -> Result<(LogFile, Stamp), String> {
         let url = self.get(path);
         let file = self.writer.open(&url, self.get(mode).0).map_err(|error| format!("{}: {error}", path.name()))?;
-        self.files.push(file.clone());
+        self.outlets.files.push(file.clone());
         Ok((file, Stamp::of(self.generation)))
     }
 
-    fn heartbeat(&self) -> Duration {
-        Duration::from_secs(self.get(&HEARTBEAT).0)
+    fn heartbeat(&mut self, file: &LogFile, stamp: Stamp, line: HeartbeatLine) {
+        let every = Duration::from_secs(self.get(&HEARTBEAT).0);
+        self.outlets.heartbeats.push(file.heartbeat(every, stamp, line));
     }
 
     fn get<T: config::OptionType>(&self, option: &Opt<T>) -> T {
@@ -188,9 +209,10 @@ impl Loggers<'_> {
     }
 }
 
-fn provide_reopen(hooks: &mut HookSetBuilder, files: Vec<LogFile>) {
+/// Registers the provider that also keeps the outlets for as long as the generation lives.
+fn provide_reopen(hooks: &mut HookSetBuilder, outlets: Arc<Outlets>) {
     let provider: hooks::Provider<LogReopen> = Arc::new(move |()| {
-        for failure in reopen(&files) {
+        for failure in reopen(&outlets.files) {
             tracing::error!(target: "LOG1", "{failure}");
         }
         Answer::Cont

@@ -3,6 +3,7 @@
 //! Each file of `tests/` is one behaviour of the real daemon process. Nothing here has a fixed port or waits without a
 //! limit; every daemon has a scratch directory of its own and ends with its test.
 
+mod postfix;
 mod programs;
 
 use std::path::PathBuf;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use testkit::{Daemon, DaemonSetup, Dialogue, Ended, Sink, ZoneServer, wait_until};
 
-pub use programs::{binary, program, succeed};
+pub use postfix::Postfix;
+pub use programs::{binary, feed, program, succeed};
 
 /// The longest wait for anything that should happen at once. Generous, because the whole suite runs in parallel.
 pub const SOON: Duration = Duration::from_secs(30);

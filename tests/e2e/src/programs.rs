@@ -1,7 +1,8 @@
 //! Programs the scenarios run: our own, built first if need be, and those of the system.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Once;
 
 use testkit::{built_binary, run};
@@ -61,4 +62,15 @@ pub fn succeed(command: &mut Command) -> String {
     let ended = run(command);
     assert!(ended.status.success(), "{command:?}: {}\n{}{}", ended.status, ended.stdout, ended.stderr);
     ended.stdout
+}
+
+/// As [`succeed`], with `text` on its standard input.
+pub fn feed(command: &mut Command, text: &str) -> String {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads its input");
+    let ended = child.wait_with_output().expect("a child of ours can be waited for");
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(ended.status.success(), "{command:?}: {}\n{}{}", ended.status, said(&ended.stdout), said(&ended.stderr));
+    said(&ended.stdout)
 }

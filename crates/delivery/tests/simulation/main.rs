@@ -400,8 +400,9 @@ fn suspended_mail_waits_until_a_reload_lets_it_go() {
         world.pass(5000).await;
         assert!(world.log().is_empty());
         world.reload("suspend_delivery = false\n");
-        world.pass(301).await;
-        assert_eq!(world.log().len(), 1);
+        world.engine.refresh().await;
+        world.pass(1).await;
+        assert_eq!(world.log()[0], "5000 D ann@x.test retries=0 192.0.2.1");
     });
 }
 
@@ -512,5 +513,41 @@ fn connections_are_listed_with_their_stage() {
         );
         let counts = world.engine.counts().await;
         assert_eq!((counts.outbound_concurrency, counts.in_flight, counts.active_domains), (1, 1, 1));
+    });
+}
+
+#[test]
+fn maildir_takes_mail_of_its_domains() {
+    let text = "domain \"local.test\" {\n  delivery_method = maildir\n  maildir_path = \"DIRECTORY/%{domain}/%{localpart}\"\n}\n";
+    // Files are written by real threads, so time is real here; nothing waits for it.
+    world::for_real(text, async |world: World| {
+        world.send(FROM, &["Ann@Local.test", "\"../bob\"@local.test"]).await;
+        while world.meters.get("delivery.messages.delivered") < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let read = |mailbox: &str| {
+            let folder = world.directory().join("local.test").join(mailbox).join("new");
+            let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert_eq!(files.len(), 1);
+            std::fs::read_to_string(&files[0]).unwrap()
+        };
+        assert_eq!(read("ann"), "Subject: x\n\nhello\n");
+        assert_eq!(read("%2E.%2Fbob"), "Subject: x\n\nhello\n");
+        assert_eq!(world.stored(), 0);
+        let log = world.log();
+        assert!(log.iter().all(|line| line.ends_with("retries=0 -")), "{log:?}");
+    });
+}
+
+#[test]
+fn a_mailbox_that_cannot_be_written_is_a_transient_failure() {
+    let text = "delivery_method = maildir\nmaildir_path = \"DIRECTORY/ecelerity.conf/%{localpart}\"\n";
+    world::for_real(text, async |world: World| {
+        world.send(FROM, &["ann@local.test"]).await;
+        while world.meters.get("delivery.messages.transient") < 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(world.log()[0].ends_with("- 451 4.2.0 [internal] mailbox could not be written"));
+        assert_eq!(world.stored(), 1);
     });
 }

@@ -53,9 +53,12 @@ pub struct Network(Arc<Mutex<World>>);
 #[derive(Default)]
 struct World {
     hosts: HashMap<SocketAddr, Host>,
-    domains: HashMap<String, Result<Vec<(u16, &'static str, IpAddr)>, DnsError>>,
+    domains: HashMap<String, Result<Hosts, DnsError>>,
     lookups: usize,
 }
+
+/// Preference, name and address of each mail host.
+type Hosts = Vec<(u16, &'static str, IpAddr)>;
 
 pub fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, last], 25))
@@ -199,7 +202,9 @@ impl Names for Network {
     }
 
     fn addresses<'a>(&'a self, host: &'a str) -> Local<'a, Result<Vec<IpAddr>, DnsError>> {
-        Box::pin(async move { Ok(Names::mx(self, host).await?.hosts.into_iter().flat_map(|host| host.addresses).collect()) })
+        Box::pin(
+            async move { Ok(Names::mx(self, host).await?.hosts.into_iter().flat_map(|host| host.addresses).collect()) },
+        )
     }
 }
 

@@ -1,6 +1,5 @@
 //! Delivery whole, in simulated time: engine, queues, memory spool, network and logs.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,9 +18,8 @@ use crate::network::Network;
 /// Runs what a pool would run, at once.
 struct Inline;
 impl ReadPool for Inline {
-    fn submit(&self, job: spool::Job) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    fn submit(&self, job: spool::Job) {
         job();
-        None
     }
 }
 
@@ -67,6 +65,12 @@ pub fn simulate<F: Future<Output = ()>>(configuration: &str, scenario: impl FnOn
         let world = World::new(clock, configuration);
         scenario(world)
     });
+}
+
+/// Runs a scenario that needs real threads, in real time.
+pub fn for_real<F: Future<Output = ()>>(configuration: &str, scenario: impl FnOnce(World) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()).unwrap();
+    runtime.block_on(async { scenario(World::new(Clock::simulated(testkit::sim::epoch()), configuration)).await });
 }
 
 impl World {

@@ -34,7 +34,7 @@ pub struct House {
     pub disk: Arc<Disk>,
     pub seen: Seen,
     pub meters: Meters,
-    arrivals: RefCell<Arrivals>,
+    arrivals: tokio::sync::Mutex<Arrivals>,
     hooks: Hooks,
 }
 
@@ -108,9 +108,18 @@ impl House {
             system_hostname: "mx.here.test".into(),
         };
         let listeners = open_listeners(&configuration, parts, &meters);
-        let arrivals = RefCell::new(arrivals.remove(0));
-        let house =
-            Self { dir, configuration, listeners: RefCell::new(listeners), memory, disk, seen, meters, arrivals, hooks };
+        let arrivals = tokio::sync::Mutex::new(arrivals.remove(0));
+        let house = Self {
+            dir,
+            configuration,
+            listeners: RefCell::new(listeners),
+            memory,
+            disk,
+            seen,
+            meters,
+            arrivals,
+            hooks,
+        };
         house.listen();
         house
     }
@@ -137,18 +146,21 @@ impl House {
     /// A client of the first listener.
     pub async fn client(&self) -> Client<TcpStream> {
         let local = self.listeners.borrow().endpoints().find_map(|endpoint| endpoint.local).expect("a TCP listener");
-        Client::new(TcpStream::connect(local).await.expect("a connection"))
+        let stream = TcpStream::connect(local).await.expect("a connection");
+        // The kernel's own timers know nothing of the time that stands still here.
+        stream.set_nodelay(true).expect("a TCP socket");
+        Client::new(stream)
     }
 
     /// What has come to the queues.
     pub async fn arrived(&self, count: usize) -> Vec<Arrival> {
         let mut arrived = Vec::new();
+        let mut arrivals = self.arrivals.lock().await;
         while arrived.len() < count {
             let missing = count - arrived.len();
-            #[allow(clippy::await_holding_refcell_ref)] // nobody else takes from it
-            self.arrivals.borrow_mut().receive(&mut arrived, missing).await;
+            arrivals.receive(&mut arrived, missing).await;
         }
-        assert_eq!(self.arrivals.borrow().waiting(), 0, "more came");
+        assert_eq!(arrivals.waiting(), 0, "more came");
         arrived
     }
 

@@ -33,7 +33,8 @@ fn a_stranger_reaches_relay_domains_only() {
 
 #[test]
 fn a_peer_stanza_can_open_the_relay_for_its_clients() {
-    let text = "relay_hosts = ( ) esmtp_listener { listen \"127.0.0.1:0\" { peer \"127.0.0.0/8\" { open_relay = true } } }";
+    let text =
+        "relay_hosts = ( ) esmtp_listener { listen \"127.0.0.1:0\" { peer \"127.0.0.0/8\" { open_relay = true } } }";
     in_house(text, no_hooks, async |house| {
         let mut client = house.client().await;
         client.open().await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use message::{Body, DeliveryState, Origin, Protocol};
+use message::{Body, DeliveryState, Envelope, Origin, Protocol};
 use proptest::prelude::*;
 use smtp::{ForwardPath, Mailbox, ReversePath};
 
