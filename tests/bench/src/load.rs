@@ -90,7 +90,8 @@ impl Load {
     ) -> Result<(Duration, Duration), String> {
         let count = self.messages.to_string();
         let sink_address = format!("127.0.0.1:{sink_port}");
-        let mut sink = process::start("smtp-sink", &["-u", "nobody", "-m", "400", "-M", &count, &sink_address, "1000"])?;
+        let mut sink =
+            process::start("smtp-sink", &["-u", "nobody", "-m", "400", "-M", &count, &sink_address, "1000"])?;
         process::wait_for_port(sink_port)?;
         before_source()?;
         let began = Instant::now();

@@ -5,7 +5,8 @@
 //! CPU seconds per 1000 messages, sync calls per message, peak memory, and the ratios. Nothing is acknowledged before
 //! it is synced, by either. Absolute figures belong to the machine; ratios and CPU per message carry over.
 //!
-//! `cargo run --release -p bench` (after `cargo build --release`); `-- --quick` for a short run, `-- --no-postfix`.
+//! `cargo run --release -p bench` (after `cargo build --release`); `-- --quick` for a short run; `--no-load`, `--no-postfix`, `--no-memory`
+//! leave a part out.
 
 #![allow(clippy::disallowed_methods)] // measures real time from outside the house
 
@@ -23,29 +24,53 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let scratch = PathBuf::from("target/bench");
-    if let Err(problem) = run(&scratch, has("--quick"), !has("--no-postfix"), !has("--no-memory")) {
+    let parts = Parts {
+        quick: has("--quick"),
+        load: !has("--no-load"),
+        postfix: !has("--no-postfix"),
+        memory: !has("--no-memory"),
+    };
+    if let Err(problem) = run(&scratch, &parts) {
         println!("bench: {problem}");
         std::process::exit(1);
     }
 }
 
-fn run(scratch: &std::path::Path, quick: bool, postfix: bool, memory: bool) -> Result<(), String> {
+/// What is asked for on the command line.
+struct Parts {
+    quick: bool,
+    load: bool,
+    postfix: bool,
+    memory: bool,
+}
+
+fn run(scratch: &std::path::Path, parts: &Parts) -> Result<(), String> {
     process::require(&["smtp-source", "smtp-sink", "strace"], "apt-get install postfix strace")?;
     let _ = std::fs::remove_dir_all(scratch);
     std::fs::create_dir_all(scratch).map_err(|e| format!("cannot make {}: {e}", scratch.display()))?;
     let scratch = scratch.canonicalize().map_err(|e| e.to_string())?;
-    let scale = if quick { 5 } else { 1 };
+    let scale = if parts.quick { 5 } else { 1 };
     let loads = [
         Load { name: "4 KiB, 50 sessions, connections reused", bytes: 4096, messages: 60_000 / scale, reuse: true },
-        Load { name: "4 KiB, 50 sessions, one message per connection", bytes: 4096, messages: 30_000 / scale, reuse: false },
-        Load { name: "100 KiB, 50 sessions, connections reused", bytes: 102_400, messages: 10_000 / scale, reuse: true },
+        Load {
+            name: "4 KiB, 50 sessions, one message per connection",
+            bytes: 4096,
+            messages: 30_000 / scale,
+            reuse: false,
+        },
+        Load {
+            name: "100 KiB, 50 sessions, connections reused",
+            bytes: 102_400,
+            messages: 10_000 / scale,
+            reuse: true,
+        },
     ];
-    for load in &loads {
+    for load in loads.iter().filter(|_| parts.load) {
         println!("\n## {}, {} messages", load.name, load.messages);
         let ceiling = load.ceiling()?;
         println!("ceiling (smtp-source into smtp-sink): {ceiling:.0} messages/s");
         let ours = measure(&mut Postrider::new(&scratch)?, load, ceiling)?;
-        if postfix {
+        if parts.postfix {
             let slower = Load { messages: load.messages / 6, ..*load };
             let theirs = measure(&mut Postfix::new(&scratch)?, &slower, ceiling)?;
             println!(
@@ -55,8 +80,8 @@ fn run(scratch: &std::path::Path, quick: bool, postfix: bool, memory: bool) -> R
             );
         }
     }
-    if memory {
-        memory::report(&scratch, quick)?;
+    if parts.memory {
+        memory::report(&scratch, parts.quick)?;
     }
     Ok(())
 }

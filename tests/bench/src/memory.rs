@@ -55,6 +55,7 @@ fn idle_sessions(port: u16, sessions: usize) -> Result<Vec<TcpStream>, String> {
 /// Small messages for a next hop that refuses connections, so that they stay in the delayed queue.
 fn inject(port: u16, messages: usize) -> Result<(), String> {
     let (count, to) = (messages.to_string(), format!("127.0.0.1:{port}"));
-    let arguments = ["-d", "-s", "50", "-m", &count, "-l", "1024", "-f", "a@bench.example", "-t", "b@bench.example", &to];
+    let arguments =
+        ["-d", "-s", "50", "-m", &count, "-l", "1024", "-f", "a@bench.example", "-t", "b@bench.example", &to];
     process::run("smtp-source", &arguments).map(|_| ())
 }

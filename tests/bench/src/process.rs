@@ -27,7 +27,8 @@ impl Drop for Guard {
 
 /// Starts a program with its output thrown away.
 pub fn start(program: &str, arguments: &[&str]) -> Result<Guard, String> {
-    let child = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child =
+        Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     child.map(Guard).map_err(|e| format!("cannot start {program}: {e}"))
 }
 
