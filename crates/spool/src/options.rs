@@ -59,7 +59,7 @@ pub const OPTIONS: &[&dyn Declared] =
     &[&SPOOLBASE, &SPOOL_MODE, &FORCE_FSYNC, &SPOOL_SEGMENT_BYTES, &SPOOL_WAITING_BYTES, &SPOOL_UNLINK_BACKLOG];
 
 impl JournalOptions {
-    /// As a configuration says.
+    /// As a configuration says; a crash test's environment may say where to die.
     pub fn configured(generation: &Generation) -> Self {
         let backlog = generation.get(&SPOOL_UNLINK_BACKLOG, &Lookup::Global);
         Self {
@@ -69,7 +69,7 @@ impl JournalOptions {
             segment_bytes: generation.get(&SPOOL_SEGMENT_BYTES, &Lookup::Global),
             waiting_bytes: generation.get(&SPOOL_WAITING_BYTES, &Lookup::Global),
             unlink_backlog: usize::try_from(backlog).unwrap_or(usize::MAX),
-            crash_points: CrashPoints::none(),
+            crash_points: CrashPoints::from_environment(),
         }
     }
 }

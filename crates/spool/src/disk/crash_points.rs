@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const POINTS: &[&str] =
     &["write", "written", "sync", "synced", "segment", "prewrite", "unlink", "compact", "recycle", "recovered"];
 
+/// The environment variable that arms a daemon. Only crash tests set it.
+pub const ENVIRONMENT: &str = "POSTRIDER_CRASH_POINT";
+
 /// Where to die; nowhere by default. Cloning shares the count.
 #[derive(Clone, Debug, Default)]
 pub struct CrashPoints(Option<Arc<Armed>>);
@@ -21,6 +24,22 @@ impl CrashPoints {
     /// Never dies.
     pub fn none() -> Self {
         Self(None)
+    }
+
+    /// As [`ENVIRONMENT`] says: a point, or `point:n` for its n-th passing. What is no point is reported and passed over.
+    pub fn from_environment() -> Self {
+        let Ok(text) = std::env::var(ENVIRONMENT) else { return Self::none() };
+        let (point, occurrence) = text.split_once(':').unwrap_or((&text, "1"));
+        match occurrence.parse() {
+            Ok(occurrence) if POINTS.contains(&point) => {
+                tracing::error!(target: "SPOOL", "{ENVIRONMENT} is set: this process will kill itself at `{text}`");
+                Self::at(point, occurrence)
+            }
+            _ => {
+                tracing::error!(target: "SPOOL", "{ENVIRONMENT} names no point of the spool: `{text}`");
+                Self::none()
+            }
+        }
     }
 
     /// Dies at the `occurrence`-th (from 1) passing of `point`, one of [`POINTS`].

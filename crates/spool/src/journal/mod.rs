@@ -6,6 +6,7 @@
 
 mod batch;
 mod committer;
+mod crowd;
 mod inbox;
 mod index;
 mod open;
@@ -35,6 +36,7 @@ use crate::error::{OpenError, SpoolError};
 use crate::stats::SpoolStats;
 use crate::ticket::Ticket;
 use committer::Committer;
+use crowd::Crowd;
 use inbox::{Copied, Op};
 use recovery::Recovery;
 use shared::Shared;
@@ -131,12 +133,20 @@ fn submit(shared: &Shared, copies: Vec<Copied>) -> Result<(), SpoolError> {
 }
 
 fn commit_until_closed(mut committer: Committer) {
-    let mut ops = VecDeque::new();
+    let (mut ops, mut crowd) = (VecDeque::new(), Crowd::default());
+    let clock = committer.shared().clock;
     while committer.shared().inbox.take(&mut ops, committer.owes()) {
+        let stores = ops.iter().filter(|op| matches!(op, Op::Store(..))).count();
+        let began = clock.now();
         committer.commit(&mut ops);
-        if committer.failures() != 0 {
-            // A device that fails is not asked again at once: each failure costs a segment.
-            std::thread::sleep(Duration::from_millis(10 << committer.failures().min(7)));
+        let took = clock.now() - began;
+        // A device that fails is not asked again at once: each failure costs a segment.
+        let pause = match committer.failures() {
+            0 => crowd.gather(stores, took),
+            failures => Duration::from_millis(10 << failures.min(7)),
+        };
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
         }
     }
 }
