@@ -13,15 +13,18 @@ pub const RESOLV_CONF: Opt<String> = Opt::new(
     "\"/etc/resolv.conf\"",
     scopes::GLOBAL,
     "File with the nameservers to ask, as resolv.conf(5); a nameserver line may carry a port, 127.0.0.1:5353.",
-);
+)
+.not_tunable();
 
 /// Whether hosts may be reached over IPv6.
 pub const USE_IPV6: Opt<bool> =
-    Opt::new("use_ipv6", "false", scopes::GLOBAL, "Look up AAAA records and deliver over IPv6 as well.");
+    Opt::new("use_ipv6", "false", scopes::GLOBAL, "Look up AAAA records and deliver over IPv6 as well.")
+        .not_tunable();
 
 /// Lower bound of the life of a route.
 pub const MIN_DNS_TTL: Opt<Seconds> =
-    Opt::new("min_dns_ttl", "0", scopes::GLOBAL, "Keep MX and address data at least this long, whatever its TTL.");
+    Opt::new("min_dns_ttl", "0", scopes::GLOBAL, "Keep MX and address data at least this long, whatever its TTL.")
+        .not_tunable();
 
 /// Upper bound of the life of a route.
 pub const MAX_DNS_TTL: Opt<Seconds> = Opt::new(
@@ -29,7 +32,8 @@ pub const MAX_DNS_TTL: Opt<Seconds> = Opt::new(
     "4294967295",
     scopes::GLOBAL,
     "Keep MX and address data at most this long, whatever its TTL.",
-);
+)
+.not_tunable();
 
 /// The options of this room.
 pub const OPTIONS: &[&dyn Declared] = &[&RESOLV_CONF, &USE_IPV6, &MIN_DNS_TTL, &MAX_DNS_TTL];

@@ -98,17 +98,18 @@ impl Netlisteners {
     pub fn prepare(&self, wanted: Vec<ListenSpec>) -> Result<Plan, ListenError> {
         let mut plan = Plan { start: Vec::new(), keep: Vec::new() };
         for spec in wanted {
-            let name = (spec.word, spec.address.to_string());
-            if self.running.contains_key(&name) {
-                plan.keep.push(name);
-                continue;
-            }
+            // Also of a socket that stays where it is: the next start would refuse what is let pass here.
             let pool = spec.event_loop.as_deref().unwrap_or(&self.default_pool);
             let stations = self.pools.get(pool).cloned().ok_or_else(|| ListenError {
                 word: spec.word,
                 listen: spec.listen.to_string(),
                 problem: Problem::NoSuchPool(pool.to_owned()),
             })?;
+            let name = (spec.word, spec.address.to_string());
+            if self.running.contains_key(&name) {
+                plan.keep.push(name);
+                continue;
+            }
             let bound = socket::bind(&spec, stations.len())?;
             plan.start.push((spec, bound, stations));
         }

@@ -7,7 +7,6 @@
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bounce::{Bouncer, BouncerParts};
 use config::{Configuration, Environment, Generation, Lookup};
@@ -21,17 +20,16 @@ use module::{Catalogue, Module, Modules};
 use netlistener::Netlisteners;
 use queue::Intake;
 use reception::{EsmtpListener, Parts};
-use scheduler::{Clock, Master, Meters, Random, Report, ThreadPools, Watchdog};
+use scheduler::{Clock, Master, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
 use spool::disk::RealDisk;
 use spool::{Journal, JournalOptions, Spool};
 use tokio::sync::watch;
 
 use crate::arguments::Arguments;
 use crate::exit::Failure;
-use crate::house::{House, configure_paniclog};
+use crate::house::{House, RELOAD_POOL, configure_paniclog, watchdog_limit};
 use crate::loops::{self, Pools};
 use crate::notifications::Notifications;
-use crate::options::WATCHDOG_INTERVAL;
 use crate::statistics::Baseline;
 use crate::{PRODUCT, VERSION, commands, generation, options};
 
@@ -51,6 +49,8 @@ pub struct Booted {
     pub log_writer: LogWriter,
     /// Where the spool's messages go.
     pub intake: Intake,
+    /// To be kept ahead of the ids the spool holds.
+    pub ids: Arc<IdGenerator>,
     /// Files, by URL.
     pub files: IoWrappers,
 }
@@ -74,11 +74,11 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     }
     configure_paniclog(&ground.paniclog, &current);
     let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
-    let limit = Duration::from_secs(current.get(&WATCHDOG_INTERVAL, &Lookup::Global));
-    let watchdog =
-        Watchdog::start(ground.clock, limit, &ground.meters, report).map_err(system("start the watchdog"))?;
+    let watchdog = Watchdog::start(ground.clock, watchdog_limit(&current), &ground.meters, report)
+        .map_err(system("start the watchdog"))?;
     let master = Master::new(&watchdog, &ground.meters).map_err(system("start the master scheduler"))?;
     let pools = ThreadPools::new(ground.clock, &ground.meters);
+    pools.configure(RELOAD_POOL, PoolSettings::new(1));
     loops::configure_thread_pools(&current, &pools);
     let loops = Pools::start(&current, &watchdog, &ground.meters)?;
     let (spool, journal) = open_spool(&current, &ground, &pools)?;
@@ -105,7 +105,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let parts = Parts {
         clock: ground.clock,
         configuration: configuration.clone(),
-        ids,
+        ids: ids.clone(),
         spool: spool.clone(),
         intake: intake.clone(),
         system_hostname: hostname,
@@ -127,11 +127,12 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         netlisteners: Arc::new(Mutex::new(netlisteners)),
         started: ground.clock.now(),
         baseline: Baseline::new(ground.clock),
+        watchdog,
         stop: watch::Sender::new(None),
     });
     commands::register(&commands, &house).map_err(|duplicate| Failure::Internal(duplicate.to_string()))?;
     let (log_writer, files) = (ground.log_writer, ground.files);
-    Ok(Booted { master, house, arrivals, console, loops, log_writer, intake, files })
+    Ok(Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files })
 }
 
 impl Ground {
@@ -177,11 +178,7 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
 }
 
 fn open_spool(generation: &Generation, ground: &Ground, pools: &ThreadPools) -> Result<(Spool, Arc<Journal>), Failure> {
-    let options = JournalOptions::configured(generation);
-    if !options.force_fsync {
-        tracing::warn!(target: "SPOOL", "force_fsync = false: a power loss may lose accepted mail");
-    }
-    let opened = Journal::open(options, Arc::new(RealDisk), ground.clock, &ground.meters);
+    let opened = Journal::open(JournalOptions::configured(generation), Arc::new(RealDisk), ground.clock, &ground.meters);
     let journal = Arc::new(opened.map_err(|error| Failure::Spool(error.to_string()))?);
     Ok((Spool::new(vec![journal.clone()], Arc::new(pools.get("SwapIn"))), journal))
 }

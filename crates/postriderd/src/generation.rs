@@ -3,16 +3,19 @@
 //! Runs inside a configuration load, on a thread that may block. Whatever fails here refuses the generation, and
 //! nothing has changed.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use config::{Generation, NewGeneration};
+use config::{Generation, ListenAddress, Lookup, NewGeneration};
 use hooks::{HookSet, HookSetBuilder};
 use module::{Loaded, Modules};
-use netlistener::{Netlisteners, Plan, listen_specs};
-use std::sync::Arc;
+use netlistener::{ListenSpec, Netlisteners, Plan, listen_specs};
+
+use crate::loops::DEFAULT_POOL;
+use crate::options::{DELIVERY_POOL, MAINTAINER_POOL};
 
 /// Initialises the modules of a generation and fixes its hooks. `current` is the running one, none at the start.
 pub fn prepare(new: &mut NewGeneration, current: Option<&Generation>, modules: &Modules) -> Result<(), String> {
+    check_pools(new)?;
     let mut hooks = HookSetBuilder::new();
     let loaded = modules.init(new, current, &mut hooks).map_err(|error| error.to_string())?;
     if current.is_none() {
@@ -29,5 +32,35 @@ pub fn bind(generation: &Generation, netlisteners: &Mutex<Netlisteners>) -> Resu
     let netlisteners = netlisteners.lock().unwrap_or_else(PoisonError::into_inner);
     let words: Vec<&'static str> = netlisteners.words().collect();
     let specs = listen_specs(generation, &words).map_err(|error| error.to_string())?;
+    // Whoever reaches the control listener may do everything, so it is reached through a file's permissions only.
+    let open = |spec: &&ListenSpec| spec.word == CONTROL_LISTENER && !matches!(spec.address, ListenAddress::Unix(_));
+    if let Some(spec) = specs.iter().find(open) {
+        return Err(format!(
+            "Control_Listener cannot listen on {}: the console has no authentication over TCP yet, so anybody who can connect \
+             could shut the daemon down; use a Unix socket, for example Listen \"/run/postrider/control\" {{ }}",
+            spec.listen
+        ));
+    }
     netlisteners.prepare(specs).map_err(|error| error.to_string())
 }
+
+/// What the next start would refuse is refused now.
+fn check_pools(generation: &Generation) -> Result<(), String> {
+    let delivery = generation.get(&DELIVERY_POOL, &Lookup::Global);
+    let maintainer = generation.get(&MAINTAINER_POOL, &Lookup::Global);
+    if !maintainer.is_empty() && maintainer != delivery {
+        return Err(format!(
+            "maintainer_pool = \"{maintainer}\" and delivery_pool = \"{delivery}\" differ: a queue and its connections share a \
+             loop, so set both to the same pool or leave maintainer_pool out"
+        ));
+    }
+    let named: Vec<String> = generation.instances("eventloop").iter().map(|stanza| stanza.name()).collect();
+    if delivery != DEFAULT_POOL && !named.contains(&delivery) {
+        return Err(format!(
+            "delivery_pool = \"{delivery}\" names no event loop pool: write eventloop \"{delivery}\" {{ concurrency = 2 }}"
+        ));
+    }
+    Ok(())
+}
+
+const CONTROL_LISTENER: &str = "control_listener";

@@ -5,20 +5,22 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use config::{Configuration, Generation};
+use config::{Configuration, Generation, Lookup};
 use delivery::EngineHandle;
 use dns::Resolver;
 use hooks::HookSet;
 use logging::{LogHooks, Paniclog};
 use module::{Loaded, Modules};
 use netlistener::Netlisteners;
-use scheduler::{Clock, Meters, ThreadPools};
+use scheduler::{Clock, Meters, ThreadPools, Watchdog};
 use spool::{Journal, Spool};
 use tokio::sync::watch;
 
 use crate::generation;
+use crate::loops;
+use crate::options::WATCHDOG_INTERVAL;
 use crate::statistics::Baseline;
 
 /// The rooms.
@@ -49,6 +51,8 @@ pub struct House {
     pub started: Instant,
     /// The counters at the last `summary reset`.
     pub baseline: Baseline,
+    /// Watches the loops.
+    pub watchdog: Watchdog,
     /// Tells the life cycle to end, and why.
     pub stop: watch::Sender<Option<&'static str>>,
 }
@@ -58,11 +62,17 @@ impl House {
     /// error is the text for the operator.
     pub async fn reload(self: &Rc<Self>, path: Option<PathBuf>) -> Result<Arc<Generation>, String> {
         let (configuration, modules) = (self.configuration.clone(), self.modules.clone());
-        let (netlisteners, paniclog) = (self.netlisteners.clone(), self.paniclog.clone());
-        let work = move || reload(&configuration, &modules, &netlisteners, &paniclog, path);
-        let result = self.pools.get("IO").run(work).await.unwrap_or_else(|rejected| Err(rejected.to_string()));
+        let (netlisteners, paniclog, stop) = (self.netlisteners.clone(), self.paniclog.clone(), self.stop.subscribe());
+        let work = move || reload(&configuration, &modules, &netlisteners, &paniclog, &stop, path);
+        // A pool of one thread: reloads wait for each other, and for nothing else.
+        let result = self.pools.get(RELOAD_POOL).run(work).await.unwrap_or_else(|rejected| Err(rejected.to_string()));
         match &result {
             Ok(generation) => {
+                loops::configure_thread_pools(generation, &self.pools);
+                self.watchdog.set_limit(watchdog_limit(generation));
+                if tokio::time::timeout(REFRESH_LIMIT, self.engine.refresh()).await.is_err() {
+                    tracing::warn!(target: "START", "an event loop did not answer after the reload; its queues follow later");
+                }
                 tracing::info!(target: "START", "Milestone: configuration reloaded, generation {}", generation.number());
             }
             Err(problem) => {
@@ -99,6 +109,7 @@ fn reload(
     modules: &Modules,
     netlisteners: &Mutex<Netlisteners>,
     paniclog: &Paniclog,
+    stop: &watch::Receiver<Option<&'static str>>,
     path: Option<PathBuf>,
 ) -> Result<Arc<Generation>, String> {
     let current = configuration.current();
@@ -109,10 +120,20 @@ fn reload(
     });
     let generation = loaded.map_err(|diagnostics| format!("{}\nReconfigure failed.", diagnostics.render(false)))?;
     if let Some(plan) = plan {
-        netlisteners.lock().unwrap_or_else(PoisonError::into_inner).commit(plan);
+        let mut netlisteners = netlisteners.lock().unwrap_or_else(PoisonError::into_inner);
+        // A stop is requested before it closes the listeners, under this lock: what is committed here is closed there.
+        if stop.borrow().is_some() {
+            return Err("the daemon is stopping; nothing was reloaded".into());
+        }
+        netlisteners.commit(plan);
     }
     configure_paniclog(paniclog, &generation);
     Ok(generation)
+}
+
+/// How long a loop may be silent (`watchdog_interval`).
+pub fn watchdog_limit(generation: &Generation) -> Duration {
+    Duration::from_secs(generation.get(&WATCHDOG_INTERVAL, &Lookup::Global))
 }
 
 /// Points the paniclog at a generation's flags and loggers.
@@ -122,3 +143,8 @@ pub fn configure_paniclog(paniclog: &Paniclog, generation: &Generation) {
         paniclog.set_hooks(&LogHooks::of(&set));
     }
 }
+
+/// The thread pool reloads run in.
+pub const RELOAD_POOL: &str = "Config";
+/// How long a reload waits for the loops to look at their queues.
+const REFRESH_LIMIT: Duration = Duration::from_secs(5);

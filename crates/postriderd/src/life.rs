@@ -4,10 +4,11 @@
 //! spool is closed with everything on disk, logs are flushed. Mail that is safe stays safe whatever of this is cut short.
 
 use std::rc::Rc;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use config::Lookup;
+use message::IdGenerator;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::boot::Booted;
@@ -19,15 +20,16 @@ use crate::{PRODUCT, VERSION, background, generation};
 
 /// Runs the daemon to its end.
 pub fn live(booted: Booted, in_background: bool) -> Result<(), Failure> {
-    let Booted { master, house, arrivals, console, loops, log_writer, intake, files } = booted;
+    let Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files } = booted;
     let pidfile = house.configuration.current().get(&PIDFILE, &Lookup::Global);
     let pidfile = Pidfile::write(&pidfile, &files)?;
     let rooms = house.clone();
     let result = master.run(async move {
+        // Whoever sees it listen may signal it: caught first, a signal from then on is a request and not a sudden end.
+        let signals = Signals::catch()?;
         tokio::task::spawn_local(arrivals.serve(console));
         listen(&rooms)?;
-        read_spool(&rooms, intake);
-        let signals = Signals::catch()?;
+        read_spool(&rooms, intake, ids);
         announce(in_background)?;
         tokio::task::spawn_local(signals.obey(rooms.clone()));
         let mut stop = rooms.stop.subscribe();
@@ -35,6 +37,7 @@ pub fn live(booted: Booted, in_background: bool) -> Result<(), Failure> {
         let why = stop.borrow().unwrap_or("");
         tracing::info!(target: "START", "Milestone: stopping ({why})");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        limit_the_stop();
         stop_rooms(&rooms).await;
         Ok(())
     });
@@ -54,8 +57,10 @@ fn listen(house: &House) -> Result<(), Failure> {
 }
 
 /// Hands what the spool holds to the queues, on a thread of its own, while new mail is being taken.
-fn read_spool(house: &Rc<House>, intake: queue::Intake) {
+fn read_spool(house: &Rc<House>, intake: queue::Intake, ids: Arc<IdGenerator>) {
     let read = house.spool.process_disk_queue(Box::new(move |envelope| {
+        // The clock may have been set back since: no new id may equal one of the spool's.
+        ids.raise_above(envelope.id);
         intake.restore_blocking(envelope);
     }));
     tokio::task::spawn_local(async move {
@@ -84,9 +89,23 @@ async fn stop_rooms(house: &Rc<House>) {
     if tokio::time::timeout(SESSIONS_GRACE, drained).await.is_err() {
         tracing::warn!(target: "START", "sessions were cut off after {} s", SESSIONS_GRACE.as_secs());
     }
-    let cut_off = house.engine.stop(DELIVERIES_GRACE).await;
-    if 0 < cut_off {
-        tracing::warn!(target: "START", "{cut_off} messages in delivery were returned to their queues");
+    match tokio::time::timeout(DELIVERIES_GRACE + LOOPS_GRACE, house.engine.stop(DELIVERIES_GRACE)).await {
+        Ok(0) => {}
+        Ok(cut_off) => tracing::warn!(target: "START", "{cut_off} messages in delivery were returned to their queues"),
+        Err(_) => tracing::error!(target: "START", "an event loop does not answer; its messages stay in the spool"),
+    }
+}
+
+/// A thread or a loop that never ends must not keep the daemon from ending: after the limit the process exits as it is,
+/// which the journal makes safe.
+fn limit_the_stop() {
+    let last_resort = || {
+        std::thread::sleep(STOP_LIMIT);
+        eprintln!("postriderd: not stopped after {} s; leaving as it is", STOP_LIMIT.as_secs());
+        std::process::exit(70);
+    };
+    if let Err(error) = std::thread::Builder::new().name("stop limit".to_owned()).spawn(last_resort) {
+        tracing::warn!(target: "START", "the stop has no limit: {error}");
     }
 }
 
@@ -112,8 +131,9 @@ impl Signals {
                 _ = self.terminate.recv() => house.request_stop("SIGTERM"),
                 _ = self.interrupt.recv() => house.request_stop("SIGINT"),
                 _ = self.hangup.recv() => {
+                    let house = house.clone();
                     // The result is in the paniclog: a signal has nobody to answer to.
-                    let _ = house.reload(None).await;
+                    tokio::task::spawn_local(async move { drop(house.reload(None).await) });
                 }
             }
         }
@@ -124,3 +144,7 @@ impl Signals {
 const SESSIONS_GRACE: Duration = Duration::from_secs(5);
 /// How long deliveries in flight have to finish.
 const DELIVERIES_GRACE: Duration = Duration::from_secs(20);
+/// How long an event loop may take to answer beyond that.
+const LOOPS_GRACE: Duration = Duration::from_secs(5);
+/// How long the whole stop may take; below the unit file's TimeoutStopSec.
+const STOP_LIMIT: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use config::{Generation, Lookup};
 use scheduler::{LoopHandle, LoopPool, Meters, PoolSettings, ThreadPools, Watchdog};
 
 use crate::exit::Failure;
-use crate::options::{BACKLOG, CONCURRENCY, DELIVERY_POOL, MAINTAINER_POOL, STACK_SIZE};
+use crate::options::{BACKLOG, CONCURRENCY, DELIVERY_POOL, STACK_SIZE};
 
 /// The pool that exists without being written.
 pub const DEFAULT_POOL: &str = "default";
@@ -36,21 +36,10 @@ impl Pools {
     /// The loops that carry queues and deliveries (`delivery_pool`).
     pub fn delivery(&self, generation: &Generation) -> Result<Vec<LoopHandle>, Failure> {
         let name = generation.get(&DELIVERY_POOL, &Lookup::Global);
-        let maintainer = generation.get(&MAINTAINER_POOL, &Lookup::Global);
-        if !maintainer.is_empty() && maintainer != name {
-            return Err(Failure::Configuration(format!(
-                "maintainer_pool = \"{maintainer}\" and delivery_pool = \"{name}\" differ: a queue and its connections share a \
-                 loop, so set both to the same pool or leave maintainer_pool out"
-            )));
-        }
         let pool = self.0.iter().find(|pool| pool.name() == name);
-        pool.map(|pool| pool.loops().to_vec()).ok_or_else(|| {
-            Failure::Configuration(format!(
-                "delivery_pool = \"{name}\" names no event loop pool: write eventloop \"{name}\" {{ concurrency = 2 }} or name \
-                 one of {}",
-                self.0.iter().map(LoopPool::name).collect::<Vec<_>>().join(", ")
-            ))
-        })
+        // The generation was checked to name one of the pools.
+        let loops = pool.map(|pool| pool.loops().to_vec());
+        loops.ok_or_else(|| Failure::Internal(format!("the event loop pool {name} was not started")))
     }
 
     /// Every pool's loops by its name.
@@ -64,9 +53,15 @@ impl Pools {
     }
 }
 
-/// Sets the thread pools to what the configuration says; those it does not name keep their documented sizes.
+/// Sets the thread pools to what the configuration says; those it does not name have their documented sizes.
 pub fn configure_thread_pools(generation: &Generation, pools: &ThreadPools) {
-    for stanza in generation.instances("threadpool") {
+    let stanzas = generation.instances("threadpool");
+    for known in pools.stats() {
+        if !stanzas.iter().any(|stanza| stanza.name().eq_ignore_ascii_case(&known.name)) {
+            pools.configure(&known.name, ThreadPools::predefined(&known.name));
+        }
+    }
+    for stanza in stanzas {
         let name = stanza.name();
         let mut settings: PoolSettings = ThreadPools::predefined(&name);
         if let Some(concurrency) = stanza.find(&CONCURRENCY) {

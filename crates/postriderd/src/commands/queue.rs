@@ -109,7 +109,7 @@ async fn domain(house: &House, name: &str) -> DomainReport {
     DomainReport {
         domain: name.to_owned(),
         config: stanza.map(|answer| answer.text),
-        route: route(&report.addresses),
+        route: if report.addresses.is_empty() { without_addresses(house, name) } else { route(&report.addresses) },
         consecutive_connection_failures: report.consecutive_failures,
         active: sum(|queue| (queue.active + queue.in_flight) as u64),
         delayed: sum(|queue| queue.delayed as u64),
@@ -130,11 +130,20 @@ async fn domain(house: &House, name: &str) -> DomainReport {
     }
 }
 
+/// Mail that ends on this machine goes to no host.
+fn without_addresses(house: &House, domain: &str) -> DomainRoute {
+    let value = |option| {
+        let answer = house.configuration.current().eval_text(&["domain", domain, option]).ok()?;
+        answer.json["value"].as_str().map(str::to_owned)
+    };
+    match value("delivery_method").as_deref() {
+        Some("maildir") => DomainRoute::Described(format!("is delivered into {}", value("maildir_path").unwrap_or_default())),
+        _ => DomainRoute::Unresolved,
+    }
+}
+
 /// Addresses in order of preference, gathered under their hosts.
 fn route(addresses: &[AddressReport]) -> DomainRoute {
-    if addresses.is_empty() {
-        return DomainRoute::Unresolved;
-    }
     let next = addresses.iter().position(|address| !address.avoided);
     let mut exchangers: Vec<DomainMx> = Vec::new();
     for (index, address) in addresses.iter().enumerate() {
