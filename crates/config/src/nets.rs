@@ -79,6 +79,13 @@ pub struct IpNets {
     map: NetMap<()>,
 }
 
+impl PartialEq for IpNets {
+    /// The map is made of the blocks.
+    fn eq(&self, other: &Self) -> bool {
+        self.nets == other.nets
+    }
+}
+
 impl IpNets {
     /// Whether some block holds `ip`; an IPv4-mapped address counts as IPv4.
     pub fn contains(&self, ip: IpAddr) -> bool {

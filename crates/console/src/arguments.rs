@@ -99,7 +99,7 @@ pub struct FailArguments {
     pub binding: Option<String>,
     /// The routing domain; none for `all` in the binding form.
     pub domain: Option<String>,
-    /// The reply the messages fail with.
+    /// What the operator adds to the reply the messages fail with; empty for nothing.
     pub note: String,
 }
 
@@ -129,8 +129,7 @@ impl FailArguments {
         };
         let binding = if with_binding { Some(name("a binding")?.to_owned()) } else { None };
         let domain = Some(name("a domain")?).filter(|&domain| domain != "all").map(str::to_lowercase);
-        let note = if rest.is_empty() { PURGED.to_owned() } else { rest.join(" ") };
-        Ok(Self { dry_run, filter, binding, domain, note })
+        Ok(Self { dry_run, filter, binding, domain, note: rest.join(" ") })
     }
 }
 
@@ -186,8 +185,6 @@ fn usage(why: impl Into<String>) -> CommandError {
 
 const MAILQ_ROWS: usize = 20;
 const SHOWQUEUE_MESSAGES: usize = 100;
-/// What messages fail with unless the command says otherwise.
-const PURGED: &str = "554 Message manually purged";
 
 #[cfg(test)]
 mod tests {
@@ -233,7 +230,7 @@ mod tests {
     #[test]
     fn fail_takes_a_filter_before_the_domain_and_a_note_after_it() {
         let parsed = FailArguments::parse(&words("a.example")).unwrap();
-        assert_eq!(parsed.note, "554 Message manually purged");
+        assert_eq!(parsed.note, "");
         assert_eq!((parsed.dry_run, parsed.filter, parsed.binding), (false, None, None));
         let parsed = FailArguments::parse(&words("--meta job 42 a.example 554 Closed --dry-run today")).unwrap();
         assert!(parsed.dry_run);

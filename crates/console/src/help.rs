@@ -129,14 +129,16 @@ pub(crate) fn unknown(all: &[Rc<Command>], words: &[&str]) -> String {
     format!("unknown command '{typed}'; nearest:\n{}", near.join("\n"))
 }
 
-/// The usages of at most three commands whose words are few edits away from the beginning of the line, nearest first.
+/// The usages of at most three commands whose words are few edits away from the beginning of the line, nearest first. Of a
+/// line that is shorter than the command, only as many words are compared.
 fn nearest(all: &[Rc<Command>], words: &[&str]) -> Vec<String> {
     let mut near: Vec<(usize, &str)> = Vec::new();
     for command in all {
-        let count = command.words.split(' ').count().min(words.len());
-        let typed = words[..count].join(" ").to_lowercase();
-        let distance = edits(&typed, &command.words);
-        if typed.len() <= TYPED_BYTES_MAX && distance <= 1 + command.words.len() / 4 {
+        let own: Vec<&str> = command.words.split(' ').take(words.len()).collect();
+        let typed = words[..own.len()].join(" ").to_lowercase();
+        let own = own.join(" ");
+        let distance = edits(&typed, &own);
+        if typed.len() <= TYPED_BYTES_MAX && distance <= 1 + own.len() / 4 {
             near.push((distance, &command.usage));
         }
     }

@@ -125,6 +125,8 @@ struct Connection {
     record: Rc<DomainRecord>,
     status: Rc<Status>,
     attempt: Attempt,
+    /// What led here.
+    opened_under: Rc<QueueSettings>,
     stream: Box<dyn Stream>,
     session: ClientSession,
     buffer: Box<[u8; READ_OCTETS]>,
@@ -161,6 +163,7 @@ impl Connection {
                 connection: status.id,
                 remote: Some((candidate.host.clone(), remote.ip())),
             },
+            opened_under: settings.clone(),
             stream,
             alarm: Alarm::new(session.deadline()),
             session,
@@ -273,10 +276,11 @@ impl Connection {
         }
     }
 
-    /// Whether the connection has carried all it may.
+    /// Whether the connection has carried all it may: its number, or all there was before a reload changed the way.
     fn used_up(&self, settings: &QueueSettings) -> bool {
         let carried = self.delivered + self.jobs.len() as u64;
-        settings.deliveries_max != 0 && settings.deliveries_max <= carried
+        let is_full = settings.deliveries_max != 0 && settings.deliveries_max <= carried;
+        is_full || !settings.leads_as(&self.opened_under)
     }
 
     fn next_is_on_disk(&self) -> bool {

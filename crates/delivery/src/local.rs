@@ -10,7 +10,7 @@ use smtp::Reply;
 use crate::disposition::{Attempt, Failed, InHand};
 use crate::maildir;
 use crate::maintainer::Maintainer;
-use crate::options::QueueSettings;
+use crate::options::{DeliveryMethod, QueueSettings};
 use crate::record::{DomainRecord, Status};
 use crate::replies::{BODY_MISSING, MAILBOX_FAILED, MAILBOX_FULL, NO_MAILBOX};
 
@@ -19,6 +19,10 @@ pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, 
     record.connecting.set(record.connecting.get() - 1);
     loop {
         let settings = record.settings();
+        if settings.method != DeliveryMethod::Maildir {
+            // A reload sends the rest elsewhere.
+            return;
+        }
         let Some(taken) = maintainer.next(record, &settings) else { return };
         let message = match taken.resident {
             Some(resident) => InHand { ticket: taken.ticket, resident },
@@ -49,7 +53,8 @@ async fn write(maintainer: &Maintainer, settings: &QueueSettings, message: &InHa
     let id = envelope.id.to_string().replace('/', ".");
     let name = format!("{}.M{}P{id}.{}", now.as_secs(), now.subsec_micros(), maintainer.deps.hostname);
     let shown = folder.display().to_string();
-    let job = move || maildir::deliver(&folder, &name, &maildir::as_file(&body));
+    let reverse_path = envelope.reverse_path.as_str().to_owned();
+    let job = move || maildir::deliver(&folder, &name, &maildir::as_file(&reverse_path, &body));
     let outcome = maintainer.deps.pools.get("IO").run(job).await;
     let error = match outcome {
         Ok(Ok(())) => return Ok(()),

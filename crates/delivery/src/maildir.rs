@@ -56,9 +56,13 @@ fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The content of a body in wire form as a file holds it: plain, lines ending in LF.
-pub(crate) fn as_file(body: &[u8]) -> Vec<u8> {
-    let mut content = Vec::with_capacity(body.len());
+/// The content of a body in wire form as a file holds it: plain, lines ending in LF. Final delivery puts a Return-Path on top
+/// (RFC 5321 4.4), unless reception has done so.
+pub(crate) fn as_file(reverse_path: &str, body: &[u8]) -> Vec<u8> {
+    let mut content = Vec::with_capacity(body.len() + reverse_path.len() + RETURN_PATH.len() + 4);
+    if !body.get(..RETURN_PATH.len()).is_some_and(|start| start.eq_ignore_ascii_case(RETURN_PATH)) {
+        content.extend_from_slice(&[RETURN_PATH, b" <", reverse_path.as_bytes(), b">\n"].concat());
+    }
     for line in message::wire::lines(body) {
         content.extend_from_slice(line);
         content.push(b'\n');
@@ -66,6 +70,7 @@ pub(crate) fn as_file(body: &[u8]) -> Vec<u8> {
     content
 }
 
+const RETURN_PATH: &[u8] = b"Return-Path:";
 /// NAME_MAX of the usual file systems.
 const COMPONENT_OCTETS_MAX: usize = 255;
 
@@ -95,8 +100,14 @@ mod tests {
 
     #[test]
     fn the_wire_form_is_undone() {
-        assert_eq!(as_file(b"A: b\r\n\r\n..dot\r\n.\r\n"), b"A: b\n\n.dot\n");
-        assert_eq!(as_file(b".\r\n"), b"");
+        let received = b"return-path: <>\r\nA: b\r\n\r\n..dot\r\n.\r\n";
+        assert_eq!(as_file("a@x.test", received), b"return-path: <>\nA: b\n\n.dot\n");
+    }
+
+    #[test]
+    fn mail_that_came_without_a_return_path_gets_one() {
+        assert_eq!(as_file("a@x.test", b"A: b\r\n.\r\n"), b"Return-Path: <a@x.test>\nA: b\n");
+        assert_eq!(as_file("", b".\r\n"), b"Return-Path: <>\n");
     }
 
     #[test]

@@ -174,6 +174,18 @@ impl QueueSettings {
         }
     }
 
+    /// Whether a connection opened under `other` is one that these values would open, too.
+    pub(crate) fn leads_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.generation, &other.generation)
+            || (self.method == other.method
+                && self.routes == other.routes
+                && self.port == other.port
+                && self.bind_address == other.bind_address
+                && self.ehlo_name == other.ehlo_name
+                && self.prohibited == other.prohibited
+                && self.skipped == other.skipped)
+    }
+
     pub(crate) fn prohibits(&self, remote: &SocketAddr) -> bool {
         self.prohibited.contains(remote.ip())
     }
