@@ -6,14 +6,13 @@
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 use testkit::{free_addr, wait_until};
 
 use crate::SOON;
-use crate::programs::{program, succeed};
+use crate::programs::{find, program, succeed};
 
 /// A running Postfix.
 pub struct Postfix {
@@ -24,6 +23,8 @@ pub struct Postfix {
 impl Postfix {
     /// Starts one that sends all its mail to `next_hop`.
     pub fn start(next_hop: SocketAddr) -> Self {
+        // Before there is anything to drop: what is not installed, or not allowed, shows here.
+        succeed(as_root("postconf", "postfix").arg("mail_version"));
         let dir = tempfile::Builder::new().prefix("postfix-").tempdir().expect("a scratch directory");
         // Its processes give root away and must still reach their files.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("our own directory");
@@ -109,7 +110,8 @@ fn as_root(name: &str, package: &str) -> Command {
     if rustix::process::geteuid().is_root() {
         return Command::new(program);
     }
-    let mut command = Command::new(self::program("sudo", "sudo"));
-    command.arg("-n").arg(Path::new(&program));
+    let sudo = find("sudo").expect("Postfix is started by root only: run these tests as root, or install sudo");
+    let mut command = Command::new(sudo);
+    command.arg("-n").arg(program);
     command
 }

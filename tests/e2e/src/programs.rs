@@ -49,12 +49,16 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A program of the system, also from the folders of system programs. Panics with the command that installs it.
+/// A program of the system. Panics with the command that installs it.
 pub fn program(name: &str, package: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| panic!("{name} is not installed; run: apt-get install {package}  (tests/run does)"))
+}
+
+/// A program of the system, also from the folders of system programs.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("{name} is not installed; run: apt-get install {package}  (tests/run does)"))
+    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// Runs a command that must succeed; its standard output.

@@ -1,10 +1,12 @@
 //! What an operator types into `ec_console`, and the shapes scripts have learned to read.
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use e2e::{MAILDIR, SOON, accept, ask, ask_json, binary, daemon, figure, letter, testimony, wait, wait_for_lines};
-use testkit::{Daemon, Ended, Sink};
+use testkit::{Daemon, Ended, Sink, free_addr};
 
 /// A daemon with one delivered message (`here.test`) and one delayed one (`shop.test` through the sink), and the delayed
 /// message's id and routing domain.
@@ -138,6 +140,10 @@ fn a_domain_shows_its_configuration_hosts_and_queue() {
     assert_eq!(ask_json(&daemon, &["domain", &queue])["delayed"], 1);
     let local = ask(&daemon, &["domain", "here.test"]);
     assert!(local.to_lowercase().starts_with("domain \"here.test\" {\n") && local.contains("maildir"), "{local}");
+    assert!(
+        local.contains("\nDomain 'here.test' is delivered into ") && local.contains("/maildir/%{domain}/"),
+        "{local}"
+    );
     assert_eq!(figure(&local, "Deliveries"), "1");
 }
 
@@ -372,4 +378,26 @@ fn shutdown_ends_the_daemon_in_order() {
     let status = daemon.wait(SOON).unwrap_or_else(|| panic!("still running\n{}", testimony(&daemon)));
     assert_eq!(status.code(), Some(0), "{}", testimony(&daemon));
     assert!(!daemon.dir().join("pid").exists(), "the pidfile is gone");
+}
+
+#[test]
+fn control_sockets_have_the_mode_that_is_asked_for() {
+    let daemon = daemon("Control_Listener { Listen \"@dir@/narrow\" { File_Mode = 0600 } }").start();
+    let narrow = daemon.dir().join("narrow");
+    let Ended { status, stdout, stderr } = testkit::run(Command::new(binary("ec_console")).arg(&narrow).arg("pid"));
+    assert!(status.success(), "{stderr}");
+    assert_eq!(stdout, daemon.read("pid"));
+    let mode = |path: &Path| std::fs::metadata(path).map(|file| file.permissions().mode() & 0o777).ok();
+    assert_eq!(mode(&narrow), Some(0o600));
+    assert_eq!(mode(Path::new(daemon.value("control"))), Some(0o660));
+}
+
+#[test]
+fn a_console_open_to_the_network_is_refused_while_it_has_no_authentication() {
+    let mut daemon = daemon("Control_Listener { Listen \"@tcp@\" { } }").set("tcp", free_addr()).prepare();
+    daemon.spawn();
+    let status = daemon.wait(SOON).unwrap_or_else(|| panic!("it runs\n{}", testimony(&daemon)));
+    assert!(!status.success());
+    let said = daemon.stderr();
+    assert!(said.contains(daemon.value("tcp")) && said.contains("no authentication"), "{said}");
 }

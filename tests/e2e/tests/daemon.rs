@@ -1,5 +1,6 @@
 //! The daemon as a process: how it starts, what it says when it cannot, how it stops, and that nothing is lost between.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
@@ -11,7 +12,7 @@ use e2e::{
     wait, wait_for_lines, wait_for_mail,
 };
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use testkit::{Daemon, Dialogue, Ended, Sink, run, wait_until};
+use testkit::{Daemon, Dialogue, Ended, Load, Sink, run, wait_until};
 
 /// Starts it although it cannot run: its exit code and what it said.
 fn refused(daemon: &mut Daemon) -> (Option<i32>, String) {
@@ -219,4 +220,27 @@ fn logs_are_rotated_by_renaming_and_reopen_logs() {
     wait_for_lines(&daemon, "D", 1);
     assert_eq!(mainlog(&daemon, "R").len(), 1);
     assert_eq!(daemon.read("log/mainlog.ec.1").lines().count(), 4, "nothing was lost, nothing written twice");
+}
+
+#[test]
+fn a_stop_under_load_loses_nothing_and_repeats_nothing() {
+    let sink = Sink::start();
+    let mut daemon = relay(&sink).start();
+    let load = Load { sessions: 8, messages: 100_000, messages_per_session: 10, ..Load::default() };
+    let running = load.start(daemon.addr());
+    wait(&daemon, "the load is under way", || 500 <= running.acknowledged());
+    let status = daemon.terminate(SOON);
+    assert_eq!(status.code(), Some(0), "{}", testimony(&daemon));
+    running.stop();
+    let book = running.join();
+    assert!(book.doubtful.is_empty(), "every final dot was answered before the end: {:?}", book.troubles);
+
+    daemon.start();
+    let acknowledged: BTreeSet<String> = book.acknowledged.into_iter().collect();
+    wait(&daemon, "every acknowledged message arrives", || acknowledged.len() <= sink.ids().len());
+    wait(&daemon, "nothing is queued", || ask_json(&daemon, &["summary"])["TotalQueueSize"] == 0);
+    let ids = sink.ids();
+    assert_eq!(ids.keys().cloned().collect::<BTreeSet<_>>(), acknowledged);
+    let twice: Vec<_> = ids.iter().filter(|&(_, &times)| times != 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::{SOON, ask, block_on, daemon, figure, letter, mainlog, succeed, testimony, wait};
+use e2e::{SOON, ask, block_on, daemon, figure, letter, log_lines, mainlog, succeed, testimony, wait};
 use testkit::{Daemon, Dialogue, Sink};
 
 /// A small file system of our own; gone when dropped.
@@ -121,18 +121,19 @@ fn a_full_spool_refuses_mail_for_now_delivers_what_it_has_and_takes_mail_again()
     wait(&daemon, "every delivery in the log", || acknowledged.len() <= mainlog(&daemon, "D").len());
     assert_eq!(subjects(&sink).into_iter().collect::<BTreeSet<_>>(), acknowledged);
 
-    // Room has come back from what was delivered, even before somebody clears the disk.
+    // What was delivered has left room in the spool's own files, and there is more when somebody clears the disk.
+    let again =
+        |subject: &str| block_on(async { offered(&mut Dialogue::greeted(daemon.addr()).await, subject, &text).await });
+    wait(&daemon, "mail is taken again", || again("again"));
     disk.make_room();
-    wait(&daemon, "mail is taken again", || {
-        block_on(async { offered(&mut Dialogue::greeted(daemon.addr()).await, "again", &text).await })
-    });
-    sink.wait_for(acknowledged.len() + 1, SOON);
+    wait(&daemon, "mail is taken again on a cleared disk", || again("and again"));
+    sink.wait_for(acknowledged.len() + 2, SOON);
     assert!(daemon.terminate(SOON).success());
     daemon.start();
     e2e::accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter("after the restart"));
-    sink.wait_for(acknowledged.len() + 2, SOON);
+    sink.wait_for(acknowledged.len() + 3, SOON);
     wait(&daemon, "empty queues", || figure(&ask(&daemon, &["summary"]), "Active Queue Size") == "0");
-    assert_eq!(sink.count(), acknowledged.len() + 2, "delivered again: {:?}", subjects(&sink));
+    assert_eq!(sink.count(), acknowledged.len() + 3, "delivered again: {:?}", subjects(&sink));
 }
 
 #[test]
@@ -161,4 +162,60 @@ fn deliveries_on_a_full_disk_are_not_repeated_after_a_restart() {
     sink.wait_for(count + 1, SOON);
     wait(&daemon, "empty queues", || figure(&ask(&daemon, &["summary"]), "Active Queue Size") == "0");
     assert_eq!(sink.count(), count + 1, "delivered again: {:?}", subjects(&sink));
+}
+
+#[test]
+fn a_daemon_killed_on_a_full_disk_comes_up_on_it_and_delivers_all_it_acknowledged() {
+    let sink = Sink::start();
+    sink.refuse_connections();
+    let (mut daemon, disk) = house(&sink);
+    daemon.start();
+    let text = "some line of a message of fifty thousand octets\r\n".repeat(1000);
+    let acknowledged: BTreeSet<String> = block_on(async {
+        let mut client = Dialogue::greeted(daemon.addr()).await;
+        let mut taken = BTreeSet::new();
+        for number in 0..1000 {
+            let subject = format!("message {number}");
+            if !offered(&mut client, &subject, &text).await {
+                break;
+            }
+            taken.insert(subject);
+        }
+        taken
+    });
+    assert!((20..1000).contains(&acknowledged.len()), "{} messages were taken", acknowledged.len());
+    disk.fill_up();
+    sink.accept_connections();
+    // In the midst of the deliveries.
+    sink.wait_for(acknowledged.len() / 2, SOON);
+    daemon.kill();
+    daemon.start();
+    let arrived = || subjects(&sink).into_iter().collect::<BTreeSet<_>>();
+    wait(&daemon, "everything arrives", || acknowledged.is_subset(&arrived()));
+    assert_eq!(arrived(), acknowledged);
+}
+
+#[test]
+fn mail_flows_while_the_log_disk_is_full_and_lines_are_written_again_when_there_is_room() {
+    let sink = Sink::start();
+    let mut daemon = daemon(&format!("gateway = \"{}\"\n", sink.addr())).prepare();
+    let disk = SmallDisk::mount(daemon.dir().join("log"), "256k");
+    daemon.start();
+    e2e::accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter("before"));
+    wait(&daemon, "a delivery in the log", || mainlog(&daemon, "D").len() == 1);
+    disk.fill_up();
+    for number in 0..50 {
+        e2e::accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter(&format!("unlogged {number}")));
+    }
+    sink.wait_for(51, SOON);
+    disk.make_room();
+    wait(&daemon, "deliveries in the log again", || {
+        e2e::accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter("after"));
+        1 < mainlog(&daemon, "D").len()
+    });
+    assert!(daemon.terminate(SOON).success());
+    for fields in log_lines(&daemon, "mainlog.ec") {
+        let whole = matches!((fields.get(4).map(String::as_str), fields.len()), (Some("R"), 14) | (Some("D"), 12));
+        assert!(whole, "not a whole line: {fields:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use e2e::{SOON, accept, block_on, daemon_listening, letter, relay, wait};
+use e2e::{SOON, accept, binary, block_on, configuration, daemon_listening, letter, program, relay, wait};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testkit::{DaemonSetup, Dialogue, Sink};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -115,7 +115,7 @@ fn ten_thousand_recipients_get_prompt_replies_and_the_first_thousand_get_the_mes
 #[test]
 fn a_client_that_sends_an_octet_now_and_then_is_told_421_and_the_others_are_served_meanwhile() {
     let sink = Sink::start();
-    let daemon = limited(&sink, "idle_time = 1\n data_block_timeout = 60\n data_timeout = 2").start();
+    let daemon = limited(&sink, "idle_time = 2\n data_block_timeout = 60\n data_timeout = 3").start();
     block_on(async {
         let mut slow = tokio::task::JoinSet::new();
         for _ in 0..20 {
@@ -159,29 +159,31 @@ async fn say(stream: &mut TcpStream, command: &str, answer: &str) {
     assert!(reply.starts_with(answer.as_bytes()), "{command:?}: {:?}", String::from_utf8_lossy(&reply));
 }
 
-/// Sends one octet after the other, each long after the one before; what the daemon says to that until it closes.
+/// Sends octet after octet, each long after the one before, until the daemon closes; what it says to that.
 async fn dribble(mut stream: TcpStream, octets: &[u8]) -> String {
     let mut told = Vec::new();
     let mut pace = tokio::time::interval(PACE);
-    for octet in octets {
-        tokio::select! {
-            read = stream.read_buf(&mut told) => if read.unwrap_or(0) == 0 { break },
-            // A closed connection shows itself in what is read.
-            _ = pace.tick() => drop(stream.write_all(&[*octet]).await),
+    let mut octets = octets.iter().cycle();
+    let dribbling = async {
+        loop {
+            tokio::select! {
+                read = stream.read_buf(&mut told) => if read.unwrap_or(0) == 0 { break },
+                // A closed connection shows itself in what is read.
+                _ = pace.tick() => if let Some(octet) = octets.next() { drop(stream.write_all(&[*octet]).await) },
+            }
         }
-    }
-    let _ = stream.read_to_end(&mut told).await;
+    };
+    tokio::time::timeout(SOON, dribbling).await.expect("the daemon loses its patience");
     String::from_utf8_lossy(&told).into_owned()
 }
 
 /// The pause of a slow client: short enough that silence alone would not end its session.
 const PACE: Duration = Duration::from_millis(200);
 
-/// A silent client is no better.
 #[test]
 fn a_client_that_says_nothing_is_told_421() {
     let sink = Sink::start();
-    let daemon = limited(&sink, "idle_time = 1\n data_block_timeout = 1").start();
+    let daemon = limited(&sink, "idle_time = 2\n data_block_timeout = 2").start();
     block_on(async {
         let mut mute = Dialogue::connect(daemon.addr()).await;
         let mut halted = Dialogue::greeted(daemon.addr()).await;
@@ -217,4 +219,27 @@ fn a_client_that_reads_no_replies_is_dropped_and_costs_no_memory() {
     assert!(peak - before < 16_000_000, "grew by {} bytes", peak - before);
     accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter("after"));
     assert_eq!(sink.wait_for(2, SOON).len(), 2);
+}
+
+#[test]
+fn a_daemon_that_runs_out_of_descriptors_serves_again_when_some_are_free() {
+    let sink = Sink::start();
+    let prlimit = program("prlimit", "util-linux");
+    let daemon = binary("postriderd").display().to_string();
+    let mut daemon = DaemonSetup::new(prlimit, &configuration(&format!("gateway = \"{}\"", sink.addr()), ""))
+        .console(binary("ec_console"))
+        .set("resolv_conf", "/dev/null")
+        .arguments(&["--nofile=100:100", &daemon, "-d", "-c", "@config@"])
+        .start();
+    let mut crowd: Vec<std::net::TcpStream> =
+        (0..300).map(|_| std::net::TcpStream::connect(daemon.addr()).expect("the backlog takes connections")).collect();
+    // Some of them are greeted; the rest wait for a descriptor.
+    let mut greeting = [0; 4];
+    std::io::Read::read_exact(&mut crowd[0], &mut greeting).expect("the first is greeted");
+    assert_eq!(&greeting, b"220 ");
+    drop(crowd);
+    accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter("after the crowd"));
+    sink.wait_for(1, SOON);
+    assert!(daemon.is_running());
+    assert!(daemon.terminate(SOON).success());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use e2e::{Names, SOON, accept, ask, daemon, letter, mainlog, testimony, wait, wait_for_lines};
 use testkit::dns::Behaviour;
-use testkit::{Daemon, Sink};
+use testkit::{Daemon, Load, Sink};
 
 /// Retries every second without an end; answers are believed for a second; one failed round delays a domain.
 const IMPATIENT: &str = "
@@ -77,6 +77,20 @@ fn a_server_that_fails_or_lies_delays_the_mail_and_the_truth_frees_it() {
 }
 
 #[test]
+fn a_thousand_domains_without_an_answer_do_not_hold_up_one_that_has_one() {
+    let (sink, names, daemon) = house("mx.test A 127.0.0.1\ngood.test MX 10 mx.test", "");
+    names.server.behave("*", Behaviour::Silent);
+    names.server.behave("good.test", Behaviour::Answer);
+    names.server.behave("mx.test", Behaviour::Answer);
+    let load = Load { messages: 1000, forward_paths: vec!["bob@silent{n}.test".to_owned()], ..Load::default() };
+    assert_eq!(load.run(daemon.addr()).acknowledged.len(), 1000);
+    accept(&daemon, "ann@client.test", &["bob@good.test"], &letter("good"));
+    sink.wait_for(1, SOON);
+    wait(&daemon, "every other domain delayed", || 1000 <= mainlog(&daemon, "T").len());
+    assert_eq!(sink.count(), 1);
+}
+
+#[test]
 fn a_slow_answer_and_a_forged_one_before_it_do_no_harm() {
     let zone = "mx.test A 127.0.0.1\nslow.test MX 10 mx.test\nforged.test MX 10 mx.test\nlong.test MX 10 mx.test";
     let (sink, names, daemon) = house(zone, "");
@@ -93,7 +107,7 @@ fn a_slow_answer_and_a_forged_one_before_it_do_no_harm() {
 
 #[test]
 fn a_domain_without_a_host_waits_and_may_still_get_one() {
-    let (sink, names, daemon) = house(
+    let (sink, names, mut daemon) = house(
         "mx.test A 127.0.0.1
          literal.test MX 10 127.0.0.1
          lame.test MX 10 nowhere.test
@@ -120,6 +134,9 @@ fn a_domain_without_a_host_waits_and_may_still_get_one() {
         names.server.remove(domain);
         names.server.add(&format!("{domain} MX 10 mx.test"));
     }
+    // That there was no host may be believed for a minute, as the server said; a new daemon asks anew.
+    assert!(daemon.terminate(SOON).success());
+    daemon.start();
     sink.wait_for(5, SOON);
     wait_for_lines(&daemon, "D", 5);
     assert_eq!(sink.count(), 5);

@@ -67,7 +67,7 @@ fn foes() -> Vec<Foe> {
         foe("answers-garbage", Action::Garbage(b"\0\xff\x1b]0;hello\x07 what?\r\n".to_vec()), invalid);
         foe("answers-too-long-a-line", Action::Garbage([&b"250 "[..], &[b'x'; 100_000], b"\r\n"].concat()), invalid);
         foe("answers-without-end", Action::Garbage(b"250-and then\r\n".repeat(10_000)), invalid);
-        foe("answers-half-a-line", Action::ReplyThenStall("250-half".to_owned()), silent);
+        foe("gives-half-a-reply", Action::ReplyThenStall("451-half an answer".to_owned()), silent);
     }
     let mut foe = |name, step, action: Action, kind, stage, reply| {
         foes.push(Foe { name, step, action, kind, stage, reply });
@@ -230,6 +230,30 @@ fn a_notification_that_cannot_be_delivered_is_not_answered() {
     wait_for_lines(&daemon, "D", 1);
     assert_eq!(lines.len(), 2);
     assert_eq!((mainlog(&daemon, "R").len(), hop.count()), (3, 1), "{}", testimony(&daemon));
+}
+
+#[test]
+fn a_reply_with_control_octets_forges_neither_log_lines_nor_header_fields() {
+    let (hop, friend) = (Sink::start(), Sink::start());
+    hop.on("RCPT", Action::Garbage(b"550 5.1.1 no\rX-Forged: yes\x1b[2J\0\x9b @ end\r\n".to_vec()));
+    let daemon = daemon(&format!(
+        "{IMPATIENT}domain \"hop.test\" {{ gateway = \"{}\" }}\ndomain \"friend.test\" {{ gateway = \"{}\" }}\n",
+        hop.addr(),
+        friend.addr()
+    ))
+    .start();
+    accept(&daemon, "ann@friend.test", &["bob@hop.test"], &letter("to an artist"));
+    let bounce = friend.wait_for(1, SOON)[0].clone();
+    wait_for_lines(&daemon, "P", 1);
+    for log in ["log/mainlog.ec", "log/bouncelog.ec"] {
+        let text = daemon.read(log);
+        assert!(text.contains("X-Forged: yes") && text.contains("end"), "{text}");
+        assert!(!text.chars().any(|octet| octet.is_control() && octet != '\n'), "{text:?}");
+    }
+    let text = bounce.text();
+    assert!(text.contains("X-Forged: yes"), "{text}");
+    assert!(!text.lines().any(|line| line.starts_with("X-Forged")), "{text}");
+    assert!(!text.contains(['\x1b', '\0', '\u{9b}']), "{text:?}");
 }
 
 #[test]

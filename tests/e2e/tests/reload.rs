@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use e2e::{SOON, accept, ask, block_on, configuration, daemon, letter, relay, testimony, wait};
+use e2e::{
+    SOON, accept, ask, ask_json, block_on, configuration, daemon, letter, mainlog, relay, relay_with, testimony, wait,
+};
 use rustix::process::Signal;
 use testkit::{Dialogue, Ended, Load, Sink, free_addr};
 
@@ -165,4 +167,28 @@ fn delayed_mail_follows_the_new_configuration() {
     ask(&daemon, &["flush", "domain", "shop.test"]);
     assert!(new.wait_until(SOON, |messages| messages.len() == 1), "{}", testimony(&daemon));
     assert_eq!(old.count(), 0);
+}
+
+#[test]
+fn a_reload_lets_suspended_mail_go() {
+    let sink = Sink::start();
+    let daemon = relay_with(&sink, "suspend_delivery = true\n").start();
+    accept(&daemon, "ann@client.test", &["bob@shop.test"], &letter("held"));
+    wait(&daemon, "it is held", || ask_json(&daemon, &["summary"])["TotalQueueSize"] == 1);
+    daemon.write_config(&to(&sink));
+    ask(&daemon, &["config", "reload"]);
+    sink.wait_for(1, SOON);
+    assert_eq!(mainlog(&daemon, "T").len(), 0, "holding mail is no failure");
+}
+
+#[test]
+fn a_change_that_must_wait_for_the_next_start_is_said_to_wait() {
+    let sink = Sink::start();
+    let daemon = relay(&sink).start();
+    daemon.write_config(&to(&sink).replace("@dir@/spool", "@dir@/other"));
+    let said = ask(&daemon, &["config", "reload"]);
+    assert!(said.contains("spoolbase") && said.contains("takes effect at the next start"), "{said}");
+    accept(&daemon, "ann@client.test", &["bob@shop.test"], &letter("still spooled"));
+    sink.wait_for(1, SOON);
+    assert!(!daemon.dir().join("other").exists());
 }

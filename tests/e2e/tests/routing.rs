@@ -137,3 +137,17 @@ fn routes_are_tried_in_their_order_and_keep_the_domains_name() {
     second.wait_for(1, SOON);
     assert_eq!(wait_for_lines(&daemon, "D", 1)[0][5], "shop.test");
 }
+
+#[test]
+fn prohibited_hosts_fail_the_domain_and_skipped_hosts_are_passed_over() {
+    let (port, [host]) = hosts([9]);
+    let zone = "good.test MX 10 skipped.test\ngood.test MX 20 taken.test\nbad.test MX 10 bad.test\n\
+                skipped.test A 127.0.0.10\ntaken.test A 127.0.0.9\nbad.test A 127.0.0.11";
+    let names = Names::start(zone);
+    let more = "prohibited_hosts = ( \"127.0.0.11/32\" )\nskip_hosts = ( \"127.0.0.10/32\" )\n";
+    let daemon = daemon_on(&names, port, more).start();
+    accept(&daemon, "ann@client.test", &["bob@good.test"], &letter("past the first"));
+    host.wait_for(1, SOON);
+    accept(&daemon, "ann@client.test", &["bob@bad.test"], &letter("nowhere"));
+    assert_eq!(wait_for_lines(&daemon, "P", 1)[0][13], "551 5.4.6 [internal] Private/Loopback Address");
+}

@@ -1,0 +1,86 @@
+//! What the logs promise to those who read them with programs.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use e2e::{MAILDIR, Names, accept, configuration, daemon, letter, log_lines, wait, wait_for_lines};
+use testkit::Daemon;
+
+/// A daemon whose base configuration is changed before it starts.
+fn start(change: impl Fn(String) -> String) -> Daemon {
+    let mut daemon = daemon("").prepare();
+    daemon.write_config(&change(configuration(MAILDIR, "")));
+    daemon.start();
+    daemon
+}
+
+#[test]
+fn heartbeats_keep_their_type_in_the_fifth_field() {
+    let daemon = start(|text| text.replace("heartbeat = 0", "heartbeat = 1"));
+    wait(&daemon, "a heartbeat in each log", || {
+        let beats = |name: &str| daemon.read(&format!("log/{name}")).ends_with('\n');
+        ["mainlog.ec", "bouncelog.ec", "rejectlog.ec"].into_iter().all(beats)
+    });
+    for name in ["mainlog.ec", "bouncelog.ec"] {
+        let beat = log_lines(&daemon, name).remove(0);
+        assert_eq!(beat[1..], ["", "", "", "M1"], "{name}");
+        assert!(beat[0].parse::<u64>().is_ok(), "{name}");
+    }
+    let marker = daemon.read("log/rejectlog.ec");
+    assert!(marker.lines().next().is_some_and(|line| line.ends_with(": Marker 1")), "{marker}");
+}
+
+#[test]
+fn receptions_can_be_left_out_of_the_mainlog() {
+    let daemon = start(|text| text.replacen("heartbeat = 0", "heartbeat = 0\n  log_receptions = false", 1));
+    accept(&daemon, "ann@client.test", &["bob@here.test"], &letter("unheard"));
+    wait_for_lines(&daemon, "D", 1);
+    assert_eq!(daemon.read("log/mainlog.ec").lines().count(), 1);
+}
+
+#[test]
+fn stamps_can_have_microseconds() {
+    let daemon = start(|text| text + "log_hires_timestamp = true\n");
+    accept(&daemon, "ann@client.test", &["bob@here.test"], &letter("precisely"));
+    let received = wait_for_lines(&daemon, "R", 1);
+    assert_eq!(received[0][0].len(), 16, "{received:?}");
+}
+
+#[test]
+fn logs_are_made_with_the_mode_that_is_asked_for() {
+    let daemon = start(|text| text.replacen("heartbeat = 0", "heartbeat = 0\n  mainlog_mode = 0600", 1));
+    let mode = |name: &str| {
+        std::fs::metadata(daemon.dir().join("log").join(name)).map(|file| file.permissions().mode() & 0o777)
+    };
+    wait(&daemon, "the logs are there", || mode("mainlog.ec").is_ok() && mode("bouncelog.ec").is_ok());
+    assert_eq!(mode("mainlog.ec").ok(), Some(0o600));
+}
+
+#[test]
+fn separators_in_addresses_cannot_be_taken_for_separators_of_the_log() {
+    let daemon = start(|text| text);
+    accept(&daemon, "\"a@b\\\\c\"@client.test", &["\"x@y\"@here.test"], &letter("odd names"));
+    wait(&daemon, "a line R", || daemon.read("log/mainlog.ec").contains("@R@"));
+    let line = daemon.read("log/mainlog.ec").lines().next().unwrap_or_default().to_owned();
+    assert!(line.contains("\\@") && line.ends_with("@esmtp@default@default"), "{line}");
+    // A backslash takes the meaning from the octet behind it; what is left are the separators.
+    let mut separators = 0;
+    let mut octets = line.bytes();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'\\' => drop(octets.next()),
+            b'@' => separators += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(separators, 13, "{line}");
+}
+
+#[test]
+fn trouble_with_the_dns_is_in_the_paniclog_when_that_is_asked_for() {
+    let names = Names::start("shop.test A 127.0.0.1");
+    names.server.behave("*", testkit::dns::Behaviour::ServFail);
+    let more = "Debug_Flags { WARNING = ( \"ALL\" ) }";
+    let daemon = daemon(more).set("resolv_conf", names.resolv_conf()).start();
+    accept(&daemon, "ann@client.test", &["bob@shop.test"], &letter("to a broken zone"));
+    wait(&daemon, "the paniclog names the domain", || daemon.read("log/paniclog.ec").contains("shop.test"));
+}
