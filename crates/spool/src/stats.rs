@@ -53,8 +53,10 @@ pub struct SpoolStats {
     pub recovery_done: u64,
     /// See `recovery_done`.
     pub recovery_total: u64,
-    /// Messages recovered.
+    /// Messages that recovery has found; zero until it has read everything.
     pub recovered: u64,
+    /// Of those, messages that it has dealt with: handed on, or found gone or damaged.
+    pub handed_over: u64,
 }
 
 impl SpoolStats {
@@ -81,6 +83,7 @@ pub struct Gauges {
     pub recovery_done: Counter,
     pub recovery_total: Counter,
     pub recovered: Counter,
+    pub handed_over: Counter,
 }
 
 impl Gauges {
@@ -103,6 +106,7 @@ impl Gauges {
             recovery_done: counter("recovery.done"),
             recovery_total: counter("recovery.total"),
             recovered: counter("recovery.messages"),
+            handed_over: counter("recovery.handed_over"),
         }
     }
 
@@ -135,6 +139,7 @@ impl Gauges {
             recovery_done: self.recovery_done.get(),
             recovery_total: self.recovery_total.get(),
             recovered: self.recovered.get(),
+            handed_over: self.handed_over.get(),
             ..measured
         }
     }

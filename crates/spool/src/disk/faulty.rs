@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,6 +50,7 @@ struct State {
     writes: u64,
     syncs: u64,
     power_lost: bool,
+    unreadable: Vec<(usize, Range<u64>)>,
 }
 
 #[derive(Clone)]
@@ -88,6 +90,7 @@ impl FaultyDisk {
             writes: 0,
             syncs: 0,
             power_lost: false,
+            unreadable: Vec::new(),
         })))
     }
 
@@ -134,6 +137,25 @@ impl FaultyDisk {
         let mut state = self.state();
         let file = state.entries.get(path).copied().unwrap_or_else(|| panic!("no file {}", path.display()));
         state.files[file] = FileState { durable_len: contents.len(), live: contents, ..FileState::default() };
+    }
+
+    /// Every call that changes something, and drawing at random, fails with EIO while this is on.
+    pub fn outage(&self, on: bool) {
+        self.state().power_lost = on;
+    }
+
+    /// Reads of these octets of a file fail with EIO from now on; an empty range makes the whole disk readable again.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn spoil(&self, path: &Path, octets: Range<u64>) {
+        let mut state = self.state();
+        if octets.is_empty() {
+            state.unreadable.clear();
+            return;
+        }
+        let file = state.entries.get(path).copied().unwrap_or_else(|| panic!("no file {}", path.display()));
+        state.unreadable.push((file, octets));
     }
 
     /// A copy of the disk as it is now, with nothing left unsynced and nobody using it.
@@ -416,7 +438,8 @@ impl Disk for FaultyDisk {
     }
 
     fn random(&self) -> io::Result<u64> {
-        Ok(self.state().next())
+        let mut state = self.state();
+        if state.power_lost { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(state.next()) }
     }
 }
 
@@ -458,6 +481,11 @@ impl DiskFile for FaultyFile {
 
     fn pread(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.state();
+        let wanted = offset..offset + buffer.len() as u64;
+        let hit = |octets: &Range<u64>| octets.start < wanted.end && wanted.start < octets.end;
+        if state.unreadable.iter().any(|(file, octets)| *file == self.file && hit(octets)) {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         let live = &state.files[self.file].live;
         let start = (offset as usize).min(live.len());
         let taken = buffer.len().min(live.len() - start);

@@ -12,12 +12,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::batch::{Batch, Effect, Payload, size_of_store, unlink_record};
-use super::inbox::{Copied, Op};
+use super::inbox::{Claim, Copied, Op};
 use super::index::{Index, Killed, Segment};
 use super::record::{CommitEnd, HEADER, Kind, PAGE, Record};
 use super::segment::{CUTS_MAX, Cut, DATA, SegmentHeader};
 use super::shared::Shared;
-use super::spares::Spare;
+use super::spares::{Role, Spare};
 use crate::chain::Staged;
 use crate::error::{SpoolError, is_full};
 use crate::ticket::Promise;
@@ -49,8 +49,8 @@ struct Current {
     offset: u32,
     /// The header is still to be written.
     first_page: Option<Vec<u8>>,
-    /// The reserve: takes no new mail.
-    reserve: bool,
+    /// What may be written to it.
+    role: Role,
 }
 
 impl Committer {
@@ -85,6 +85,11 @@ impl Committer {
         self.failures
     }
 
+    /// Whether it writes to what is kept for a full device.
+    pub fn is_short(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.role != Role::Ordinary)
+    }
+
     /// Commits all of `ops`, in order, in as few batches as fit.
     pub fn commit(&mut self, ops: &mut VecDeque<Op>) {
         while self.owes() || !ops.is_empty() {
@@ -104,22 +109,25 @@ impl Committer {
     /// Sees to it that the current segment has room for what comes first.
     fn make_room(&mut self, ops: &VecDeque<Op>) -> Result<(), SpoolError> {
         let front = ops.front();
-        let new_mail = self.owed.is_empty() && matches!(front, Some(Op::Store(staged, _)) if staged.body.is_some());
-        let wanted = if self.owes() { HEADER as u64 } else { front.map_or(0, size_of_store) };
+        let of_front = front.map_or((0, Claim::Small), |op| (size_of_store(op), op.claim(self.shared.few_bytes())));
+        let (wanted, claim) = if self.owes() { (HEADER as u64, Claim::Small) } else { of_front };
         let fits = self.current.as_ref().is_some_and(|current| {
-            u64::from(current.offset) + wanted <= u64::from(current.spare.capacity) && !(current.reserve && new_mail)
+            u64::from(current.offset) + wanted <= u64::from(current.spare.capacity) && accepts(current.role, claim)
         });
-        if fits {
+        if fits || (matches!(front, Some(Op::Close(_))) && !self.owes() && self.current.is_none()) {
             return Ok(());
         }
-        if matches!(front, Some(Op::Close(_))) && self.owed.is_empty() && self.current.is_none() {
-            return Ok(());
+        match self.rotate(wanted, claim) {
+            // What is to be moved may have room that unlinks have not, and makes room for them.
+            Err(_) if self.owes() && of_front.1 == Claim::Move => {
+                self.rotate(of_front.0 + (self.owed.len() * HEADER + PAGE) as u64, Claim::Move)
+            }
+            rotated => rotated,
         }
-        self.rotate(wanted, !new_mail)
     }
 
-    /// Begins a new segment that holds `wanted` octets. Only privileged operations may use the reserve.
-    fn rotate(&mut self, wanted: u64, privileged: bool) -> Result<(), SpoolError> {
+    /// Begins a new segment that holds `wanted` octets.
+    fn rotate(&mut self, wanted: u64, claim: Claim) -> Result<(), SpoolError> {
         let shared = Arc::clone(&self.shared);
         let wanted = (wanted + u64::from(DATA)).next_multiple_of(PAGE as u64);
         if u64::from(u32::MAX) <= wanted {
@@ -127,38 +135,53 @@ impl Committer {
         }
         let cuts = shared.index().cuts();
         if CUTS_MAX <= cuts.len() {
+            // Upkeep scrubs them, if the device lets it by now.
+            shared.index().retry_scrubs();
+            shared.kick();
             return Err(self.device_failed("begin a segment", std::io::Error::other("too many abandoned segments")));
         }
-        let (spare, reserve) = match shared.spares.take(wanted) {
-            Some(spare) => (spare, false),
-            None => match (self.grow(wanted), privileged) {
-                (Ok(spare), _) => (spare, false),
-                (Err(error), true) => (shared.spares.take_reserve(wanted).ok_or(error)?, true),
-                (Err(error), false) => return Err(error),
-            },
-        };
         let mark = shared.disk().random().map_err(|error| self.device_failed("draw a mark", error))?;
+        let (spare, role) = self.spare(wanted, claim)?;
         let mut index = shared.index();
         if let Some(old) = self.current.take() {
-            self.previous = Some(seal(&mut index, &old, false));
+            self.previous = seal(&mut index, &old, false).or(self.previous);
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let header =
             SegmentHeader { sequence, epoch: self.epoch, mark, newest: self.newest, previous: self.previous, cuts };
-        index.segments.insert(sequence, new_segment(&spare, mark));
+        index.segments.insert(sequence, new_segment(&spare, mark, role));
         drop(index);
-        self.current = Some(Current { sequence, mark, spare, offset: DATA, first_page: Some(header.page()), reserve });
+        self.current = Some(Current { sequence, mark, spare, offset: DATA, first_page: Some(header.page()), role });
         shared.crash.pass("segment");
         shared.kick();
         Ok(())
     }
 
-    /// A file that grows as it is written, for when none is prepared.
-    fn grow(&self, wanted: u64) -> Result<Spare, SpoolError> {
+    /// A file that holds `wanted` octets, from what the claim may take.
+    fn spare(&self, wanted: u64, claim: Claim) -> Result<(Spare, Role), SpoolError> {
+        let spares = &self.shared.spares;
+        if let Some(spare) = spares.take(wanted) {
+            return Ok((spare, Role::Ordinary));
+        }
+        let full = match self.grow(wanted, claim) {
+            Ok(spare) => return Ok((spare, Role::Ordinary)),
+            Err(error) => error,
+        };
+        match claim {
+            Claim::Mail => Err(full),
+            Claim::Move => spares.take_headroom(wanted).map(|spare| (spare, Role::Headroom)).ok_or(full),
+            Claim::Small => spares.take_reserve(wanted).map(|spare| (spare, Role::Reserve)).ok_or(full),
+        }
+    }
+
+    /// A file that grows as it is written, for when none is prepared. New mail leaves room for what is to be prepared for a
+    /// full device.
+    fn grow(&self, wanted: u64, claim: Claim) -> Result<Spare, SpoolError> {
         let shared = &self.shared;
         let free = shared.free_bytes();
-        let room = free.saturating_sub(shared.margin());
+        let kept = if claim == Claim::Mail { shared.margin() + shared.missing_bytes() } else { shared.margin() };
+        let room = free.saturating_sub(kept);
         let capacity = wanted.max(shared.segment_bytes.min(room) / PAGE as u64 * PAGE as u64);
         if room < wanted {
             return Err(SpoolError::Full { wanted_bytes: wanted, free_bytes: free });
@@ -179,7 +202,7 @@ impl Committer {
             }
             return false;
         };
-        let (capacity, reserve) = (u64::from(current.spare.capacity), current.reserve);
+        let (capacity, role) = (u64::from(current.spare.capacity), current.role);
         let page = current.first_page.clone();
         self.batch.begin(current.sequence, current.mark, current.offset, self.commit + 1, page);
         while let Some(killed) = self.owed.pop() {
@@ -191,7 +214,7 @@ impl Committer {
         }
         while let Some(op) = ops.front() {
             let fits = u64::from(self.batch.offset()) + size_of_store(op) <= capacity;
-            if !fits || BATCH_BYTES <= self.batch.len() || self.conflicts(op, reserve) {
+            if !fits || BATCH_BYTES <= self.batch.len() || self.conflicts(op, role) {
                 break;
             }
             if let Some(op) = ops.pop_front() {
@@ -204,16 +227,14 @@ impl Committer {
         !self.batch.is_empty()
     }
 
-    /// Whether `op` must wait for the next batch: it touches what this one touches, or moves records, or is new mail
-    /// before the reserve.
-    fn conflicts(&self, op: &Op, reserve: bool) -> bool {
+    /// Whether `op` must wait for the next batch: it touches what this one touches, or moves records, or may not be
+    /// written to this segment.
+    fn conflicts(&self, op: &Op, role: Role) -> bool {
         let touched = &self.batch.touched;
         match op {
-            _ if self.batch.copies => true,
+            _ if self.batch.copies || !accepts(role, op.claim(self.shared.few_bytes())) => true,
             Op::Store(staged, _) => {
-                let again =
-                    !touched.is_empty() && staged.headers.iter().any(|headers| touched.contains(&headers.id.to_bits()));
-                again || (reserve && staged.body.is_some())
+                !touched.is_empty() && staged.headers.iter().any(|headers| touched.contains(&headers.id.to_bits()))
             }
             Op::Unlink(id) => touched.contains(id),
             Op::Copies(..) | Op::Close(_) => !self.batch.is_empty(),
@@ -224,7 +245,7 @@ impl Committer {
         self.batch.octets += op.octets();
         match op {
             Op::Store(staged, promise) if staged.headers.is_empty() => promise.keep(Ok(())),
-            Op::Store(staged, promise) if staged.body.is_some() => self.lay_new(&staged, promise),
+            Op::Store(staged, promise) if staged.body.is_some() => self.lay_new(index, &staged, promise),
             Op::Store(staged, promise) => self.lay_changed(index, &staged, promise),
             Op::Unlink(id) => match index.kill(id) {
                 Some(killed) => self.lay_unlink(killed),
@@ -245,8 +266,14 @@ impl Committer {
     }
 
     /// One body with all its headers: one group.
-    fn lay_new(&mut self, staged: &Staged, promise: Promise<()>) {
+    fn lay_new(&mut self, index: &Index, staged: &Staged, promise: Promise<()>) {
         let Some((batch_id, body)) = &staged.body else { return };
+        if let Some(taken) = staged.headers.iter().find(|headers| index.contains(headers.id.to_bits())) {
+            // Never this envelope with that body.
+            let taken = std::io::Error::other(format!("message {} is in the spool already", taken.id));
+            promise.keep(Err(self.device_failed("store", taken)));
+            return;
+        }
         let batch = batch_id.to_bits();
         let (group_start, group_size) = (self.batch.offset(), staged.headers.len() as u32 + 1);
         let record = Record { group_start, group_size, ..Record::alone(Kind::Body, batch, batch, body) };
@@ -309,7 +336,7 @@ impl Committer {
                     self.batch.effects.push(Effect::MovedBody(*number, place));
                 }
             }
-            Copied::Unlink { id, range, from } => {
+            Copied::Unlink { id, range, from, .. } => {
                 if index.tomb_is_needed(*range, from.unwrap_or(0)) {
                     self.batch.push(unlink_record(*id, *range), &Payload::Small(&[]));
                     self.batch.effects.push(Effect::Tomb(*range, *from));
@@ -322,7 +349,11 @@ impl Committer {
     fn write(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let Some(current) = &self.current else { return false };
-        self.batch.seal(if current.reserve { CommitEnd::Sector } else { CommitEnd::Page });
+        self.batch.seal(match current.role {
+            Role::Reserve => CommitEnd::Sector,
+            Role::Headroom if !self.batch.copies => CommitEnd::Sector,
+            _ => CommitEnd::Page,
+        });
         let file = Arc::clone(&current.spare.file);
         let (offset, mut slices) = self.batch.slices();
         let began = shared.clock.now();
@@ -350,7 +381,7 @@ impl Committer {
         let shared = Arc::clone(&self.shared);
         let Some(current) = &mut self.current else { return };
         self.commit += 1;
-        self.failures = 0;
+        let recovered = std::mem::take(&mut self.failures) != 0;
         current.offset = self.batch.offset();
         current.first_page = None;
         let sequence = current.sequence;
@@ -362,6 +393,9 @@ impl Committer {
         apply_effects(&mut index, self.batch.effects.drain(..), sequence);
         for killed in &self.batch.killed {
             index.bury(killed, sequence);
+        }
+        if recovered {
+            index.retry_scrubs();
         }
         let dead = index.take_dead();
         drop(index);
@@ -375,7 +409,7 @@ impl Committer {
             promise.keep(Ok(()));
         }
         self.batch.shrink();
-        if dead || self.commit.is_multiple_of(KICK_EVERY) {
+        if dead || recovered || self.commit.is_multiple_of(KICK_EVERY) {
             shared.kick();
         }
     }
@@ -393,7 +427,7 @@ impl Committer {
             shared.gauges.full.add(1);
         }
         if let Some(current) = self.current.take() {
-            self.previous = Some(seal(&mut shared.index(), &current, true));
+            self.previous = seal(&mut shared.index(), &current, true).or(self.previous);
         }
         self.owed.append(&mut self.batch.killed);
         self.batch.effects.clear();
@@ -405,6 +439,7 @@ impl Committer {
 
     /// There is no segment to write to. Mail is refused; unlinks are remembered.
     fn refuse(&mut self, ops: &mut VecDeque<Op>, error: &SpoolError) {
+        self.shared.kick();
         let mut index = self.shared.index();
         let Some(op) = ops.pop_front() else { return };
         self.shared.inbox.settled(op.octets());
@@ -417,7 +452,6 @@ impl Committer {
                 self.shared.gauges.full.add(u64::from(matches!(error, SpoolError::Full { .. })));
                 drop(index);
                 op.refuse(error.clone());
-                self.shared.kick();
             }
         }
     }
@@ -449,16 +483,25 @@ fn apply_effects(index: &mut Index, effects: impl Iterator<Item = Effect>, seque
     body.into_iter().for_each(|body| index.drop_unwanted_body(body));
 }
 
-fn seal(index: &mut Index, current: &Current, abandoned: bool) -> Cut {
-    if let Some(segment) = index.segments.get_mut(&current.sequence) {
-        segment.sealed = true;
-        segment.abandoned = abandoned;
-        segment.end = current.offset;
+/// Whether an operation may be written to a segment.
+const fn accepts(role: Role, claim: Claim) -> bool {
+    match role {
+        Role::Ordinary => true,
+        Role::Headroom => !matches!(claim, Claim::Mail),
+        Role::Reserve => matches!(claim, Claim::Small),
     }
-    Cut { sequence: current.sequence, end: current.offset }
 }
 
-fn new_segment(spare: &Spare, mark: u64) -> Segment {
+/// Ends a segment; where it ends, if anything in it counts.
+fn seal(index: &mut Index, current: &Current, abandoned: bool) -> Option<Cut> {
+    let segment = index.segments.get_mut(&current.sequence)?;
+    segment.sealed = true;
+    segment.abandoned = abandoned;
+    segment.end = current.offset;
+    segment.durable.then_some(Cut { sequence: current.sequence, end: current.offset })
+}
+
+fn new_segment(spare: &Spare, mark: u64, role: Role) -> Segment {
     Segment {
         file: Arc::clone(&spare.file),
         slot: spare.slot,
@@ -471,6 +514,8 @@ fn new_segment(spare: &Spare, mark: u64) -> Segment {
         counted: true,
         stuck: false,
         abandoned: false,
+        unscrubbed: false,
+        role,
     }
 }
 

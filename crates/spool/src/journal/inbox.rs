@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::batch::size_of_store;
 use super::index::Place;
 use crate::chain::Staged;
 use crate::error::SpoolError;
@@ -26,6 +27,17 @@ pub enum Op {
     Copies(Vec<Copied>, Promise<()>),
     /// Nothing follows.
     Close(Promise<()>),
+}
+
+/// What an operation may take of a device that is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Nothing: new mail is refused.
+    Mail,
+    /// The headroom: moving mail frees more than it takes.
+    Move,
+    /// A reserve: unlinks, rewrites, the end, and the few survivors of a segment that is all but dead.
+    Small,
 }
 
 /// One record to be written anew.
@@ -61,6 +73,8 @@ pub enum Copied {
         range: (u32, u32),
         /// The segment it stands in.
         from: Option<u32>,
+        /// It may be written to a reserve: that is where it stands, or it is new.
+        reserve: bool,
     },
 }
 
@@ -168,8 +182,9 @@ impl Inbox {
     }
 
     /// Blocks until there is something to commit, and moves it to `ops`. `unsettled` says that unlinks are still to be
-    /// written from before. False once closed and empty.
-    pub fn take(&self, ops: &mut VecDeque<Op>, unsettled: bool) -> bool {
+    /// written from before, `scarce` that unlinks should share what room there is. False once closed and empty.
+    pub fn take(&self, ops: &mut VecDeque<Op>, unsettled: bool, scarce: bool) -> bool {
+        let linger = if scarce { LINGER_WHEN_SCARCE } else { LINGER };
         let mut state = self.lock();
         let mut patience = true;
         loop {
@@ -183,7 +198,7 @@ impl Inbox {
             }
             state.sleeping = true;
             state = if pending {
-                let (state, timeout) = self.pushed.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner);
+                let (state, timeout) = self.pushed.wait_timeout(state, linger).unwrap_or_else(PoisonError::into_inner);
                 patience = !timeout.timed_out();
                 state
             } else {
@@ -210,6 +225,16 @@ impl Inbox {
 }
 
 impl Op {
+    /// What it may take of a device that is full, if copies of up to `few` octets are few.
+    pub fn claim(&self, few: u64) -> Claim {
+        let is_small = |copy: &Copied| matches!(copy, Copied::Unlink { reserve: true, .. });
+        match self {
+            Self::Store(staged, _) if staged.body.is_some() => Claim::Mail,
+            Self::Copies(copies, _) if few < size_of_store(self) && !copies.iter().all(is_small) => Claim::Move,
+            _ => Claim::Small,
+        }
+    }
+
     /// Octets of memory it holds.
     pub fn octets(&self) -> u64 {
         match self {
@@ -232,6 +257,8 @@ impl Op {
 
 /// How long unlinks wait for a message to ride with. A crash within it delivers what was delivered in it again.
 const LINGER: Duration = Duration::from_millis(20);
+/// The same on a full device, where every commit takes at least a sector of what little is left.
+const LINGER_WHEN_SCARCE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {
@@ -248,11 +275,11 @@ mod tests {
         inbox.push_unlink(3, || promise);
         assert_eq!(inbox.backlog().0, 3);
         let mut ops = VecDeque::new();
-        assert!(inbox.take(&mut ops, false));
+        assert!(inbox.take(&mut ops, false, false));
         assert_eq!(ops.len(), 2);
         inbox.unlinked(2);
         assert!(ticket.wait().is_ok());
-        assert!(inbox.take(&mut ops, false));
+        assert!(inbox.take(&mut ops, false, false));
         assert!(matches!(ops.back(), Some(Op::Unlink(3))));
     }
 

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use super::record;
 use super::segment::Cut;
 use super::slab::Slab;
+use super::spares::Role;
 use crate::disk::DiskFile;
 
 /// Where a record stands.
@@ -88,6 +89,10 @@ pub struct Segment {
     pub stuck: bool,
     /// It was abandoned after a failed write or sync.
     pub abandoned: bool,
+    /// It could be neither scrubbed nor removed; not tried again before the device works.
+    pub unscrubbed: bool,
+    /// What it may be used for.
+    pub role: Role,
 }
 
 /// What becomes free when a message is unlinked, and what its unlink record must say.
@@ -143,11 +148,11 @@ impl Index {
         }
     }
 
-    /// A new message; `first` is the oldest segment with headers of it.
+    /// A new message; `first` is the oldest segment with headers of it. A former one of the same id gives way, whole: never
+    /// the headers of one with the body of the other.
     pub fn add_message(&mut self, id: u64, headers: Place, first: u32, body: u32) {
-        if self.contains(id) {
-            self.move_headers(id, headers);
-            return;
+        if let Some(former) = self.kill(id) {
+            former.freed.iter().for_each(|&(segment, octets)| self.debit(segment, octets));
         }
         let wanted = self.bodies.get_mut(body);
         wanted.siblings += 1;
@@ -279,6 +284,17 @@ impl Index {
     pub fn cuts(&self) -> Vec<Cut> {
         let abandoned = self.segments.iter().filter(|(_, segment)| segment.abandoned);
         abandoned.map(|(&sequence, segment)| Cut { sequence, end: segment.end }).collect()
+    }
+
+    /// The device works again: what could not be scrubbed may be tried once more.
+    pub fn retry_scrubs(&mut self) {
+        self.segments.values_mut().for_each(|segment| segment.unscrubbed = false);
+    }
+
+    /// Octets left in the segment that is being written, and what it may be used for.
+    pub fn current(&self) -> Option<(u64, Role)> {
+        let current = self.segments.values().rev().find(|segment| !segment.sealed)?;
+        Some((u64::from(current.capacity.saturating_sub(current.end)), current.role))
     }
 
     /// Octets used and octets needed, over all segments.

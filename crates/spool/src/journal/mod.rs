@@ -85,7 +85,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Takes the spool's lock, reads the segments' first pages and starts the threads. What the segments hold is read by
+    /// Takes the spool's lock, reads the segments' first pages and the last one's headers, and starts the threads. What the segments hold is read by
     /// [`IoModule::process_disk_queue`]; new mail can be stored at once.
     pub fn open(
         options: JournalOptions,
@@ -133,9 +133,10 @@ fn submit(shared: &Shared, copies: Vec<Copied>) -> Result<(), SpoolError> {
 }
 
 fn commit_until_closed(mut committer: Committer) {
+    let _guard = AbortOnPanic("committer");
     let (mut ops, mut crowd) = (VecDeque::new(), Crowd::default());
     let clock = committer.shared().clock;
-    while committer.shared().inbox.take(&mut ops, committer.owes()) {
+    while committer.shared().inbox.take(&mut ops, committer.owes(), committer.is_short()) {
         let stores = ops.iter().filter(|op| matches!(op, Op::Store(..))).count();
         let began = clock.now();
         committer.commit(&mut ops);
@@ -152,8 +153,21 @@ fn commit_until_closed(mut committer: Committer) {
 }
 
 fn keep_up(shared: &Arc<Shared>) {
+    let _guard = AbortOnPanic("upkeep");
     while shared.wait_for_work() {
         while !shared.is_stopping() && upkeep::step(shared, &mut |copies| submit(shared, copies)) {}
+    }
+}
+
+/// A thread of the journal that panics takes the process with it: a restart recovers, mail that waits for ever does not.
+struct AbortOnPanic(&'static str);
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(target: "SPOOL", "the spool's {} has panicked; aborting, so that a restart recovers", self.0);
+            std::process::abort();
+        }
     }
 }
 
@@ -169,7 +183,8 @@ impl IoModule for Journal {
     fn process_disk_queue(&self, each: &mut dyn FnMut(MessageId, Vec<u8>)) -> Result<(), SpoolError> {
         let recovery = self.recovery.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(recovery) = recovery else { return Ok(()) };
-        recovery.run(&self.shared, &mut |copies| self.submit(copies), each)
+        recovery.run(&self.shared, &mut |copies| self.submit(copies), each);
+        Ok(())
     }
 
     fn write_headers(&self, _: IoCaller, set: &mut CommitSet, headers: &mut HeadersOut<'_>, _: bool) -> IoResult {

@@ -1,6 +1,7 @@
 //! Opening a journal: the lock, the first page of every segment file, and what follows from them.
 //!
-//! Reads one page of each file, so it takes no time however large the spool is; the records are recovery's.
+//! Reads one page of each file, and the record headers of the segment used last for the newest id, so it takes no time
+//! however large the spool is; the records are recovery's. A file the device cannot read is left alone.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,12 @@ use super::JournalOptions;
 use super::committer::Committer;
 use super::inbox::Inbox;
 use super::index::{Index, Segment};
-use super::record::PAGE;
+use super::record::{Kind, PAGE};
 use super::recovery::Recovery;
+use super::scan::{Found, Scanner};
 use super::segment::{DATA, FORMAT, FirstPage, SegmentHeader};
-use super::shared::{Shared, Work};
-use super::spares::{Spare, Spares, slot_of};
+use super::shared::{Shared, Work, reserve_bytes};
+use super::spares::{Role, Spare, Spares, slot_of};
 use crate::disk::{Disk, Lock};
 use crate::error::OpenError;
 use crate::stats::Gauges;
@@ -38,8 +40,7 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     }
     let lock = take_lock(disk.as_ref(), &options)?;
     disk.sync_dir(&options.base).map_err(failed("sync", &options.base))?;
-    let files = read_first_pages(disk.as_ref(), &directory)?;
-    let next_slot = files.iter().map(|(slot, ..)| slot + 1).max().unwrap_or(0);
+    let Files { files, unreadable, next_slot } = read_first_pages(disk.as_ref(), &directory)?;
     let space = disk.space(&directory).map_err(failed("measure", &directory))?;
     let segment_bytes = fitting(options.segment_bytes, space.total_bytes);
     if !options.force_fsync {
@@ -49,14 +50,21 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     let highest = |of: fn(&SegmentHeader) -> u64| used.values().map(|(header, _)| of(header)).max().unwrap_or(0);
     let (sequence, epoch) =
         (highest(|header| header.sequence.into()) as u32, highest(|header| header.epoch.into()) as u32);
-    let newest = highest(|header| header.newest);
+    // Unreadable segments may have been used last: their numbers stay theirs.
+    let (sequence, epoch) =
+        (sequence.saturating_add(unreadable.saturating_mul(SEQUENCES_OF_UNREADABLE)), epoch.saturating_add(unreadable));
+    let last = used.values().next_back().map_or(0, |(header, spare)| newest_in(header, spare));
+    let newest = highest(|header| header.newest).max(last);
     let ends = known_ends(&used);
     let mut index = Index::new();
     let mut old = BTreeMap::new();
     for (sequence, (header, spare)) in used {
         let abandoned = ends.get(&sequence).is_some_and(|&(_, abandoned)| abandoned);
         let end = ends.get(&sequence).map(|&(end, _)| end);
-        index.segments.insert(sequence, old_segment(&header, spare, end, abandoned));
+        let reserve = u64::from(spare.capacity) == reserve_bytes(segment_bytes);
+        let role = if reserve { Role::Reserve } else { Role::Ordinary };
+        let segment = Segment { role, ..old_segment(&header, spare, end, abandoned) };
+        index.segments.insert(sequence, segment);
         old.insert(sequence, (header, end));
     }
     let shared = Arc::new(Shared {
@@ -79,7 +87,14 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     Ok(Opened { shared, committer, recovery: Recovery { old }, lock })
 }
 
-type Files = Vec<(u32, Spare, FirstPage)>;
+/// The files of the journal's directory.
+struct Files {
+    files: Vec<(u32, Spare, FirstPage)>,
+    /// How many could not be read.
+    unreadable: u32,
+    next_slot: u32,
+}
+
 type Used = BTreeMap<u32, (SegmentHeader, Spare)>;
 
 fn take_lock(disk: &dyn Disk, options: &JournalOptions) -> Result<Box<dyn Send + Sync>, OpenError> {
@@ -91,24 +106,53 @@ fn take_lock(disk: &dyn Disk, options: &JournalOptions) -> Result<Box<dyn Send +
 }
 
 fn read_first_pages(disk: &dyn Disk, directory: &Path) -> Result<Files, OpenError> {
-    let mut files = Vec::new();
+    let (mut files, mut unreadable, mut next_slot) = (Vec::new(), 0, 0);
     for name in disk.list(directory).map_err(failed("list", directory))? {
         let path = directory.join(&name);
         let Some(slot) = slot_of(&name) else {
             tracing::warn!(target: "SPOOL", "{} is not a segment; left alone", path.display());
             continue;
         };
+        next_slot = next_slot.max(slot + 1);
         let file = disk.open(&path).map_err(failed("open", &path))?;
-        let page = SegmentHeader::read(file.as_ref()).map_err(failed("read", &path))?;
+        let page = match SegmentHeader::read(file.as_ref()) {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(target: "SPOOL", "cannot read {}: {error}; left for the next start, everything else is kept", path.display());
+                unreadable += 1;
+                continue;
+            }
+        };
         let capacity =
             file.len().map_err(failed("measure", &path))?.min(u64::from(u32::MAX) / PAGE as u64 * PAGE as u64);
         files.push((slot, Spare { slot, file, capacity: capacity as u32 }, page));
     }
-    Ok(files)
+    Ok(Files { files, unreadable, next_slot })
+}
+
+/// The newest id in a segment. Its header knows only those before it.
+fn newest_in(header: &SegmentHeader, spare: &Spare) -> u64 {
+    let mut newest = 0;
+    let Ok(scanner) = Scanner::new(spare.file.as_ref(), header.mark, None) else { return newest };
+    let mut scanner = scanner.headers_only();
+    // What cannot be read here is reported by recovery.
+    while let Ok(Some(found)) = scanner.step() {
+        if let Found::Record(_, record) = found
+            && record.kind == Kind::Headers
+        {
+            newest = newest.max(record.id);
+        }
+    }
+    newest
 }
 
 /// Tells segments in use from free files; files whose first page cannot be read are set aside whole.
-fn sort(disk: &dyn Disk, directory: &Path, damaged: &Path, files: Files) -> Result<(Used, Vec<Spare>), OpenError> {
+fn sort(
+    disk: &dyn Disk,
+    directory: &Path,
+    damaged: &Path,
+    files: Vec<(u32, Spare, FirstPage)>,
+) -> Result<(Used, Vec<Spare>), OpenError> {
     let (mut used, mut free) = (BTreeMap::new(), Vec::new());
     for (slot, spare, page) in files {
         let path = directory.join(super::spares::name_of(slot));
@@ -164,18 +208,20 @@ fn old_segment(header: &SegmentHeader, spare: Spare, end: Option<u32>, abandoned
         counted: false,
         stuck: false,
         abandoned,
+        unscrubbed: false,
+        role: Role::Ordinary,
     }
 }
 
-/// Files prepared or scrubbed by an earlier run: spares, the reserve, or of no use.
+/// Files prepared or scrubbed by an earlier run: spares, the headroom, the reserves, or of no use.
 fn store_free(shared: &Shared, free: Vec<Spare>) {
     for spare in free {
         let size = u64::from(spare.capacity);
         let surplus = if size == shared.segment_bytes {
-            shared.spares.put(spare);
-            None
+            let headroom = shared.spares.count().headroom.is_some();
+            shared.spares.put(spare, if headroom { Role::Ordinary } else { Role::Headroom })
         } else if size == shared.reserve_bytes() {
-            shared.spares.put_reserve(spare)
+            shared.spares.put(spare, Role::Reserve)
         } else {
             Some(spare)
         };
@@ -200,3 +246,5 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Op
 }
 
 const SEGMENT_MIN: u64 = 64 << 10;
+/// More than a run uses between what can be read and what cannot.
+const SEQUENCES_OF_UNREADABLE: u32 = 1 << 16;

@@ -2,6 +2,7 @@
 //!
 //! A record whose header is good but whose payload is not is stepped over. Where no header is, the next one is looked for
 //! by its mark at every multiple of eight octets. Reads in windows, so that memory stays small whatever the segment holds.
+//! A page the device cannot read is taken for zeros, hence for damage, and noted; after too many of them the walk fails.
 
 use std::io;
 use std::ops::Range;
@@ -27,6 +28,10 @@ pub struct Scanner<'a> {
     limit: u64,
     /// The records are known to reach the limit.
     exact: bool,
+    /// Payloads are not looked at.
+    headers_only: bool,
+    /// Pages that could not be read.
+    unreadable: u32,
     window: Vec<u8>,
     window_start: u64,
 }
@@ -38,7 +43,18 @@ impl<'a> Scanner<'a> {
         let limit = end.map_or(length, u64::from);
         let (window, window_start) = (Vec::new(), 0);
         let offset = u64::from(DATA);
-        Ok(Self { file, mark, offset, limit, exact: end.is_some(), window, window_start })
+        let exact = end.is_some();
+        Ok(Self { file, mark, offset, limit, exact, headers_only: false, unreadable: 0, window, window_start })
+    }
+
+    /// Looks at headers alone.
+    pub fn headers_only(self) -> Self {
+        Self { headers_only: true, ..self }
+    }
+
+    /// Whether there were octets that could not be read.
+    pub fn met_unreadable(&self) -> bool {
+        self.unreadable != 0
     }
 
     /// The next thing found; nothing at the end.
@@ -72,7 +88,7 @@ impl<'a> Scanner<'a> {
         let Some(record) = Record::parse(self.octets(start, HEADER)?, mark) else { return Ok(None) };
         let end = start + record.stored() as u64;
         self.offset = record.ends_commit.next(end);
-        let good = {
+        let good = self.headers_only || {
             let payload = self.octets(start + HEADER as u64, record.payload as usize)?;
             payload.len() == record.payload as usize && crc32c::crc32c(payload) == record.payload_crc
         };
@@ -86,7 +102,8 @@ impl<'a> Scanner<'a> {
     fn next_header(&mut self, start: u64) -> io::Result<Option<u64>> {
         let mark = self.mark;
         let mut at = start;
-        while at < self.limit {
+        let limit = if self.headers_only { self.limit.min(start + HUNT_MAX) } else { self.limit };
+        while at < limit {
             let window = self.octets(at, WINDOW)?;
             if window.len() < HEADER {
                 return Ok(None);
@@ -103,16 +120,47 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
+    /// Reads the window again page by page, past what cannot be read.
+    fn read_by_page(&mut self, error: io::Error) -> io::Result<()> {
+        let (start, size) = (self.window_start, self.window.len());
+        let mut at = 0;
+        while at < size {
+            let to_boundary = PAGE - (start + at as u64) as usize % PAGE;
+            let piece = &mut self.window[at..size.min(at + to_boundary)];
+            let length = piece.len();
+            match self.file.read_full(piece, start + at as u64) {
+                Ok(read) if read < length => {
+                    self.window.truncate(at + read);
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(_) if self.unreadable < UNREADABLE_MAX => {
+                    piece.fill(0);
+                    self.unreadable += 1;
+                }
+                Err(_) => {
+                    self.window.clear();
+                    return Err(error);
+                }
+            }
+            at += length;
+        }
+        Ok(())
+    }
+
     /// Octets from `start`, fewer at the limit.
     fn octets(&mut self, start: u64, wanted: usize) -> io::Result<&[u8]> {
         let wanted = wanted.min(self.limit.saturating_sub(start) as usize);
         let end = self.window_start + self.window.len() as u64;
         if start < self.window_start || end < start + wanted as u64 {
             let size = wanted.max(WINDOW).min((self.limit - start.min(self.limit)) as usize);
-            self.window = vec![0; size];
-            let read = self.file.read_full(&mut self.window, start)?;
-            self.window.truncate(read);
+            self.window.clear();
+            self.window.resize(size, 0);
             self.window_start = start;
+            match self.file.read_full(&mut self.window, start) {
+                Ok(read) => self.window.truncate(read),
+                Err(error) => self.read_by_page(error)?,
+            }
         }
         let from = (start - self.window_start) as usize;
         let to = (from + wanted).min(self.window.len());
@@ -121,3 +169,7 @@ impl<'a> Scanner<'a> {
 }
 
 const WINDOW: usize = 256 << 10;
+/// How far the next header is looked for where only headers count: twice the largest gap one bad commit leaves.
+const HUNT_MAX: u64 = 16 << 20;
+/// Each may take the device seconds.
+const UNREADABLE_MAX: u32 = 64;

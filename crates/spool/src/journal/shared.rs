@@ -10,8 +10,8 @@ use scheduler::Clock;
 use super::JournalOptions;
 use super::inbox::Inbox;
 use super::index::{Index, Place};
-use super::record::{HEADER, Kind, Record, stored};
-use super::spares::Spares;
+use super::record::{HEADER, Kind, PAGE, Record, stored};
+use super::spares::{RESERVES, Spares};
 use crate::disk::{CrashPoints, Disk};
 use crate::error::SpoolError;
 use crate::stats::{Gauges, SpoolStats};
@@ -21,7 +21,7 @@ pub struct Shared {
     pub options: JournalOptions,
     /// Octets of a segment on this device.
     pub segment_bytes: u64,
-    /// The newest id the segment headers name.
+    /// The newest id there was when the journal was opened.
     pub newest: Option<MessageId>,
     pub spares: Spares,
     pub inbox: Inbox,
@@ -62,9 +62,21 @@ impl Shared {
         self.segment_bytes / 16
     }
 
-    /// Octets of the reserve segment.
+    /// Octets of a reserve segment.
     pub fn reserve_bytes(&self) -> u64 {
-        (self.segment_bytes / 16).next_multiple_of(super::record::PAGE as u64).max(4 * super::record::PAGE as u64)
+        reserve_bytes(self.segment_bytes)
+    }
+
+    /// Survivors of a segment that take no more than this may go to a reserve: they make room for much more.
+    pub fn few_bytes(&self) -> u64 {
+        self.reserve_bytes() / 8
+    }
+
+    /// Octets of what should be kept for a full device and is not there yet.
+    pub fn missing_bytes(&self) -> u64 {
+        let spares = self.spares.count();
+        let reserves = RESERVES.saturating_sub(spares.reserves) as u64 * self.reserve_bytes();
+        if spares.headroom.is_some() { reserves } else { reserves + self.segment_bytes }
     }
 
     /// There may be work for upkeep.
@@ -204,7 +216,7 @@ impl Shared {
             (index.len(), index.memory(), index.segments.len(), index.space())
         };
         let (unlinks_waiting, waiting_bytes) = self.inbox.backlog();
-        let (spare_segments, _) = self.spares.count();
+        let spare_segments = self.spares.count().ordinary;
         self.gauges.stats(SpoolStats {
             messages: messages as u64,
             index_bytes: memory as u64,
@@ -218,6 +230,11 @@ impl Shared {
             ..SpoolStats::default()
         })
     }
+}
+
+/// Octets of a reserve beside segments of that size.
+pub fn reserve_bytes(segment_bytes: u64) -> u64 {
+    (segment_bytes / 16).next_multiple_of(PAGE as u64).max(4 * PAGE as u64)
 }
 
 const SET_ASIDE_MAX: usize = 64 << 20;

@@ -1,8 +1,9 @@
 //! Spare segment files: prepared in advance or scrubbed after use, so that a commit never waits for the file system to
 //! find room.
 //!
-//! Upkeep puts them in, the committer takes them out. One small file is the reserve: it is touched only when the device is
-//! full, so that unlinks and rewrites can still be recorded and space can come back.
+//! Upkeep puts them in, the committer takes them out. Some are touched only when the device is full, so that space can come
+//! back: two small reserves, in which unlinks and rewrites are still recorded (two, so that the sparse unlinks of one can be
+//! moved together into the other), and the headroom, a whole segment into which the survivors of others can be copied.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,28 @@ pub struct Spare {
     pub capacity: u32,
 }
 
+/// What a segment may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    Ordinary,
+    /// Everything but new mail.
+    Headroom,
+    /// Unlinks and rewrites.
+    Reserve,
+}
+
+/// How many spares there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// For everything.
+    pub ordinary: usize,
+    /// Octets of the headroom, if it is there.
+    pub headroom: Option<u32>,
+    /// Reserves.
+    pub reserves: usize,
+}
+
 /// The spares of one spool.
 pub struct Spares {
     disk: Arc<dyn Disk>,
@@ -32,7 +55,8 @@ pub struct Spares {
 #[derive(Default)]
 struct State {
     ordinary: Vec<Spare>,
-    reserve: Option<Spare>,
+    headroom: Option<Spare>,
+    reserves: Vec<Spare>,
     next_slot: u32,
 }
 
@@ -49,31 +73,54 @@ impl Spares {
         Some(state.ordinary.swap_remove(position))
     }
 
-    /// The reserve, if it is there and holds at least `octets`.
+    /// The headroom, if it is there and holds at least `octets`.
+    pub fn take_headroom(&self, octets: u64) -> Option<Spare> {
+        self.lock().headroom.take_if(|spare| octets <= u64::from(spare.capacity))
+    }
+
+    /// A reserve that holds at least `octets`, if there is one.
     pub fn take_reserve(&self, octets: u64) -> Option<Spare> {
         let mut state = self.lock();
-        state.reserve.take_if(|spare| octets <= u64::from(spare.capacity))
+        let position = state.reserves.iter().position(|spare| octets <= u64::from(spare.capacity))?;
+        Some(state.reserves.swap_remove(position))
     }
 
-    /// Keeps a free file.
-    pub fn put(&self, spare: Spare) {
-        self.lock().ordinary.push(spare);
-    }
-
-    /// Keeps a free file as the reserve; the file again if there is one already.
-    pub fn put_reserve(&self, spare: Spare) -> Option<Spare> {
+    /// Keeps a free file for a use; the file that is not wanted any more, if there is one.
+    pub fn put(&self, spare: Spare, role: Role) -> Option<Spare> {
         let mut state = self.lock();
-        if state.reserve.is_some() {
-            return Some(spare);
+        match role {
+            Role::Ordinary => state.ordinary.push(spare),
+            Role::Headroom => return state.headroom.replace(spare),
+            Role::Reserve if state.reserves.len() < RESERVES => state.reserves.push(spare),
+            Role::Reserve => return Some(spare),
         }
-        state.reserve = Some(spare);
         None
     }
 
-    /// Ordinary spares, and whether the reserve is there.
-    pub fn count(&self) -> (usize, bool) {
+    /// Makes an ordinary spare the headroom, if that is missing. False if nothing changed.
+    pub fn promote(&self) -> bool {
+        let mut state = self.lock();
+        if state.headroom.is_none() {
+            state.headroom = state.ordinary.pop();
+            return state.headroom.is_some();
+        }
+        false
+    }
+
+    /// Makes the headroom a reserve, when there is nothing it could help to copy. False if it is missing.
+    pub fn release_headroom(&self) -> bool {
+        let mut state = self.lock();
+        let released = state.headroom.take();
+        let any = released.is_some();
+        state.reserves.extend(released);
+        any
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> Counts {
         let state = self.lock();
-        (state.ordinary.len(), state.reserve.is_some())
+        let headroom = state.headroom.as_ref().map(|spare| spare.capacity);
+        Counts { ordinary: state.ordinary.len(), headroom, reserves: state.reserves.len() }
     }
 
     /// A new file that grows as it is written. Its name is durable when this returns.
@@ -93,7 +140,11 @@ impl Spares {
 
     /// Takes a file off the disk.
     pub fn remove(&self, slot: u32) -> io::Result<()> {
-        self.disk.remove(&self.path(slot))?;
+        match self.disk.remove(&self.path(slot)) {
+            // Removed before, but perhaps not durably.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         self.disk.sync_dir(&self.directory)
     }
 
@@ -116,6 +167,9 @@ impl Spares {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How many reserves are kept.
+pub const RESERVES: usize = 2;
 
 /// The name of a segment file.
 pub fn name_of(slot: u32) -> String {

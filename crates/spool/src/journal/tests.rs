@@ -22,6 +22,7 @@ use crate::ticket::Ticket;
 
 mod damage;
 mod full;
+mod ids;
 mod power_loss;
 
 /// One run of a journal, without threads.
@@ -37,21 +38,25 @@ pub type HandedOver = BTreeMap<u64, Vec<u8>>;
 
 impl Run {
     pub fn open(disk: &FaultyDisk) -> Result<Self, OpenError> {
-        let options = JournalOptions { segment_bytes: SEGMENT, ..JournalOptions::new("/spool") };
+        Self::open_with(disk, SEGMENT)
+    }
+
+    pub fn open_with(disk: &FaultyDisk, segment_bytes: u64) -> Result<Self, OpenError> {
+        let options = JournalOptions { segment_bytes, ..JournalOptions::new("/spool") };
         let Opened { shared, committer, recovery, lock } =
             open(options, Arc::new(disk.clone()), Clock::system(), &Meters::new())?;
         Ok(Self { shared, committer, recovery: Some(recovery), _lock: lock })
     }
 
-    pub fn recover(&mut self) -> Result<HandedOver, SpoolError> {
+    pub fn recover(&mut self) -> HandedOver {
         let mut found = HandedOver::new();
         let recovery = self.recovery.take().expect("recovery runs once");
         let Self { shared, committer, .. } = self;
         let mut submit = |copies| commit_copies(committer, copies);
         recovery.run(shared, &mut submit, &mut |id, encoded| {
             assert!(found.insert(id.to_bits(), encoded).is_none(), "{id} handed over twice");
-        })?;
-        Ok(found)
+        });
+        found
     }
 
     pub fn commit(&mut self, ops: Vec<Op>) {
@@ -149,7 +154,7 @@ pub const SEGMENTS: &str = "/spool/journal";
 fn what_was_stored_is_there_after_a_restart_and_what_was_unlinked_is_not() {
     let disk = FaultyDisk::seeded(1);
     let mut run = Run::open(&disk).unwrap();
-    assert!(run.recover().unwrap().is_empty());
+    assert!(run.recover().is_empty());
     let mail = Mail::new(10, 3, 5000);
     run.store(&mail).unwrap();
     run.unlink(11);
@@ -157,7 +162,7 @@ fn what_was_stored_is_there_after_a_restart_and_what_was_unlinked_is_not() {
     assert!(matches!(run.shared.fetch_headers(11), Err(SpoolError::Missing { .. })));
     disk.crash();
     let mut run = Run::open(&disk).unwrap();
-    assert_eq!(run.recover().unwrap().into_keys().collect::<Vec<_>>(), [10, 12]);
+    assert_eq!(run.recover().into_keys().collect::<Vec<_>>(), [10, 12]);
     assert_eq!(run.shared.fetch_body(12).unwrap(), mail.body);
 }
 
@@ -225,7 +230,7 @@ fn dead_segments_are_used_again_and_their_old_records_stay_dead() {
     assert!(disk.files(Path::new(SEGMENTS)).len() <= 7);
     let kept: Vec<u64> = (0..400).map(|id| 1000 + id).filter(|&id| run.shared.index().contains(id)).collect();
     disk.crash();
-    assert_eq!(Run::open(&disk).unwrap().recover().unwrap().into_keys().collect::<Vec<_>>(), kept);
+    assert_eq!(Run::open(&disk).unwrap().recover().into_keys().collect::<Vec<_>>(), kept);
 }
 
 #[test]
@@ -244,7 +249,7 @@ fn an_unlink_record_outlives_the_segment_it_guards_against() {
         run.keep_up();
         if id % 50 == 0 {
             let copy = disk.duplicate(id);
-            let found = Run::open(&copy).unwrap().recover().unwrap();
+            let found = Run::open(&copy).unwrap().recover();
             assert!(found.contains_key(&1), "{id}");
             assert!(id < 150 || !found.contains_key(&2), "message 2 came back at {id}");
         }
@@ -268,7 +273,7 @@ fn compaction_keeps_everything_within_its_bound() {
     assert!(run.shared.gauges.compacted.get() != 0);
     let copy = disk.duplicate(3);
     let mut again = Run::open(&copy).unwrap();
-    let found = again.recover().unwrap();
+    let found = again.recover();
     assert_eq!(found.len(), 100);
     for id in found.into_keys() {
         assert_eq!(again.shared.fetch_body(id).unwrap(), Mail::new(id, 1, 1500).body);
@@ -282,7 +287,7 @@ fn mail_is_stored_before_and_while_the_old_is_read() {
     disk.kill();
     let mut run = Run::open(&disk).unwrap();
     run.store(&Mail::new(2, 1, 100)).unwrap();
-    assert_eq!(run.recover().unwrap().into_keys().collect::<Vec<_>>(), [1]);
+    assert_eq!(run.recover().into_keys().collect::<Vec<_>>(), [1]);
     assert!(run.shared.fetch_body(1).is_ok() && run.shared.fetch_body(2).is_ok());
 }
 
@@ -315,4 +320,30 @@ pub fn first_segment(disk: &FaultyDisk) -> (PathBuf, Vec<u8>) {
 
 pub fn ids(found: &HandedOver) -> BTreeSet<u64> {
     found.keys().copied().collect()
+}
+
+/// Runs itself in a child: the committer meets a broken invariant, and the process must end rather than wait for ever.
+#[test]
+fn a_committer_that_panics_takes_the_process_with_it() {
+    const CHILD: &str = "SPOOL_PANICKING_CHILD";
+    let name = "journal::tests::a_committer_that_panics_takes_the_process_with_it";
+    if std::env::var_os(CHILD).is_none() {
+        let program = std::env::current_exe().unwrap();
+        let child = std::process::Command::new(program).args(["--exact", name]).env(CHILD, "1").output().unwrap();
+        let signal = std::os::unix::process::ExitStatusExt::signal(&child.status);
+        assert_eq!(signal, Some(6), "{:?}", child.status);
+        return;
+    }
+    let disk = FaultyDisk::seeded(1);
+    let options = JournalOptions::new("/spool");
+    let journal = super::Journal::open(options, Arc::new(disk.clone()), Clock::system(), &Meters::new()).unwrap();
+    let store = |id| {
+        let (op, ticket) = Mail::new(id, 1, 100).store();
+        journal.shared.inbox.push(op);
+        ticket
+    };
+    store(1).wait().unwrap();
+    // The disk panics when a handle is used across a crash.
+    disk.crash();
+    let _ = store(2).wait();
 }

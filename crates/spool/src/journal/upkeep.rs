@@ -1,10 +1,12 @@
 //! Upkeep: dead segments become spares, spares are prepared in advance, and the survivors of mostly dead segments are
-//! copied forward, so that the journal takes at most twice what is alive plus one segment (and its spares).
+//! copied forward, so that the journal takes at most twice what is alive plus one segment (and its spares). On a device with
+//! no room for another spare it copies sooner: whatever frees more than it takes.
 //!
 //! Runs on a thread of its own and may block; the commit path never waits for it. Tests drive it directly.
 //!
 //! Invariants: a segment is scrubbed only when nothing in it is needed and a later segment's header is on disk, because the
-//! newest header says which segments were abandoned. Unlink records are kept until what they kill is scrubbed.
+//! newest header says which segments were abandoned; or when its own header never got there, so that nothing in it was ever
+//! acknowledged. Unlink records are kept until what they kill is scrubbed.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -12,11 +14,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::inbox::Copied;
-use super::index::{Alive, Place, Segment};
-use super::record::{Kind, PAGE};
+use super::index::{Alive, Index, Place, Segment};
+use super::record::{HEADER, Kind, PAGE};
 use super::scan::{Found, Scanner};
+use super::segment::DATA;
 use super::shared::Shared;
-use super::spares::Spare;
+use super::spares::{RESERVES, Role, Spare};
 use crate::error::SpoolError;
 
 /// Hands records to the committer and waits until they are durable.
@@ -28,19 +31,25 @@ pub(super) fn step(shared: &Shared, submit: &mut Submit<'_>) -> bool {
         recycle(shared, sequence, spare);
         return true;
     }
-    if let Some((size, reserve)) = wanted_spare(shared) {
+    if let Some((size, role)) = wanted_spare(shared) {
         match prepare(shared, size) {
-            Ok(spare) if reserve => drop_surplus(shared, shared.spares.put_reserve(spare)),
-            Ok(spare) => shared.spares.put(spare),
-            Err(error) => {
-                tracing::warn!(target: "SPOOL", "cannot prepare a segment of {size} bytes: {error}");
-                return false;
+            Ok(spare) => {
+                drop_surplus(shared, shared.spares.put(spare, role));
+                return true;
             }
+            Err(error) => tracing::warn!(target: "SPOOL", "cannot prepare a segment of {size} bytes: {error}"),
         }
+    }
+    let short = is_short(shared);
+    if short && shared.spares.promote() {
         return true;
     }
-    match victim(shared) {
+    match victim(shared, short) {
         Some(sequence) => compact(shared, sequence, submit),
+        None if short && is_pressed(shared, &shared.index()) && shared.spares.release_headroom() => {
+            tracing::warn!(target: "SPOOL", "device full and nothing to gain by copying: recording deliveries in the last segment");
+            true
+        }
         None => false,
     }
 }
@@ -48,9 +57,11 @@ pub(super) fn step(shared: &Shared, submit: &mut Submit<'_>) -> bool {
 /// A segment of which nothing is needed.
 fn dead_segment(shared: &Shared) -> Option<(u32, Spare)> {
     let index = shared.index();
-    let newest = index.segments.iter().rev().find(|(_, segment)| segment.durable).map(|(&sequence, _)| sequence)?;
-    let dead = |segment: &Segment| segment.sealed && segment.counted && segment.live == 0;
-    let (&sequence, segment) = index.segments.range(..newest).find(|(_, segment)| dead(segment))?;
+    let newest = index.segments.iter().rev().find(|(_, segment)| segment.durable).map(|(&sequence, _)| sequence);
+    let dead = |segment: &Segment| segment.sealed && segment.counted && segment.live == 0 && !segment.unscrubbed;
+    let reclaimable = |sequence: u32, segment: &Segment| Some(sequence) < newest || !segment.durable;
+    let mut segments = index.segments.iter();
+    let (&sequence, segment) = segments.find(|&(&number, segment)| dead(segment) && reclaimable(number, segment))?;
     let spare = Spare { slot: segment.slot, file: Arc::clone(&segment.file), capacity: segment.capacity };
     Some((sequence, spare))
 }
@@ -60,25 +71,24 @@ fn recycle(shared: &Shared, sequence: u32, spare: Spare) {
     shared.crash.pass("recycle");
     let scrubbed = scrub(&spare);
     let usable = match &scrubbed {
-        Ok(()) => keep(shared, &spare),
+        Ok(()) => usable(shared, spare.clone()),
         Err(error) => {
             tracing::warn!(target: "SPOOL", "cannot scrub segment {sequence}: {error}; removing its file");
-            false
+            None
         }
     };
-    let removed = if usable { Ok(()) } else { shared.spares.remove(spare.slot) };
+    let removed = if usable.is_some() { Ok(()) } else { shared.spares.remove(spare.slot) };
     if scrubbed.is_err() && removed.is_err() {
         // Neither scrubbed nor removed: its records may come back, so what kills them must stay.
         if let Some(segment) = shared.index().segments.get_mut(&sequence) {
-            segment.counted = false;
+            segment.unscrubbed = true;
         }
         return;
     }
     shared.index().gone(sequence);
     shared.gauges.recycled.add(1);
-    if usable {
-        let reserve = u64::from(spare.capacity) < shared.segment_bytes;
-        if reserve { drop_surplus(shared, shared.spares.put_reserve(spare)) } else { shared.spares.put(spare) }
+    if let Some((spare, role)) = usable {
+        drop_surplus(shared, shared.spares.put(spare, role));
     }
 }
 
@@ -87,14 +97,23 @@ fn scrub(spare: &Spare) -> io::Result<()> {
     spare.file.fdatasync()
 }
 
-/// A file is kept if it is written through to its capacity and another spare is wanted.
-fn keep(shared: &Shared, spare: &Spare) -> bool {
-    let whole = spare.file.len().is_ok_and(|length| u64::from(spare.capacity) <= length);
-    let (ordinary, reserve) = shared.spares.count();
-    let size = u64::from(spare.capacity);
-    let ordinary_wanted = size == shared.segment_bytes && ordinary < SPARES_KEPT;
-    let reserve_wanted = size == shared.reserve_bytes() && !reserve;
-    whole && (ordinary_wanted || reserve_wanted)
+/// A file is kept, as far as it is written through, if another spare of its size is wanted.
+fn usable(shared: &Shared, spare: Spare) -> Option<(Spare, Role)> {
+    let written = spare.file.len().ok()?.min(u64::from(spare.capacity)) / PAGE as u64 * PAGE as u64;
+    let spare = Spare { capacity: written as u32, ..spare };
+    let (spares, segment) = (shared.spares.count(), shared.segment_bytes);
+    // With no room to prepare a better one, headroom may be somewhat smaller.
+    let enough = if room_for(shared, segment) { segment } else { segment / 4 * 3 };
+    let role = if spares.headroom.is_none() && (enough..=segment).contains(&written) {
+        Role::Headroom
+    } else if written == segment && spares.ordinary < SPARES_KEPT {
+        Role::Ordinary
+    } else if written == shared.reserve_bytes() && spares.reserves < RESERVES {
+        Role::Reserve
+    } else {
+        return None;
+    };
+    Some((spare, role))
 }
 
 fn drop_surplus(shared: &Shared, surplus: Option<Spare>) {
@@ -105,17 +124,32 @@ fn drop_surplus(shared: &Shared, surplus: Option<Spare>) {
     }
 }
 
-/// The size of a spare that should be prepared now, and whether it is the reserve.
-fn wanted_spare(shared: &Shared) -> Option<(u64, bool)> {
-    let (ordinary, reserve) = shared.spares.count();
-    let free = shared.free_bytes();
-    if !reserve && shared.reserve_bytes() + shared.margin() <= free {
-        return Some((shared.reserve_bytes(), true));
+/// The size of a spare that should be prepared now, and what for.
+fn wanted_spare(shared: &Shared) -> Option<(u64, Role)> {
+    let spares = shared.spares.count();
+    if spares.reserves < RESERVES && room_for(shared, shared.reserve_bytes()) {
+        return Some((shared.reserve_bytes(), Role::Reserve));
     }
-    // An idle daemon prepares nothing.
+    // An idle daemon prepares no more than that.
     let in_use = shared.segment_bytes <= 8 * shared.index().space().0;
-    let room = shared.segment_bytes + shared.margin() <= free;
-    (in_use && ordinary == 0 && room).then_some((shared.segment_bytes, false))
+    let role = if spares.headroom.is_none() { Role::Headroom } else { Role::Ordinary };
+    let wanted = in_use && (spares.headroom.is_none() || spares.ordinary == 0);
+    (wanted && room_for(shared, shared.segment_bytes)).then_some((shared.segment_bytes, role))
+}
+
+fn room_for(shared: &Shared, octets: u64) -> bool {
+    octets + shared.margin() <= shared.free_bytes()
+}
+
+/// Whether the device has no room for the next segment of new mail.
+fn is_short(shared: &Shared) -> bool {
+    let spares = shared.spares.count();
+    (spares.ordinary == 0 || spares.headroom.is_none()) && !room_for(shared, shared.segment_bytes)
+}
+
+/// Whether there is next to no room for unlinks left.
+fn is_pressed(shared: &Shared, index: &Index) -> bool {
+    shared.spares.count().reserves == 0 && index.current().is_none_or(|(room, _)| room < ROOM_FOR_UNLINKS)
 }
 
 /// A file filled with zeros, so that later commits change no file system structure.
@@ -145,30 +179,81 @@ fn fill(spare: &Spare, size: u64) -> io::Result<()> {
 }
 
 /// The segment whose survivors should be copied forward.
-fn victim(shared: &Shared) -> Option<u32> {
+fn victim(shared: &Shared, short: bool) -> Option<u32> {
     let index = shared.index();
     let movable = |segment: &Segment| segment.sealed && segment.counted && segment.live != 0 && !segment.stuck;
-    let candidates = || index.segments.iter().filter(|(_, segment)| movable(segment));
+    let room = room_for_copies(shared, &index);
+    let fits = |segment: &Segment| {
+        let room = match segment.role {
+            // Into what is being written alone: then each move leaves fewer of them.
+            Role::Reserve => room.current,
+            _ if segment.live <= shared.few_bytes() => room.for_few,
+            _ => room.for_many,
+        };
+        !short || cost_of_copying(shared, segment) <= room
+    };
+    let candidates = || index.segments.iter().filter(|(_, segment)| movable(segment) && fits(segment));
     if let Some((&abandoned, _)) = candidates().find(|(_, segment)| segment.abandoned) {
         return Some(abandoned);
     }
     let (used, live) = index.space();
-    if used <= 2 * live + shared.segment_bytes {
-        return None;
-    }
-    let emptiest = candidates().min_by_key(|(_, segment)| segment.live * 1000 / u64::from(segment.end.max(1)));
+    let twice = 2 * live + shared.segment_bytes < used;
+    let pressed = short && is_pressed(shared, &index);
+    let reserve_missing = shared.spares.count().reserves < RESERVES;
+    let worthwhile = |segment: &Segment| {
+        // A reserve that an earlier run used, or one of sparse unlinks.
+        if short
+            && reserve_missing
+            && segment.role == Role::Reserve
+            && segment.live * 4 <= u64::from(segment.capacity) * 3
+        {
+            return true;
+        }
+        let end = u64::from(segment.end);
+        // What it takes is less than what it frees, or this would never end.
+        let gains = cost_of_copying(shared, segment) + ROOM_FOR_UNLINKS <= end;
+        twice || (short && segment.live * 4 <= end * 3 && gains) || (pressed && gains)
+    };
+    let emptiest = candidates()
+        .filter(|(_, segment)| worthwhile(segment))
+        .min_by_key(|(_, segment)| segment.live * 1000 / u64::from(segment.end.max(1)));
     emptiest.map(|(&sequence, _)| sequence)
+}
+
+/// Octets that survivors may take on a device that is full.
+struct Room {
+    /// In the segment that is being written.
+    current: u64,
+    /// For those of a segment.
+    for_many: u64,
+    /// For those of a segment that has only a few.
+    for_few: u64,
+}
+
+fn room_for_copies(shared: &Shared, index: &Index) -> Room {
+    let spares = shared.spares.count();
+    let inside = |capacity: u64| capacity.saturating_sub(DATA.into());
+    let headroom = spares.headroom.map_or(0, |capacity| inside(capacity.into()));
+    let reserve = if spares.reserves != 0 { inside(shared.reserve_bytes()) } else { 0 };
+    let (current, role) = index.current().unwrap_or((0, Role::Reserve));
+    let for_many = if role == Role::Reserve { headroom } else { headroom.max(current) };
+    Room { current, for_many, for_few: for_many.max(reserve).max(current) }
+}
+
+/// Octets that copying a segment's survivors takes at most: each portion ends on a page.
+fn cost_of_copying(shared: &Shared, segment: &Segment) -> u64 {
+    segment.live + (2 * segment.live / portion_bytes(shared) + 1) * PAGE as u64
+}
+
+/// Octets of survivors that are read and written at once.
+fn portion_bytes(shared: &Shared) -> u64 {
+    (shared.segment_bytes / 4).clamp(COPY_BYTES_MIN, COPY_BYTES_MAX)
 }
 
 /// Copies what is alive in a segment forward.
 fn compact(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> bool {
     shared.crash.pass("compact");
-    let moved = survivors(shared, sequence).and_then(|alive| {
-        for chunk in alive {
-            submit(chunk)?;
-        }
-        move_tombs(shared, sequence, submit)
-    });
+    let moved = move_survivors(shared, sequence, submit).and_then(|()| move_tombs(shared, sequence, submit));
     if let Err(error) = &moved {
         tracing::warn!(target: "SPOOL", "cannot move the mail of segment {sequence}: {error}");
     }
@@ -182,21 +267,19 @@ fn compact(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> bool {
     moved.is_ok()
 }
 
-/// What is alive in a segment, read back in portions.
-fn survivors(shared: &Shared, sequence: u32) -> Result<Vec<Vec<Copied>>, SpoolError> {
+/// Copies the messages and bodies of a segment, in portions, so that it is never in memory as a whole.
+fn move_survivors(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> Result<(), SpoolError> {
     let alive = shared.index().live_in(sequence);
-    let mut chunks = Vec::new();
-    let mut octets = 0;
+    let (mut portion, mut octets) = (Vec::new(), 0);
     for (place, what) in alive {
-        let Some(copied) = read_survivor(shared, place, what)? else { continue };
-        if chunks.is_empty() || COPY_BYTES < octets + place.stored() {
-            chunks.push(Vec::new());
+        if !portion.is_empty() && portion_bytes(shared) < octets + place.stored() {
+            submit(std::mem::take(&mut portion))?;
             octets = 0;
         }
         octets += place.stored();
-        chunks.last_mut().into_iter().for_each(|chunk| chunk.push(copied.clone()));
+        portion.extend(read_survivor(shared, place, what)?);
     }
-    Ok(chunks)
+    if portion.is_empty() { Ok(()) } else { submit(portion) }
 }
 
 fn read_survivor(shared: &Shared, from: Place, what: Alive) -> Result<Option<Copied>, SpoolError> {
@@ -222,10 +305,10 @@ fn read_survivor(shared: &Shared, from: Place, what: Alive) -> Result<Option<Cop
 
 /// Unlink records that are still needed go forward too, or what they killed would come back.
 fn move_tombs(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> Result<(), SpoolError> {
-    let (file, mark, end) = {
+    let (file, mark, end, reserve) = {
         let index = shared.index();
         let Some(segment) = index.segments.get(&sequence).filter(|segment| segment.live != 0) else { return Ok(()) };
-        (Arc::clone(&segment.file), segment.mark, segment.end)
+        (Arc::clone(&segment.file), segment.mark, segment.end, segment.role == Role::Reserve)
     };
     let failed = |error| SpoolError::from_io("read a segment", shared.spares.directory(), error, (0, 0));
     let mut scanner = Scanner::new(file.as_ref(), mark, Some(end)).map_err(failed)?;
@@ -234,10 +317,15 @@ fn move_tombs(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> Result
         let Found::Record(_, record) = found else { continue };
         let range = ((record.link >> 32) as u32, record.link as u32);
         if record.kind == Kind::Unlink && shared.index().tomb_is_needed(range, sequence) {
-            tombs.push(Copied::Unlink { id: record.id, range, from: Some(sequence) });
+            tombs.push(Copied::Unlink { id: record.id, range, from: Some(sequence), reserve });
         }
     }
-    for chunk in tombs.chunks(TOMBS_PER_COMMIT) {
+    let portion = (shared.reserve_bytes() / 8) as usize / HEADER;
+    if scanner.met_unreadable() {
+        // Those that were not found stay needed, and the segment with them.
+        tracing::warn!(target: "SPOOL", "segment {sequence} cannot be read in full");
+    }
+    for chunk in tombs.chunks(portion.clamp(1, TOMBS_PER_COMMIT)) {
         submit(chunk.to_vec())?;
     }
     Ok(())
@@ -245,5 +333,7 @@ fn move_tombs(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> Result
 
 const SPARES_KEPT: usize = 2;
 const FILL: usize = 1 << 20;
-const COPY_BYTES: u64 = 1 << 20;
+const COPY_BYTES_MIN: u64 = 16 << 10;
+const COPY_BYTES_MAX: u64 = 4 << 20;
+const ROOM_FOR_UNLINKS: u64 = 2 * PAGE as u64;
 const TOMBS_PER_COMMIT: usize = 4096;
