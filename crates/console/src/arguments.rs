@@ -68,81 +68,27 @@ impl ShowqueueArguments {
     }
 }
 
-/// Which messages a bulk command is for. Closed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Filter {
-    /// `--meta KEY VALUE`: the context of the message, or of its connection where the message has no such key.
-    Meta {
-        /// The key.
-        key: String,
-        /// The whole value.
-        value: String,
-    },
-    /// `--header NAME LINE`: a field of the first MIME part, one physical line of which equals LINE.
-    Header {
-        /// The field name.
-        name: String,
-        /// The whole line.
-        line: String,
-    },
-}
-
-/// `fail domain [--dry-run] [FILTER] NAME [NOTE]`, and with the binding before the name
-/// `binding fail domain [--dry-run] [FILTER] BINDING NAME|all [NOTE]`; both also with `quiet`, which is a command of its own.
+/// `fail domain NAME [NOTE]`, also with `quiet`, which is a command of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailArguments {
-    /// Only say what would fail.
-    pub dry_run: bool,
-    /// Only messages that match.
-    pub filter: Option<Filter>,
-    /// The binding, in the binding form.
-    pub binding: Option<String>,
-    /// The routing domain; none for `all` in the binding form.
-    pub domain: Option<String>,
+    /// The routing domain.
+    pub domain: String,
     /// What the operator adds to the reply the messages fail with; empty for nothing.
     pub note: String,
 }
 
 impl FailArguments {
-    /// Reads the arguments of `fail domain`.
+    /// Reads the arguments. The documented `--dry-run`, `--meta` and `--header` are refused wherever they stand: taken for a
+    /// name or a note, they would have more mail fail than was meant.
     pub fn parse(args: &[String]) -> Result<Self, CommandError> {
-        let parsed = Self::read(args, false)?;
-        if parsed.domain.is_none() {
-            return Err(usage("'all' is not taken here: name a domain"));
+        if let Some(option) = args.iter().find(|arg| matches!(arg.as_str(), "--dry-run" | "--meta" | "--header")) {
+            return Err(CommandError::Failed(format!("{option} is not offered yet; nothing was done")));
         }
-        Ok(parsed)
-    }
-
-    /// Reads the arguments of `binding fail domain`.
-    pub fn parse_with_binding(args: &[String]) -> Result<Self, CommandError> {
-        Self::read(args, true)
-    }
-
-    fn read(args: &[String], with_binding: bool) -> Result<Self, CommandError> {
-        let dry_run = args.iter().any(|arg| arg == "--dry-run");
-        let args: Vec<&str> = args.iter().map(String::as_str).filter(|&arg| arg != "--dry-run").collect();
-        let (filter, mut rest) = filter(&args)?;
-        let mut name = |what: &str| {
-            let (first, others) = rest.split_first().ok_or_else(|| usage(format!("{what} is missing")))?;
-            rest = others;
-            if first.starts_with("--") { Err(usage(format!("{first} is not taken here"))) } else { Ok(*first) }
-        };
-        let binding = if with_binding { Some(name("a binding")?.to_owned()) } else { None };
-        let domain = Some(name("a domain")?).filter(|&domain| domain != "all").map(str::to_lowercase);
-        Ok(Self { dry_run, filter, binding, domain, note: rest.join(" ") })
-    }
-}
-
-fn filter<'a, 'w>(args: &'a [&'w str]) -> Result<(Option<Filter>, &'a [&'w str]), CommandError> {
-    match args {
-        ["--meta", key, value, rest @ ..] => {
-            Ok((Some(Filter::Meta { key: (*key).to_owned(), value: (*value).to_owned() }), rest))
+        match args {
+            [] => Err(usage("a domain is missing")),
+            [all, ..] if all == "all" => Err(usage("'all' is not taken here: name a domain")),
+            [domain, note @ ..] => Ok(Self { domain: domain.to_lowercase(), note: note.join(" ") }),
         }
-        ["--header", name, line, rest @ ..] => {
-            Ok((Some(Filter::Header { name: (*name).to_owned(), line: (*line).to_owned() }), rest))
-        }
-        [option @ ("--meta" | "--header"), ..] => Err(usage(format!("{option} wants a name and a value"))),
-        rest => Ok((None, rest)),
     }
 }
 
@@ -151,6 +97,29 @@ pub fn domain_or_all(args: &[String]) -> Result<Option<String>, CommandError> {
     match args {
         [name] => Ok((name != "all").then(|| name.to_lowercase())),
         [] => Err(usage("a domain is missing")),
+        [_, surplus, ..] => Err(usage(format!("'{surplus}' is one argument too many"))),
+    }
+}
+
+/// What `binding summary [NAME|group:NAME]` is about. Closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BindingsWanted {
+    /// Every binding.
+    All,
+    /// The bindings of this name, in whatever group.
+    Named(String),
+    /// The members of this binding group, and their sum.
+    Group(String),
+}
+
+/// `binding summary [NAME|group:NAME]`.
+pub fn binding_summary(args: &[String]) -> Result<BindingsWanted, CommandError> {
+    match args {
+        [] => Ok(BindingsWanted::All),
+        [name] => Ok(match name.strip_prefix("group:") {
+            Some(group) => BindingsWanted::Group(group.to_owned()),
+            None => BindingsWanted::Named(name.clone()),
+        }),
         [_, surplus, ..] => Err(usage(format!("'{surplus}' is one argument too many"))),
     }
 }
@@ -228,29 +197,29 @@ mod tests {
     }
 
     #[test]
-    fn fail_takes_a_filter_before_the_domain_and_a_note_after_it() {
-        let parsed = FailArguments::parse(&words("a.example")).unwrap();
-        assert_eq!(parsed.note, "");
-        assert_eq!((parsed.dry_run, parsed.filter, parsed.binding), (false, None, None));
-        let parsed = FailArguments::parse(&words("--meta job 42 a.example 554 Closed --dry-run today")).unwrap();
-        assert!(parsed.dry_run);
-        assert_eq!(parsed.filter, Some(Filter::Meta { key: "job".into(), value: "42".into() }));
-        assert_eq!((parsed.domain.as_deref(), parsed.note.as_str()), (Some("a.example"), "554 Closed today"));
-        let both = refusal(FailArguments::parse(&words("--meta a b --header c d e.example")));
-        assert_eq!(both, "--header is not taken here");
-        assert_eq!(refusal(FailArguments::parse(&words("--header c"))), "--header wants a name and a value");
+    fn fail_takes_a_domain_and_a_note_and_no_selection() {
+        let parsed = FailArguments::parse(&words("A.example")).unwrap();
+        assert_eq!(parsed, FailArguments { domain: "a.example".into(), note: String::new() });
+        assert_eq!(FailArguments::parse(&words("a.example 554 Closed today")).unwrap().note, "554 Closed today");
         assert_eq!(refusal(FailArguments::parse(&words("all"))), "'all' is not taken here: name a domain");
-        assert_eq!(refusal(FailArguments::parse(&words("--dry-run"))), "a domain is missing");
+        assert_eq!(refusal(FailArguments::parse(&[])), "a domain is missing");
+        for line in
+            ["--dry-run a.example", "a.example note --dry-run", "--meta a b c.example", "--header a b c.example"]
+        {
+            let refused = FailArguments::parse(&words(line));
+            assert!(
+                matches!(&refused, Err(CommandError::Failed(why)) if why.ends_with("nothing was done")),
+                "{refused:?}"
+            );
+        }
     }
 
     #[test]
-    fn the_binding_form_takes_all() {
-        let parsed = FailArguments::parse_with_binding(&words("out1 all 554 Closed")).unwrap();
-        assert_eq!(
-            (parsed.binding.as_deref(), parsed.domain, parsed.note.as_str()),
-            (Some("out1"), None, "554 Closed")
-        );
-        assert_eq!(refusal(FailArguments::parse_with_binding(&words("out1"))), "a domain is missing");
+    fn binding_summary_takes_a_binding_a_group_or_nothing() {
+        assert_eq!(binding_summary(&[]).unwrap(), BindingsWanted::All);
+        assert_eq!(binding_summary(&words("out1")).unwrap(), BindingsWanted::Named("out1".into()));
+        assert_eq!(binding_summary(&words("group:bulk")).unwrap(), BindingsWanted::Group("bulk".into()));
+        assert_eq!(refusal(binding_summary(&words("out1 out2"))), "'out2' is one argument too many");
     }
 
     #[test]

@@ -215,19 +215,31 @@ impl Commands {
 
     /// Runs one line.
     pub async fn run(&self, text: &str, json: bool, peer: Rc<Peer>) -> Outcome {
+        self.run_decided(text, json, peer, &|_, _| {}).await
+    }
+
+    /// Runs one line; `decided` hears the line and whether the peer may use it, before it is carried out.
+    pub(crate) async fn run_decided(
+        &self,
+        text: &str,
+        json: bool,
+        peer: Rc<Peer>,
+        decided: &dyn Fn(&str, bool),
+    ) -> Outcome {
         match Line::parse(text) {
             Ok(line) => {
                 let json = json || line.json;
-                outcome(self.run_line(line, json, peer).await, json)
+                let allowed = self.allows(&peer, line.rest_after(0));
+                decided(line.rest_after(0).trim_end(), allowed);
+                let result =
+                    if allowed { self.run_line(line, json, peer).await } else { Err(CommandError::NotAuthorized) };
+                outcome(result, json)
             }
             Err(why) => outcome(Err(CommandError::Failed(why)), json),
         }
     }
 
     async fn run_line(&self, line: Line, json: bool, peer: Rc<Peer>) -> Result<Reply, CommandError> {
-        if !self.allows(&peer, line.rest_after(0)) {
-            return Err(CommandError::NotAuthorized);
-        }
         let words: Vec<&str> = line.words().collect();
         let Some((command, taken)) = self.find(&words) else {
             return Err(CommandError::Failed(crate::help::unknown(&self.all(), &words)));

@@ -31,6 +31,7 @@
 //! `console.connections` (accepted), `console.connections.left` (ended), `console.commands.completed`,
 //! `console.commands.failed`, `console.garbage` (connections closed for bytes that are no request).
 
+mod accounting;
 pub mod arguments;
 mod commands;
 mod help;
@@ -41,9 +42,10 @@ mod serve;
 pub mod shapes;
 pub mod wire;
 
+pub use accounting::{Account, AccountEvent, Accounting};
 pub use commands::{
     Command, CommandError, Commands, Completer, Duplicate, Guard, Handler, Invocation, LocalBoxFuture, Outcome, Reply,
 };
 pub use listener::{Arrivals, ControlListener, OPTIONS, TIMEOUT};
 pub use peer::{Peer, UserNames};
-pub use serve::{Console, Limits};
+pub use serve::{Caller, Console, Limits};

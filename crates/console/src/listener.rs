@@ -10,6 +10,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use config::{Configuration, Declared, Lookup, Opt, Seconds, scopes};
 use netlistener::{Accepted, NetlistenerType, Service, Stream, Turned};
@@ -17,7 +18,7 @@ use scheduler::LoopHandle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::peer::Peer;
-use crate::serve::{Console, Limits};
+use crate::serve::{Caller, Console, Limits};
 
 /// Word of the stanza.
 const WORD: &str = "control_listener";
@@ -45,6 +46,7 @@ pub struct Arrivals(mpsc::Receiver<Arrival>);
 /// One connection that changes loops.
 struct Arrival {
     socket: Socket,
+    listen: Arc<str>,
     limits: Limits,
     stop: oneshot::Receiver<()>,
     /// Dropped when the session is over.
@@ -110,7 +112,8 @@ impl Bridge {
         };
         let (stop_it, stopped) = oneshot::channel();
         let (over, mut is_over) = oneshot::channel();
-        let arrival = Arrival { socket, limits: Limits { idle, ..Limits::default() }, stop: stopped, over };
+        let limits = Limits { idle, ..Limits::default() };
+        let arrival = Arrival { socket, listen: listen.clone(), limits, stop: stopped, over };
         if self.master.send(arrival).await.is_err() {
             return tracing::info!(target: "CONSOLE", "the console is closing; a connection on {listen} was not served");
         }
@@ -137,11 +140,11 @@ impl Arrivals {
 
 impl Arrival {
     async fn serve(self, console: Rc<Console>) {
-        let Self { socket, limits, stop, over } = self;
+        let Self { socket, listen, limits, stop, over } = self;
         let stop = async {
             let _ = stop.await; // asked for by dropping the other end
         };
-        if let Err(error) = socket.serve(console, limits, stop).await {
+        if let Err(error) = socket.serve(console, listen, limits, stop).await {
             tracing::error!(target: "CONSOLE", "cannot serve a control connection: {error}");
         }
         drop(over);
@@ -149,15 +152,21 @@ impl Arrival {
 }
 
 impl Socket {
-    async fn serve(self, console: Rc<Console>, limits: Limits, stop: impl Future<Output = ()>) -> io::Result<()> {
+    async fn serve(
+        self,
+        console: Rc<Console>,
+        listen: Arc<str>,
+        limits: Limits,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()> {
         match self {
             Self::Tcp(stream, peer) => {
                 let stream = tokio::net::TcpStream::from_std(stream)?;
-                console.serve(stream, Peer::Tcp(peer), limits, stop).await;
+                console.serve(stream, Caller { peer: Peer::Tcp(peer), listen }, limits, stop).await;
             }
             Self::Unix(stream) => {
                 let peer = console.peer_of(&stream)?;
-                console.serve(tokio::net::UnixStream::from_std(stream)?, peer, limits, stop).await;
+                console.serve(tokio::net::UnixStream::from_std(stream)?, Caller { peer, listen }, limits, stop).await;
             }
         }
         Ok(())

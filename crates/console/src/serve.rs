@@ -12,12 +12,14 @@ use std::io;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use scheduler::{Clock, Counter, Meters};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use crate::accounting::{Account, AccountEvent, Accounting};
 use crate::commands::{Commands, Outcome};
 use crate::peer::{Peer, UserNames};
 use crate::wire::{Answer, HEADER_BYTES, Header, Hello, Kind, Request, Status, WireError};
@@ -37,9 +39,19 @@ impl Default for Limits {
     }
 }
 
+/// Who is at the other end of a control connection, and where it came in.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who.
+    pub peer: Peer,
+    /// The Listen stanza.
+    pub listen: Arc<str>,
+}
+
 /// What all control connections share.
 pub struct Console {
     commands: Rc<Commands>,
+    accounting: RefCell<Option<Accounting>>,
     user_names: RefCell<UserNames>,
     greeting: Vec<u8>,
     clock: Clock,
@@ -55,6 +67,7 @@ impl Console {
     pub fn new(product: &str, version: &str, commands: Rc<Commands>, clock: Clock, meters: &Meters) -> Rc<Self> {
         Rc::new(Self {
             commands,
+            accounting: RefCell::default(),
             user_names: RefCell::default(),
             greeting: Hello { product: product.to_owned(), version: version.to_owned() }.encode(),
             clock,
@@ -71,6 +84,11 @@ impl Console {
         self.user_names.replace(names);
     }
 
+    /// Sets where connections and commands are accounted for; until then they are not.
+    pub fn set_accounting(&self, accounting: Accounting) {
+        self.accounting.replace(Some(accounting));
+    }
+
     /// Who is behind a Unix socket.
     pub fn peer_of(&self, socket: impl AsFd) -> io::Result<Peer> {
         Peer::of_unix_socket(socket, &self.user_names.borrow())
@@ -78,13 +96,17 @@ impl Console {
 
     /// Serves one connection to its end. Once `stop` resolves no further request is read; a running command still ends and
     /// is answered.
-    pub async fn serve<S>(self: Rc<Self>, stream: S, peer: Peer, limits: Limits, stop: impl Future<Output = ()>)
+    pub async fn serve<S>(self: Rc<Self>, stream: S, caller: Caller, limits: Limits, stop: impl Future<Output = ()>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         self.connections.add(1);
         let left = Left(self.connections_left.clone());
-        let mut session = Session { console: &self, stream, peer: Rc::new(peer), limits };
+        let Caller { peer, listen } = caller;
+        let mut session = Session { console: &self, stream, peer: Rc::new(peer), listen, limits };
+        if session.peer.user().is_some() {
+            session.account(AccountEvent::Identified);
+        }
         match session.converse(pin!(stop)).await {
             Ok(()) => tracing::debug!(target: "CONSOLE", "{} left", session.peer),
             Err(End::Idle) => {
@@ -122,6 +144,7 @@ struct Session<'a, S> {
     console: &'a Console,
     stream: S,
     peer: Rc<Peer>,
+    listen: Arc<str>,
     limits: Limits,
 }
 
@@ -183,7 +206,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     async fn run(&self, request: &Request) -> Outcome {
         let Limits { command, .. } = self.limits;
         let started = self.console.clock.now();
-        let run = self.console.commands.run(&request.text, request.json, Rc::clone(&self.peer));
+        let decided = |text: &str, allowed| self.account(AccountEvent::Command { text, allowed });
+        let run = self.console.commands.run_decided(&request.text, request.json, Rc::clone(&self.peer), &decided);
         let outcome = timeout(command, run).await.unwrap_or_else(|_| overdue(command, request.json));
         let took = self.console.clock.now() - started;
         let counter = if outcome.status == Status::Completed { &self.console.completed } else { &self.console.failed };
@@ -191,6 +215,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let text = request.text.escape_default();
         tracing::debug!(target: "CONSOLE", "{} ran '{text}': {} after {took:?}", self.peer, outcome.status);
         outcome
+    }
+
+    fn account(&self, event: AccountEvent<'_>) {
+        if let Some(accounting) = &*self.console.accounting.borrow() {
+            accounting(&Account { listen: &self.listen, peer: &self.peer, event });
+        }
     }
 
     async fn write(&mut self, frame: &[u8]) -> Result<(), End> {
@@ -226,6 +256,7 @@ mod tests {
         client: DuplexStream,
         served: JoinHandle<()>,
         meters: Meters,
+        accounts: Rc<RefCell<Vec<String>>>,
     }
 
     fn start() -> Bench {
@@ -240,13 +271,20 @@ mod tests {
         commands.register(pid).unwrap();
         commands.register(sleep).unwrap();
         let meters = Meters::new();
+        commands.set_guard(|_, text| text != "forbidden");
         let console = Console::new("Postrider", "1.2.3", commands, Clock::system(), &meters);
+        let accounts: Rc<RefCell<Vec<String>>> = Rc::default();
+        let kept = accounts.clone();
+        console.set_accounting(Box::new(move |account| {
+            kept.borrow_mut().push(format!("{} {} {:?}", account.listen, account.peer, account.event));
+        }));
         let (client, server) = tokio::io::duplex(256);
         let peer = Peer::Unix { uid: 0, pid: 1, user: "root".into() };
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let stopped = async { stopped.await.unwrap_or_else(|_| unreachable!("the bench lives longer")) };
-        let served = tokio::task::spawn_local(console.serve(server, peer, Limits::default(), stopped));
-        Bench { stop, client, served, meters }
+        let caller = Caller { peer, listen: "/tmp/2025".into() };
+        let served = tokio::task::spawn_local(console.serve(server, caller, Limits::default(), stopped));
+        Bench { stop, client, served, meters, accounts }
     }
 
     impl Bench {
@@ -270,7 +308,7 @@ mod tests {
 
         /// Reads to the end and returns what was left to read.
         async fn ended(self) -> (Vec<u8>, Meters) {
-            let Self { mut client, served, meters, stop: _stop } = self;
+            let Self { mut client, served, meters, stop: _stop, .. } = self;
             let mut rest = Vec::new();
             client.read_to_end(&mut rest).await.unwrap();
             served.await.unwrap();
@@ -304,6 +342,26 @@ mod tests {
             assert_eq!(meters.get("console.commands.completed"), 2);
             assert_eq!(meters.get("console.commands.failed"), 1);
             assert_eq!(meters.get("console.garbage"), 0);
+        });
+    }
+
+    #[test]
+    fn connections_and_commands_are_accounted_for() {
+        local(async {
+            let mut bench = start();
+            bench.frame().await;
+            for text in [" pid ", "forbidden", "nosuch 'x"] {
+                bench.send(text).await;
+            }
+            assert_eq!(bench.answer().await.status, Status::Completed);
+            assert_eq!(bench.answer().await.status, Status::NotAuthz);
+            bench.answer().await;
+            let expected = [
+                "/tmp/2025 root (uid 0, pid 1) Identified",
+                "/tmp/2025 root (uid 0, pid 1) Command { text: \"pid\", allowed: true }",
+                "/tmp/2025 root (uid 0, pid 1) Command { text: \"forbidden\", allowed: false }",
+            ];
+            assert_eq!(*bench.accounts.borrow(), expected, "a line that cannot be read is no command");
         });
     }
 

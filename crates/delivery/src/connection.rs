@@ -1,4 +1,4 @@
-//! One outbound SMTP connection: finds a host that answers, then carries message after message of its queue.
+//! One outbound SMTP connection: carries message after message of its queue to the host that answered (`opening`).
 //!
 //! The shell around `smtp::client::ClientSession`: moves octets, takes messages, settles outcomes, decides nothing about
 //! SMTP. In steady state a message costs one vectored write and one read. Runs on its queue's loop.
@@ -15,116 +15,63 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use message::MessageId;
-use queue::{Taken, Ticket};
 use smallvec::SmallVec;
 use smtp::client::{ClientOptions, ClientSession, Done, Event, Failure, Outcome, Stage};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::task::JoinSet;
 
 use crate::alarm::Alarm;
-use crate::disposition::{Attempt, Failed, InHand, Rest};
+use crate::disposition::{Attempt, Failed, Rest};
+use crate::held::{Held, InHand, Taken};
+use crate::hosts::Pace;
 use crate::maintainer::Maintainer;
+use crate::opening::{self, NoSession, host_failed};
 use crate::options::QueueSettings;
 use crate::record::{DomainRecord, Status};
-use crate::route::{self, Candidate};
+use crate::replies::SESSION_ENDED;
+use crate::route::Candidate;
 use crate::seams::Stream;
 use crate::unreachable::NotOpened;
 
 /// Opens a connection for the queue and works on it until it ends.
 pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, status: &Rc<Status>) {
     let settings = record.settings();
-    let opened = open(maintainer, record, &settings, status).await;
-    record.connecting.set(record.connecting.get() - 1);
+    let opened = opening::open(maintainer, record, &settings, status).await;
+    status.opening.set(false);
     match opened {
         Ok(mut connection) => {
-            record.reached();
             maintainer.maintain(record, false);
-            connection.work().await;
+            if let Some(not_opened) = connection.work().await {
+                maintainer.not_opened(record, &settings, not_opened).await;
+            }
         }
         Err(not_opened) => maintainer.not_opened(record, &settings, not_opened).await,
-    }
-}
-
-/// Tries the addresses of the queue's route in order, until a session opens.
-async fn open(
-    maintainer: &Rc<Maintainer>,
-    record: &Rc<DomainRecord>,
-    settings: &Rc<QueueSettings>,
-    status: &Rc<Status>,
-) -> Result<Connection, NotOpened> {
-    let deps = &maintainer.deps;
-    let found = route::candidates(&record.name.domain, settings, &*deps.names, &deps.random).await;
-    let candidates = found.map_err(NotOpened::Unroutable)?;
-    record.dns_failures.set(0);
-    record.route.borrow_mut().clone_from(&candidates);
-    let mut retry_at: Option<Instant> = None;
-    let mut refusal = None;
-    for candidate in candidates {
-        if maintainer.stopping.get() {
-            break;
-        }
-        let now = deps.clock.now();
-        let avoided = maintainer.hosts.borrow().avoided_until(&candidate.remote, now);
-        let until = match avoided {
-            Some(until) => until,
-            None => match Connection::open(maintainer, record, settings, status, &candidate).await {
-                Ok(connection) => {
-                    maintainer.hosts.borrow_mut().works(&candidate.remote);
-                    return Ok(connection);
-                }
-                Err(failure) => {
-                    let now = deps.clock.now();
-                    let retry = settings.host_failure_retry.into();
-                    maintainer.hosts.borrow_mut().failed(candidate.remote, now, retry);
-                    maintainer.meter.connections_failed.add(1);
-                    report(record, &candidate, &failure);
-                    if let NoSession::Refused(failure) = failure {
-                        refusal = Some((candidate, failure));
-                    }
-                    now + retry
-                }
-            },
-        };
-        retry_at = Some(retry_at.map_or(until, |earliest| earliest.min(until)));
-    }
-    let retry_at = retry_at.unwrap_or_else(|| deps.clock.now());
-    Err(NotOpened::Unreachable { retry_at, refusal: refusal.map(Box::new), connection: status.id })
-}
-
-/// Why an address gave no session.
-enum NoSession {
-    Network(io::Error),
-    Refused(Failure),
-}
-
-fn report(record: &DomainRecord, candidate: &Candidate, failure: &NoSession) {
-    let (domain, host, remote) = (&record.name.domain, &candidate.host, candidate.remote);
-    match failure {
-        NoSession::Network(error) => {
-            tracing::warn!(target: "SMTP", "cannot connect to {host} ({remote}) for {domain}: {error}");
-        }
-        NoSession::Refused(failure) => {
-            tracing::warn!(target: "SMTP", "{host} ({remote}) gave no session for {domain} {}: {}", failure.stage, failure.reply);
-        }
     }
 }
 
 /// A message, or several siblings of one, in a transaction.
 struct Job {
     messages: SmallVec<[InHand; 1]>,
+    /// What its outcomes are settled under, whatever a reload brings meanwhile.
+    settings: Rc<QueueSettings>,
+    submitted: Instant,
 }
 
 /// The next message, when it is not in memory.
 enum Upcoming {
-    Reading { ticket: Ticket, id: MessageId, read: Box<spool::Read> },
+    Reading { held: Held, id: MessageId, read: Box<spool::Read> },
     Ready(InHand),
 }
 
-struct Connection {
+pub(crate) struct Connection {
     maintainer: Rc<Maintainer>,
     record: Rc<DomainRecord>,
     status: Rc<Status>,
+    /// Of the job last settled.
     attempt: Attempt,
+    candidate: Candidate,
+    /// How long the address takes.
+    pub(crate) pace: Rc<Pace>,
     /// What led here.
     opened_under: Rc<QueueSettings>,
     stream: Box<dyn Stream>,
@@ -134,15 +81,19 @@ struct Connection {
     /// Submitted and not over, oldest first.
     jobs: VecDeque<Job>,
     upcoming: Option<Upcoming>,
-    /// What outcomes still wait for: notifications, a full unlink backlog.
+    /// What outcomes still wait for: notifications.
     settling: JoinSet<()>,
+    /// Unlinks that the spool has not yet taken, each a message that a crash would deliver twice.
+    unlinking: JoinSet<()>,
     delivered: u64,
+    /// The host has answered for a message.
+    has_served: bool,
     over: Option<Option<Failure>>,
 }
 
 impl Connection {
     /// Connects to one address and goes through greeting and EHLO.
-    async fn open(
+    pub(crate) async fn open(
         maintainer: &Rc<Maintainer>,
         record: &Rc<DomainRecord>,
         settings: &Rc<QueueSettings>,
@@ -163,6 +114,8 @@ impl Connection {
                 connection: status.id,
                 remote: Some((candidate.host.clone(), remote.ip())),
             },
+            candidate: candidate.clone(),
+            pace: maintainer.hosts.borrow_mut().pace(remote),
             opened_under: settings.clone(),
             stream,
             alarm: Alarm::new(session.deadline()),
@@ -171,7 +124,9 @@ impl Connection {
             jobs: VecDeque::new(),
             upcoming: None,
             settling: JoinSet::new(),
+            unlinking: JoinSet::new(),
             delivered: 0,
+            has_served: false,
             over: None,
         };
         loop {
@@ -187,8 +142,9 @@ impl Connection {
         }
     }
 
-    /// Carries messages until the session is over, then waits for what the outcomes still need.
-    async fn work(&mut self) {
+    /// Carries messages until the session is over, then waits for what the outcomes still need. Says so if the host turned
+    /// it away.
+    async fn work(&mut self) -> Option<NotOpened> {
         loop {
             self.settle();
             if self.over.is_some() {
@@ -198,14 +154,48 @@ impl Connection {
             self.status.ending.set(self.session.is_ending());
             self.progress().await;
         }
-        self.status.ending.set(true);
+        let ended_by_us = self.status.ending.replace(true);
         self.maintainer.put_back(self.jobs.drain(..).flat_map(|job| job.messages).collect::<Vec<_>>().into_iter());
-        match self.upcoming.take() {
-            Some(Upcoming::Ready(message)) => self.maintainer.put_back(std::iter::once(message)),
-            Some(Upcoming::Reading { ticket, .. }) => self.maintainer.queues.borrow_mut().put_back(ticket, None),
-            None => {}
-        }
+        let turned_away = if ended_by_us { None } else { self.turned_away() };
+        self.give_back_upcoming().await;
+        while self.unlinking.join_next().await.is_some() {}
+        self.status.unlinking.set(false);
         while self.settling.join_next().await.is_some() {}
+        turned_away
+    }
+
+    /// What is being read is waited for, so that the next connection need not begin again with it.
+    async fn give_back_upcoming(&mut self) {
+        let message = match self.upcoming.take() {
+            Some(Upcoming::Ready(message)) => Some(message),
+            Some(Upcoming::Reading { held, id, read }) if !self.maintainer.stopping.get() => {
+                self.maintainer.taken_from_spool(held, id, read.await)
+            }
+            Some(Upcoming::Reading { .. }) | None => None,
+        };
+        self.maintainer.put_back(message.into_iter());
+    }
+
+    /// Whether the host ended the session before it had answered for any message, though there is mail for it. That is as
+    /// good as no session: the address is left alone, lest a host that greets and closes is called again at once, for ever.
+    fn turned_away(&mut self) -> Option<NotOpened> {
+        let has_mail = self.upcoming.is_some() || self.maintainer.queues.borrow().active(self.record.queue) != 0;
+        if self.has_served || !has_mail {
+            return None;
+        }
+        let unsaid = || Failure { stage: Stage::Idle, reply: SESSION_ENDED, internal: true };
+        let failure = self.over.take().flatten().unwrap_or_else(unsaid);
+        let refused = NoSession::Refused(failure.clone());
+        let settings = &self.opened_under;
+        let mut retry_at = host_failed(&self.maintainer, &self.record, settings, &self.candidate, &refused);
+        let (now, hosts) = (self.maintainer.deps.clock.now(), self.maintainer.hosts.borrow());
+        let is_other = |candidate: &&Candidate| candidate.remote != self.candidate.remote;
+        for candidate in self.record.route.borrow().iter().filter(is_other) {
+            // Another address may do better, at once.
+            retry_at = retry_at.min(hosts.avoided_until(&candidate.remote, now)?);
+        }
+        let refusal = Some(Box::new((self.candidate.clone(), failure)));
+        Some(NotOpened::Unreachable { retry_at, refusal, tried: true, connection: self.status.id })
     }
 
     /// Takes the session's events: outcomes go to the maintainer.
@@ -221,21 +211,31 @@ impl Connection {
 
     fn done(&mut self, done: Done) {
         let Some(job) = self.jobs.pop_front() else { return };
+        self.attempt.settings = job.settings;
+        if !self.has_served && done.outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Untried)) {
+            self.has_served = true;
+            self.record.reached();
+        }
+        if done.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Delivered(_))) {
+            let now = self.maintainer.deps.clock.now();
+            self.pace.delivered(now.saturating_duration_since(job.submitted));
+        }
         let mut untried: SmallVec<[InHand; 1]> = SmallVec::new();
         for (message, outcome) in job.messages.into_iter().zip(done.outcomes) {
-            let rest = match outcome {
-                Outcome::Untried => {
-                    untried.push(message);
-                    None
-                }
+            match outcome {
+                Outcome::Untried => untried.push(message),
                 Outcome::Delivered(_) => {
                     self.delivered += 1;
-                    self.maintainer.delivered(&self.attempt, message, done.bytes)
+                    if let Some(unlinked) = self.maintainer.delivered(&self.attempt, message, done.bytes) {
+                        self.status.unlinking.set(true);
+                        self.unlinking.spawn_local(unlinked);
+                    }
                 }
-                Outcome::Failed(failure) => self.failed(message, failure, done.bytes),
-            };
-            if let Some(rest) = rest {
-                self.settling.spawn_local(rest);
+                Outcome::Failed(failure) => {
+                    if let Some(rest) = self.failed(message, failure, done.bytes) {
+                        self.settling.spawn_local(rest);
+                    }
+                }
             }
         }
         self.maintainer.put_back(untried.into_iter());
@@ -246,19 +246,17 @@ impl Connection {
             // The server may have taken it: trying again can deliver it twice, not trying could lose it.
             self.maintainer.meter.lost_after_dot.add(1);
         }
-        let stage = logging::Stage::ALL[usize::from(failure.stage.number())];
-        let failed = Failed { stage, bytes, reply: failure.reply, quiet: false };
+        let failed = Failed { stage: failure.stage, bytes, reply: failure.reply, quiet: false };
         self.maintainer.attempt_failed(&self.attempt, message, failed)
     }
 
     /// Gives the session the next messages it takes; ends it when there is a reason to.
     fn fill(&mut self) {
         let settings = self.record.settings();
-        self.attempt.settings = settings.clone();
         if self.maintainer.stopping.get() || self.used_up(&settings) {
             return self.session.quit();
         }
-        while self.settling.len() < SETTLING_MAX && !self.used_up(&settings) {
+        while self.may_take_more() && !self.used_up(&settings) {
             let accepts = self.session.accepts_transaction();
             match self.upcoming.take() {
                 Some(Upcoming::Ready(message)) if accepts => self.submit(message, &settings),
@@ -288,18 +286,24 @@ impl Connection {
         queues.active(self.record.queue) != 0 && queues.head(self.record.queue).is_none()
     }
 
+    /// Whether what was done so far is settled enough. An unlink that waits at the spool's door holds everything up: more
+    /// deliveries would be more that a crash repeats.
+    fn may_take_more(&self) -> bool {
+        self.unlinking.is_empty() && self.settling.len() < SETTLING_MAX
+    }
+
     fn upcoming(&self, taken: Taken) -> Upcoming {
         match taken.resident {
-            Some(resident) => Upcoming::Ready(InHand { ticket: taken.ticket, resident }),
+            Some(resident) => Upcoming::Ready(InHand { held: taken.held, resident }),
             None => {
                 let read = Box::new(self.maintainer.deps.spool.read(taken.id));
-                Upcoming::Reading { ticket: taken.ticket, id: taken.id, read }
+                Upcoming::Reading { held: taken.held, id: taken.id, read }
             }
         }
     }
 
     /// One transaction: the message, and the siblings behind it that can share it.
-    fn submit(&mut self, first: InHand, settings: &QueueSettings) {
+    fn submit(&mut self, first: InHand, settings: &Rc<QueueSettings>) {
         let Some(body) = first.body().cloned() else { return self.read_again(first) };
         let eight_bit = first.envelope().eight_bit;
         let mut messages: SmallVec<[InHand; 1]> = SmallVec::new();
@@ -312,24 +316,27 @@ impl Connection {
                     next_one.batch == first.batch && next_one.reverse_path == first.reverse_path && next.body.is_some()
                 })
             };
-            let Some(Taken { ticket, resident: Some(resident), .. }) = sibling else { break };
-            messages.push(InHand { ticket, resident });
+            let Some(Taken { held, resident: Some(resident), .. }) = sibling.map(|taken| self.maintainer.taken(taken))
+            else {
+                break;
+            };
+            messages.push(InHand { held, resident });
         }
         let forward_paths = messages.iter().map(|message| &message.envelope().forward_path);
         self.session.submit(&messages[0].envelope().reverse_path, forward_paths, body, eight_bit);
-        self.jobs.push_back(Job { messages });
+        self.jobs.push_back(Job { messages, settings: settings.clone(), submitted: self.maintainer.deps.clock.now() });
         self.settle();
     }
 
     fn read_again(&mut self, message: InHand) {
         let id = message.envelope().id;
         let read = Box::new(self.maintainer.deps.spool.read(id));
-        self.upcoming = Some(Upcoming::Reading { ticket: message.ticket, id, read });
+        self.upcoming = Some(Upcoming::Reading { held: message.held, id, read });
     }
 
     /// Waits until something has happened, and tells the session.
     async fn progress(&mut self) {
-        let idle = self.session.is_idle() && self.upcoming.is_none() && self.settling.len() < SETTLING_MAX;
+        let idle = self.session.is_idle() && self.upcoming.is_none() && self.may_take_more();
         let mut parked = false;
         std::future::poll_fn(|context| {
             if parked && self.unpark() {
@@ -365,10 +372,12 @@ impl Connection {
         if self.poll_upcoming(context).is_ready() {
             return Poll::Ready(());
         }
-        if !self.settling.is_empty() && self.settling.poll_join_next(context).is_ready() {
+        if self.poll_settling(context).is_ready() {
             return Poll::Ready(());
         }
-        if self.alarm.poll(self.session.deadline(), context).is_ready() {
+        // A session that is idle only because the disk is slow is not to end for that.
+        let waits_for_spool = self.session.is_idle() && self.upcoming.is_some();
+        if !waits_for_spool && self.alarm.poll(self.session.deadline(), context).is_ready() {
             self.session.deadline_passed();
             return Poll::Ready(());
         }
@@ -408,11 +417,23 @@ impl Connection {
         Poll::Ready(())
     }
 
+    fn poll_settling(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut settled = false;
+        while let Poll::Ready(Some(_)) = self.unlinking.poll_join_next(context) {
+            settled = true;
+        }
+        self.status.unlinking.set(!self.unlinking.is_empty());
+        while let Poll::Ready(Some(_)) = self.settling.poll_join_next(context) {
+            settled = true;
+        }
+        if settled { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     fn poll_upcoming(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(Upcoming::Reading { read, .. }) = &mut self.upcoming else { return Poll::Pending };
         let Poll::Ready(result) = Pin::new(read).poll(context) else { return Poll::Pending };
-        if let Some(Upcoming::Reading { ticket, id, .. }) = self.upcoming.take() {
-            self.upcoming = self.maintainer.taken_from_spool(ticket, id, result).map(Upcoming::Ready);
+        if let Some(Upcoming::Reading { held, id, .. }) = self.upcoming.take() {
+            self.upcoming = self.maintainer.taken_from_spool(held, id, result).map(Upcoming::Ready);
         }
         Poll::Ready(())
     }

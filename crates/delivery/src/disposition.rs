@@ -10,19 +10,14 @@ use std::task::{Context, Poll, Waker};
 
 use logging::{DeliveryRecord, FailureRecord, Stage};
 use message::{Body, Envelope, MessageId};
-use queue::{Arrival, Moment, Ticket, Transient};
+use queue::{Moment, Transient};
 use smtp::Reply;
 
+use crate::held::{Held, InHand};
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
 use crate::replies::BODY_MISSING;
 use crate::seams::{FailedMessage, Local};
-
-/// A message in an attempt: the right to settle it, and the message.
-pub(crate) struct InHand {
-    pub(crate) ticket: Ticket,
-    pub(crate) resident: Arrival,
-}
 
 /// The attempt a disposition belongs to, for the records.
 #[derive(Clone)]
@@ -46,16 +41,6 @@ impl Failed {
     /// Without a connection.
     pub(crate) fn unconnected(reply: Reply) -> Self {
         Self { stage: Stage::NotConnected, bytes: 0, reply, quiet: false }
-    }
-}
-
-impl InHand {
-    pub(crate) fn envelope(&self) -> &Envelope {
-        &self.resident.envelope
-    }
-
-    pub(crate) fn body(&self) -> Option<&Body> {
-        self.resident.body.as_ref()
     }
 }
 
@@ -86,7 +71,7 @@ impl Maintainer {
         attempt.settings.logs.delivery(&record);
         self.meter.delivered.add(1);
         let id = message.envelope().id;
-        self.queues.borrow_mut().delivered(message.ticket);
+        self.queues.borrow_mut().delivered(message.held.settle());
         self.unlink(id)
     }
 
@@ -101,10 +86,10 @@ impl Maintainer {
 
     /// A transient failure: the message is delayed, or its time is over and it fails for good.
     pub(crate) fn failed_for_now(self: &Rc<Self>, attempt: &Attempt, message: InHand, failed: Failed) -> Rest {
-        let InHand { ticket, mut resident } = message;
+        let InHand { held, mut resident } = message;
         let now = self.moment();
         let text = failed.reply.to_string();
-        let outcome = self.queues.borrow_mut().transient_failure(ticket, &text, now, &attempt.settings.retry);
+        let outcome = self.queues.borrow_mut().transient_failure(held.settle(), &text, now, &attempt.settings.retry);
         match outcome {
             Transient::Delayed(state) => {
                 let record = record_of(now, &resident.envelope, attempt, &failed, &text);
@@ -118,7 +103,7 @@ impl Maintainer {
             Transient::Expired { ticket, reply } => {
                 let failed = Failed { reply: Reply::parse(&reply, 554), ..failed };
                 let (maintainer, attempt) = (self.clone(), attempt.clone());
-                let message = InHand { ticket, resident };
+                let message = InHand { held: self.held(ticket), resident };
                 Some(Box::pin(async move { maintainer.failed_for_good(attempt, message, failed).await }))
             }
         }
@@ -127,7 +112,7 @@ impl Maintainer {
     /// A permanent failure: the sender is told, then the message goes. If the notification cannot be stored the message
     /// stays.
     pub(crate) async fn failed_for_good(self: Rc<Self>, attempt: Attempt, message: InHand, failed: Failed) {
-        let InHand { ticket, resident } = message;
+        let InHand { held, resident } = message;
         let failure = FailedMessage {
             envelope: resident.envelope,
             body: resident.body,
@@ -143,48 +128,48 @@ impl Maintainer {
             tracing::error!(target: "BOUNCE", "message {id} stays queued, its notification was not stored: {}", error.0);
             let due = self.moment().seconds + NOT_STORED_RETRY_SECONDS;
             self.meter.not_notified.add(1);
-            self.queues.borrow_mut().postpone(ticket, due);
+            self.queues.borrow_mut().postpone(held.settle(), due);
             return self.wake_at(Some(due));
         }
         let text = failed.reply.to_string();
         let record = record_of(self.moment(), &failure.envelope, &attempt, &failed, &text);
         attempt.settings.logs.permanent(&record);
         self.meter.permanent.add(1);
-        self.queues.borrow_mut().failed(ticket);
+        self.queues.borrow_mut().failed(held.settle());
         if let Some(rest) = self.unlink(failure.envelope.id) {
             rest.await;
         }
     }
 
     /// Reads a message that is not in memory. `None` when that failed: the message is then dealt with.
-    pub(crate) async fn read(self: &Rc<Self>, ticket: Ticket, id: MessageId) -> Option<InHand> {
+    pub(crate) async fn read(self: &Rc<Self>, held: Held, id: MessageId) -> Option<InHand> {
         let read = self.deps.spool.read(id).await;
-        self.taken_from_spool(ticket, id, read)
+        self.taken_from_spool(held, id, read)
     }
 
     /// What came of reading a message.
     pub(crate) fn taken_from_spool(
         self: &Rc<Self>,
-        ticket: Ticket,
+        held: Held,
         id: MessageId,
         read: Result<(Envelope, Body), spool::SpoolError>,
     ) -> Option<InHand> {
         match read {
             Ok((envelope, body)) => {
                 let resident = Box::new(queue::Resident { envelope, body: Some(body) });
-                return Some(InHand { ticket, resident });
+                return Some(InHand { held, resident });
             }
             Err(error) if error.is_transient() => {
                 tracing::error!(target: "SPOOL", "message {id} cannot be read now, trying again: {error}");
                 let due = self.moment().seconds + UNREADABLE_RETRY_SECONDS;
-                self.queues.borrow_mut().postpone(ticket, due);
+                self.queues.borrow_mut().postpone(held.settle(), due);
                 self.wake_at(Some(due));
             }
             // Nothing to send and nobody to tell: what is left of it stays on disk for the operator.
             Err(error) => {
                 tracing::error!(target: "SPOOL", critical = true, "{BODY_MISSING}; message {id} leaves its queue: {error}");
                 self.meter.unreadable.add(1);
-                self.queues.borrow_mut().forgotten(ticket);
+                self.queues.borrow_mut().forgotten(held.settle());
             }
         }
         None
@@ -194,7 +179,7 @@ impl Maintainer {
     pub(crate) fn put_back(&self, messages: impl DoubleEndedIterator<Item = InHand>) {
         let mut queues = self.queues.borrow_mut();
         for message in messages.rev() {
-            queues.put_back(message.ticket, Some(message.resident));
+            queues.put_back(message.held.settle(), Some(message.resident));
         }
     }
 

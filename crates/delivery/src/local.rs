@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use smtp::Reply;
 
-use crate::disposition::{Attempt, Failed, InHand};
+use crate::disposition::{Attempt, Failed};
+use crate::held::InHand;
 use crate::maildir;
 use crate::maintainer::Maintainer;
 use crate::options::{DeliveryMethod, QueueSettings};
@@ -16,7 +17,7 @@ use crate::replies::{BODY_MISSING, MAILBOX_FAILED, MAILBOX_FULL, NO_MAILBOX};
 
 /// Delivers until the queue has no active mail.
 pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, status: &Rc<Status>) {
-    record.connecting.set(record.connecting.get() - 1);
+    status.opening.set(false);
     loop {
         let settings = record.settings();
         if settings.method != DeliveryMethod::Maildir {
@@ -25,8 +26,8 @@ pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, 
         }
         let Some(taken) = maintainer.next(record, &settings) else { return };
         let message = match taken.resident {
-            Some(resident) => InHand { ticket: taken.ticket, resident },
-            None => match maintainer.read(taken.ticket, taken.id).await {
+            Some(resident) => InHand { held: taken.held, resident },
+            None => match maintainer.read(taken.held, taken.id).await {
                 Some(message) => message,
                 None => continue,
             },
@@ -34,11 +35,16 @@ pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, 
         let attempt = Attempt { settings: settings.clone(), connection: status.id, remote: None };
         let octets = message.envelope().body_bytes;
         let rest = match write(maintainer, &settings, &message).await {
-            Ok(()) => maintainer.delivered(&attempt, message, octets),
+            Ok(()) => {
+                let rest = maintainer.delivered(&attempt, message, octets);
+                status.unlinking.set(rest.is_some());
+                rest
+            }
             Err(reply) => maintainer.attempt_failed(&attempt, message, Failed::unconnected(reply)),
         };
         if let Some(rest) = rest {
             rest.await;
+            status.unlinking.set(false);
         }
     }
 }

@@ -37,17 +37,37 @@ fn component(text: &str) -> Option<String> {
 /// Writes one message into a Maildir, made if need be. `name` is unique among all that ever write there.
 pub(crate) fn deliver(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     for part in ["tmp", "new", "cur"] {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.join(part))?;
+        make(&folder.join(part), &mut sync_directory)?;
     }
     let (written, delivered) = (folder.join("tmp").join(name), folder.join("new").join(name));
     let outcome = write_synced(&written, content)
         .and_then(|()| fs::rename(&written, &delivered))
-        .and_then(|()| File::open(folder.join("new"))?.sync_all());
+        .and_then(|()| sync_directory(&folder.join("new")));
     if outcome.is_err() {
         // Whatever is left in tmp is nobody's; readers of a Maildir ignore it.
         drop(fs::remove_file(&written));
     }
     outcome
+}
+
+/// Makes a directory and those above it that are missing. Each one's name is safe in its parent before it is used: a synced
+/// message in a directory that a crash takes away would be lost.
+fn make(directory: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make(parent, sync)?;
+    match fs::DirBuilder::new().mode(0o700).create(directory) {
+        // Another delivery made it just now, and may not have come to sync it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+        made => made?,
+    }
+    sync(parent)
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -108,6 +128,23 @@ mod tests {
     fn mail_that_came_without_a_return_path_gets_one() {
         assert_eq!(as_file("a@x.test", b"A: b\r\n.\r\n"), b"Return-Path: <a@x.test>\nA: b\n");
         assert_eq!(as_file("", b".\r\n"), b"Return-Path: <>\n");
+    }
+
+    #[test]
+    fn the_parent_of_each_directory_made_is_synced_and_no_other() {
+        let base = tempfile::tempdir().unwrap();
+        let (domain, folder) = (base.path().join("x.test"), base.path().join("x.test/ann"));
+        let mut synced = Vec::new();
+        for part in ["tmp", "new", "tmp"] {
+            let mut sync = |directory: &Path| {
+                synced.push(directory.to_owned());
+                Ok(())
+            };
+            make(&folder.join(part), &mut sync).unwrap();
+        }
+        assert_eq!(synced, [base.path(), &domain, &folder, &folder]);
+        fs::write(base.path().join("file"), "").unwrap();
+        assert!(make(&base.path().join("file/new"), &mut |_| Ok(())).is_err());
     }
 
     #[test]

@@ -17,17 +17,19 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use message::QueueName;
-use queue::{Arrival, Arrivals, Moment, QueueId, Queues, Taken};
+use queue::{Arrival, Arrivals, Moment, QueueId, Queues};
 use scheduler::{Counter, Meters};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use crate::connection;
 use crate::engine::Deps;
+use crate::held::Taken;
 use crate::hosts::Hosts;
 use crate::local;
 use crate::options::{Aggressiveness, DeliveryMethod, QueueSettings};
-use crate::record::{DomainRecord, Status};
+use crate::place::Place;
+use crate::record::DomainRecord;
 use crate::seams::Bouncer;
 
 /// Something to be done on the loop, from another thread.
@@ -45,9 +47,11 @@ pub(crate) struct Maintainer {
     loops: usize,
     start: Instant,
     /// Connections of all loops.
-    outbound: Arc<AtomicUsize>,
+    pub(crate) outbound: Arc<AtomicUsize>,
     /// When the next sweep is due, and the task to wake when that changes.
     sweep_at: Cell<Option<Instant>>,
+    /// When records are next looked through for some to forget.
+    retire_at: Cell<Instant>,
     sleeper: RefCell<Option<Waker>>,
     /// Tasks under way besides `run`: connections, drains, writes.
     tasks: Cell<usize>,
@@ -105,6 +109,7 @@ impl Maintainer {
             start,
             outbound,
             sweep_at: Cell::new(None),
+            retire_at: Cell::new(start),
             sleeper: RefCell::default(),
             tasks: Cell::new(0),
             deps,
@@ -157,15 +162,18 @@ impl Maintainer {
 
     /// Takes the next message of a queue for an attempt, unless there is a reason not to make one.
     pub(crate) fn next(self: &Rc<Self>, record: &DomainRecord, settings: &Rc<QueueSettings>) -> Option<Taken> {
-        if self.stopping.get() || settings.suspended || record.draining.get() {
+        if self.stopping.get() || settings.suspended || record.is_draining() {
             return None;
         }
         loop {
             let taken = self.queues.borrow_mut().take(record.queue)?;
+            let taken = self.taken(taken);
             if !settings.retry.never_attempt_expired {
                 return Some(taken);
             }
-            let expired = self.queues.borrow().before_attempt(&taken.ticket, self.moment(), &settings.retry);
+            let (queues, now) = (self.queues.borrow(), self.moment());
+            let expired = taken.held.ticket().and_then(|ticket| queues.before_attempt(ticket, now, &settings.retry));
+            drop(queues);
             let Some(text) = expired else { return Some(taken) };
             self.fail_untried(settings, taken, text);
         }
@@ -175,7 +183,7 @@ impl Maintainer {
     pub(crate) fn maintain(self: &Rc<Self>, record: &Rc<DomainRecord>, ticked: bool) {
         let settings = self.refreshed(record);
         let active = self.queues.borrow().active(record.queue);
-        if active == 0 || self.stopping.get() || settings.suspended || record.draining.get() {
+        if active == 0 || self.stopping.get() || settings.suspended || record.is_draining() {
             return;
         }
         self.wake_in(TICK);
@@ -202,10 +210,10 @@ impl Maintainer {
     /// Runs a task that holds messages: a graceful stop waits for it.
     pub(crate) fn spawn_holding(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
         self.tasks.set(self.tasks.get() + 1);
-        let maintainer = self.clone();
+        let counted = CountedTask(self.clone());
         tokio::task::spawn_local(async move {
             task.await;
-            maintainer.tasks.set(maintainer.tasks.get() - 1);
+            drop(counted);
         });
     }
 
@@ -235,6 +243,7 @@ impl Maintainer {
         for record in self.records() {
             if domain.is_none_or(|domain| record.name.domain.eq_ignore_ascii_case(domain)) {
                 record.hold_until.set(None);
+                self.hosts.borrow_mut().forget(&record.route.borrow());
                 self.maintain(&record, false);
             }
         }
@@ -250,7 +259,13 @@ impl Maintainer {
                 _ => self.record(&arrival.envelope.queue),
             };
             let settings = self.refreshed(&record);
-            self.queues.borrow_mut().enqueue(record.queue, arrival, now, &settings.resident);
+            self.queues.borrow_mut().enqueue(
+                record.queue,
+                arrival,
+                now,
+                &settings.resident,
+                settings.retry.max_retry_interval,
+            );
             if touched.last().is_none_or(|last| !Rc::ptr_eq(last, &record)) {
                 touched.push(record);
             }
@@ -264,18 +279,29 @@ impl Maintainer {
     fn sweep(self: &Rc<Self>) {
         let now = self.moment();
         self.queues.borrow_mut().sweep(now);
-        let mut waiting = false;
-        for record in self.records() {
-            waiting |= self.queues.borrow().active(record.queue) != 0;
-            self.maintain(&record, true);
-            self.retire(&record);
+        let active = self.queues.borrow_mut().with_active();
+        for queue in &active {
+            let record = self.records.borrow().get(queue).cloned();
+            if let Some(record) = record {
+                self.maintain(&record, true);
+            }
         }
-        if waiting {
+        if !active.is_empty() {
             self.wake_in(TICK);
         }
         self.wake_at(self.queues.borrow().next_due());
+        self.retire_some();
+    }
+
+    /// Looks for records to forget, once in a while, for that looks at them all.
+    fn retire_some(&self) {
+        let now = self.deps.clock.now();
+        if self.retire_at.get() <= now {
+            self.records().iter().for_each(|record| self.retire(record));
+            self.retire_at.set(now + RETIRE_EVERY);
+        }
         if !self.records.borrow().is_empty() {
-            self.wake_in(RETIRE_AFTER);
+            self.sweep_not_after(self.retire_at.get());
         }
     }
 
@@ -285,7 +311,7 @@ impl Maintainer {
         let row = self.queues.borrow().row(record.queue);
         let in_use = row.active + row.delayed + row.in_flight != 0
             || !record.connections.borrow().is_empty()
-            || record.draining.get();
+            || record.is_draining();
         if in_use {
             return record.empty_since.set(None);
         }
@@ -320,10 +346,10 @@ impl Maintainer {
         ticked: bool,
         now: Instant,
     ) -> bool {
-        let (open, opening) = (record.useful_connections(), record.connecting.get());
+        let (open, opening) = (record.useful_connections(), record.opening_connections());
         let limited = settings.connections_max <= record.connections.borrow().len()
             || settings.server_connections_max <= self.outbound.load(Ordering::Relaxed);
-        if limited || record.is_held(now) {
+        if limited || record.is_held(now) || record.waits_for_unlinks() {
             return false;
         }
         match settings.aggressiveness {
@@ -336,25 +362,19 @@ impl Maintainer {
     }
 
     fn open_connection(self: &Rc<Self>, record: &Rc<DomainRecord>, now: Instant) {
-        let status = Rc::new(Status::new(self.deps.ids.next(), now));
-        record.connections.borrow_mut().push(status.clone());
-        record.connecting.set(record.connecting.get() + 1);
-        self.outbound.fetch_add(1, Ordering::Relaxed);
-        self.meter.connections_entered.add(1);
+        let place = Place::take(self, record, now);
         let (maintainer, record) = (self.clone(), record.clone());
         self.spawn_holding(async move {
             match record.settings().method {
-                DeliveryMethod::Esmtp => connection::run(&maintainer, &record, &status).await,
-                DeliveryMethod::Maildir => local::run(&maintainer, &record, &status).await,
+                DeliveryMethod::Esmtp => connection::run(&maintainer, &record, &place.status).await,
+                DeliveryMethod::Maildir => local::run(&maintainer, &record, &place.status).await,
             }
-            record.connections.borrow_mut().retain(|other| !Rc::ptr_eq(other, &status));
-            maintainer.outbound.fetch_sub(1, Ordering::Relaxed);
-            maintainer.meter.connections_left.add(1);
+            drop(place);
             maintainer.maintain(&record, false);
         });
     }
 
-    fn wake_in(&self, wait: Duration) {
+    pub(crate) fn wake_in(&self, wait: Duration) {
         self.sweep_not_after(self.deps.clock.now() + wait);
     }
 
@@ -389,6 +409,15 @@ impl Maintainer {
     }
 }
 
+/// A task that a graceful stop waits for, until it ends or is dropped.
+struct CountedTask(Rc<Maintainer>);
+
+impl Drop for CountedTask {
+    fn drop(&mut self) {
+        self.0.tasks.set(self.0.tasks.get() - 1);
+    }
+}
+
 /// Messages taken from the intake in one turn of the loop.
 const ARRIVALS_PER_TURN: usize = 256;
 /// Active messages beyond which a connection is added at once to so many open ones: 16, 64, 144 … A fast host clears such a
@@ -398,6 +427,8 @@ fn backlog_for(open: usize) -> usize {
 }
 
 /// How often a queue with active mail is looked at.
-const TICK: Duration = Duration::from_secs(1);
+pub(crate) const TICK: Duration = Duration::from_secs(1);
 /// How long an empty record is kept: its counters and its route with it.
 const RETIRE_AFTER: Duration = Duration::from_secs(300);
+/// How often empty records are looked for.
+const RETIRE_EVERY: Duration = Duration::from_secs(60);

@@ -15,6 +15,7 @@ use smtp::client::Stage;
 
 use crate::options::QueueSettings;
 use crate::route::Candidate;
+use crate::unreachable::Drain;
 
 /// One queue's record.
 pub(crate) struct DomainRecord {
@@ -22,8 +23,6 @@ pub(crate) struct DomainRecord {
     pub(crate) name: QueueName,
     settings: RefCell<Rc<QueueSettings>>,
     pub(crate) connections: RefCell<Vec<Rc<Status>>>,
-    /// Connections that are not open yet.
-    pub(crate) connecting: Cell<usize>,
     /// The addresses of the last routing, for the operator.
     pub(crate) route: RefCell<Vec<Candidate>>,
     /// No connection is tried before.
@@ -33,8 +32,8 @@ pub(crate) struct DomainRecord {
     pub(crate) unreachable_since: Cell<Option<Instant>>,
     /// Consecutive lookups that found no host.
     pub(crate) dns_failures: Cell<u64>,
-    /// The active queue is being emptied into a verdict: nothing else takes from it.
-    pub(crate) draining: Cell<bool>,
+    /// What the active queue is being emptied into: nothing else takes from it meanwhile.
+    pub(crate) drain: RefCell<Option<Drain>>,
     pub(crate) empty_since: Cell<Option<Instant>>,
 }
 
@@ -45,13 +44,12 @@ impl DomainRecord {
             name,
             settings: RefCell::new(settings),
             connections: RefCell::default(),
-            connecting: Cell::new(0),
             route: RefCell::default(),
             hold_until: Cell::new(None),
             failures: Cell::new(0),
             unreachable_since: Cell::new(None),
             dns_failures: Cell::new(0),
-            draining: Cell::new(false),
+            drain: RefCell::default(),
             empty_since: Cell::new(None),
         }
     }
@@ -73,9 +71,9 @@ impl DomainRecord {
         self.hold_until.set(None);
     }
 
-    /// No host could be reached: how often in a row by now, and since when.
-    pub(crate) fn not_reached(&self, now: Instant, hold_until: Instant) -> (u64, Instant) {
-        self.failures.set(self.failures.get() + 1);
+    /// No host could be reached, or even `tried` for now: in how many rounds in a row by now, and since when.
+    pub(crate) fn not_reached(&self, now: Instant, hold_until: Instant, tried: bool) -> (u64, Instant) {
+        self.failures.set(self.failures.get() + u64::from(tried));
         self.hold_until.set(Some(hold_until));
         let since = self.unreachable_since.get().unwrap_or(now);
         self.unreachable_since.set(Some(since));
@@ -86,9 +84,24 @@ impl DomainRecord {
         self.hold_until.get().is_some_and(|until| now < until)
     }
 
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain.borrow().is_some()
+    }
+
     /// Connections that carry mail, or will.
     pub(crate) fn useful_connections(&self) -> usize {
         self.connections.borrow().iter().filter(|status| !status.ending.get()).count()
+    }
+
+    /// Connections that are not open yet.
+    pub(crate) fn opening_connections(&self) -> usize {
+        self.connections.borrow().iter().filter(|status| status.opening.get()).count()
+    }
+
+    /// Whether a connection waits for the spool to take its unlinks, its session open or over: another beside it or in its
+    /// stead would only deliver more that a crash repeats.
+    pub(crate) fn waits_for_unlinks(&self) -> bool {
+        self.connections.borrow().iter().any(|status| status.unlinking.get())
     }
 
     /// Wakes up to `wanted` connections that have nothing to do, the last used first; how many.
@@ -106,8 +119,12 @@ pub(crate) struct Status {
     pub(crate) remote: RefCell<Option<(Arc<str>, SocketAddr)>>,
     stage: Cell<Stage>,
     pub(crate) since: Cell<Instant>,
+    /// It has no session yet.
+    pub(crate) opening: Cell<bool>,
     /// It takes no more mail.
     pub(crate) ending: Cell<bool>,
+    /// It has delivered what the spool has not yet taken the unlink of.
+    pub(crate) unlinking: Cell<bool>,
     /// Set while the connection has nothing to do; whoever brings it work takes the waker.
     pub(crate) parked: Cell<Option<Waker>>,
 }
@@ -120,7 +137,9 @@ impl Status {
             remote: RefCell::new(None),
             stage: Cell::new(Stage::NotConnected),
             since: Cell::new(now),
+            opening: Cell::new(true),
             ending: Cell::new(false),
+            unlinking: Cell::new(false),
             parked: Cell::new(None),
         }
     }

@@ -15,6 +15,8 @@ pub const UNREACHABLE: Reply =
     Reply::new(421, (4, 4, 0), "[internal] no MXs for this domain could be reached at this time");
 /// The operator's `fail domain`.
 pub const PURGED: Reply = Reply::new(554, (5, 7, 0), "[internal] Message manually purged");
+/// The remote host ended a session before it had answered for any message.
+pub const SESSION_ENDED: Reply = Reply::new(451, (4, 4, 2), "[internal] connection closed by remote host");
 /// The spool has lost the body.
 pub const BODY_MISSING: Reply = Reply::new(550, (5, 3, 0), "[internal] message body missing");
 /// A local mailbox could not be written.
@@ -23,3 +25,36 @@ pub const MAILBOX_FAILED: Reply = Reply::new(451, (4, 2, 0), "[internal] mailbox
 pub const MAILBOX_FULL: Reply = Reply::new(452, (4, 3, 1), "[internal] mailbox could not be written: no space");
 /// A recipient that makes no mailbox.
 pub const NO_MAILBOX: Reply = Reply::new(550, (5, 1, 1), "[internal] recipient has no mailbox here");
+
+/// The failure that the operator's `fail` gives: the documented one, the note's own reply if it begins with a 5yz code, or
+/// the note as text. One line, whatever the note holds.
+pub(crate) fn purged(note: Option<&str>) -> Reply {
+    let note = note.unwrap_or("").replace(char::is_control, " ");
+    let note = note.trim();
+    let code = note.split_once(' ').and_then(|(code, _)| code.parse::<u16>().ok());
+    match code {
+        _ if note.is_empty() => PURGED,
+        Some(500..=599) => Reply::parse(note, PURGED.code),
+        _ => Reply::with_text(PURGED.code, PURGED.enhanced, format!("[internal] {note}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operators_note_is_the_reply_or_its_text() {
+        for (note, said) in [
+            (None, "554 5.7.0 [internal] Message manually purged"),
+            (Some(" "), "554 5.7.0 [internal] Message manually purged"),
+            (Some("554 Closed by operator"), "554 Closed by operator"),
+            (Some("550 5.1.1 no such\nuser"), "550 5.1.1 no such user"),
+            (Some("by jan"), "554 5.7.0 [internal] by jan"),
+            (Some("450 later"), "554 5.7.0 [internal] 450 later"),
+            (Some("5000 of them"), "554 5.7.0 [internal] 5000 of them"),
+        ] {
+            assert_eq!(purged(note).to_string(), said, "{note:?}");
+        }
+    }
+}

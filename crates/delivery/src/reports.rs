@@ -5,18 +5,20 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use message::{Envelope, MessageId, QueueName};
-use queue::{Totals, Whereabouts};
+use queue::{Room, Totals, Whereabouts};
 use smtp::Reply;
 use smtp::client::Stage;
 use spool::SpoolError;
 
 use crate::engine::EngineHandle;
+use crate::hosts::Hosts;
 use crate::maintainer::Maintainer;
 use crate::record::DomainRecord;
-use crate::replies::PURGED;
+use crate::replies;
+use crate::route::Candidate;
 
 /// The figures of `summary` that delivery knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,10 @@ pub struct Counts {
     pub in_flight: usize,
     /// Messages in memory.
     pub resident: usize,
+    /// The most messages each loop has held at once, added up: not fewer than there ever were at once.
+    pub peak: usize,
+    /// Messages the tables have memory for.
+    pub allocated: usize,
 }
 
 /// One (binding, routing domain) queue: a row of `mailq`, `active`, `delayed` and `domain all`.
@@ -54,6 +60,8 @@ pub struct QueueReport {
     pub transient: u64,
     /// Failed in the life of the record.
     pub failed: u64,
+    /// Received in the life of the record, read from the spool at the start or since.
+    pub received: u64,
 }
 
 /// One connection.
@@ -86,6 +94,12 @@ pub struct AddressReport {
     pub failed: Option<Duration>,
     /// It is left alone now.
     pub avoided: bool,
+    /// How much longer the DNS says that it belongs to the domain; none if it was not asked for mail hosts.
+    pub ttl: Option<Duration>,
+    /// Decaying average of the time from the first packet to an open session, once measured.
+    pub connect_average: Option<Duration>,
+    /// Decaying average of the time from giving a message to the session to its last reply, once measured.
+    pub deliver_average: Option<Duration>,
 }
 
 /// Everything about one routing domain, over its bindings.
@@ -118,7 +132,9 @@ impl EngineHandle {
         let of_loop = |maintainer: &Rc<Maintainer>| {
             let connections: usize = maintainer.records().iter().map(|record| record.connections.borrow().len()).sum();
             let Totals { queues, active, delayed, in_flight, resident } = maintainer.queues.borrow().totals();
-            Counts { outbound_concurrency: connections, active_domains: queues, active, delayed, in_flight, resident }
+            let Room { peak, allocated } = maintainer.queues.borrow().room();
+            let (outbound_concurrency, active_domains) = (connections, queues);
+            Counts { outbound_concurrency, active_domains, active, delayed, in_flight, resident, peak, allocated }
         };
         self.each(of_loop).await.into_iter().fold(Counts::default(), |sum, one| Counts {
             outbound_concurrency: sum.outbound_concurrency + one.outbound_concurrency,
@@ -127,6 +143,8 @@ impl EngineHandle {
             delayed: sum.delayed + one.delayed,
             in_flight: sum.in_flight + one.in_flight,
             resident: sum.resident + one.resident,
+            peak: sum.peak + one.peak,
+            allocated: sum.allocated + one.allocated,
         })
     }
 
@@ -191,31 +209,21 @@ impl EngineHandle {
         self.each(move |maintainer| maintainer.flush(domain.as_deref())).await.into_iter().sum()
     }
 
-    /// Fails all queued mail of a domain; `note` goes into the log and the notifications, which `quiet` withholds. What is
-    /// in an attempt stays. How many messages there were; their records follow.
+    /// Fails all queued mail of a domain. `note` is what the log and the notifications say, which `quiet` withholds: with a
+    /// 5yz code in front it is the whole reply, else its text. What is in an attempt stays. How many messages fail; their
+    /// records follow.
     pub async fn fail(&self, domain: &str, quiet: bool, note: Option<&str>) -> usize {
         let domain = domain.to_owned();
-        let reply = note.map_or(PURGED, |note| {
-            Reply::with_text(PURGED.code, PURGED.enhanced, format!("{} ({})", PURGED.text, note.replace('\n', " ")))
-        });
+        let reply = replies::purged(note);
         let of_loop = move |maintainer: &Rc<Maintainer>| fail_on_loop(maintainer, &domain, quiet, &reply);
         self.each(of_loop).await.into_iter().sum()
     }
 }
 
 fn fail_on_loop(maintainer: &Rc<Maintainer>, domain: &str, quiet: bool, reply: &Reply) -> usize {
-    let mut failed = 0;
-    for record in maintainer.records() {
-        if !record.name.domain.eq_ignore_ascii_case(domain) {
-            continue;
-        }
-        maintainer.queues.borrow_mut().flush_queue(record.queue);
-        failed += maintainer.queues.borrow().active(record.queue);
-        let (maintainer, record, reply) = (maintainer.clone(), record.clone(), reply.clone());
-        let settings = record.settings();
-        maintainer.clone().spawn_holding(async move { maintainer.drain(&record, &settings, reply, quiet).await });
-    }
-    failed
+    let records = maintainer.records();
+    let of_domain = records.iter().filter(|record| record.name.domain.eq_ignore_ascii_case(domain));
+    of_domain.map(|record| maintainer.purge(record, reply, quiet)).sum()
 }
 
 fn queue_report(maintainer: &Maintainer, record: &DomainRecord) -> QueueReport {
@@ -229,6 +237,7 @@ fn queue_report(maintainer: &Maintainer, record: &DomainRecord) -> QueueReport {
         delivered: row.delivered,
         transient: row.transient,
         failed: row.failed,
+        received: row.received,
     }
 }
 
@@ -253,16 +262,24 @@ fn domain_report(maintainer: &Rc<Maintainer>, domain: &str) -> DomainReport {
         report.queues.push(queue_report(maintainer, record));
         report.connections.extend(connection_reports(maintainer, record));
         report.consecutive_failures = report.consecutive_failures.max(record.failures.get());
-        let address = |candidate: &crate::route::Candidate| AddressReport {
-            preference: candidate.preference,
-            host: candidate.host.clone(),
-            remote: candidate.remote,
-            failed: hosts.failed_at(&candidate.remote).map(|at| now.saturating_duration_since(at)),
-            avoided: hosts.avoided_until(&candidate.remote, now).is_some(),
-        };
         if report.addresses.is_empty() {
+            let address = |candidate: &Candidate| address_report(candidate, &hosts, now);
             report.addresses = record.route.borrow().iter().map(address).collect();
         }
     }
     report
+}
+
+fn address_report(candidate: &Candidate, hosts: &Hosts, now: Instant) -> AddressReport {
+    let (connect_average, deliver_average) = hosts.averages(&candidate.remote);
+    AddressReport {
+        preference: candidate.preference,
+        host: candidate.host.clone(),
+        remote: candidate.remote,
+        failed: hosts.failed_at(&candidate.remote).map(|at| now.saturating_duration_since(at)),
+        avoided: hosts.avoided_until(&candidate.remote, now).is_some(),
+        ttl: candidate.expires.map(|expires| expires.saturating_duration_since(now)),
+        connect_average,
+        deliver_average,
+    }
 }

@@ -1,10 +1,12 @@
 //! Routing: from a queue's name to the addresses to try, in order (RFC 5321 5.1; reference: operations.md section 6).
 //!
 //! A routing domain is a mail domain, an address literal, or a gateway: a name or an address, perhaps with a port, which no
-//! mail domain can have. Lower preference first; hosts of one preference in random order; a host's own addresses as listed.
+//! mail domain can have; a mail domain of four bare numbers has a dot behind it (`queue::routing_domain`). Lower preference
+//! first; hosts of one preference in random order; a host's own addresses as listed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use dns::{DnsError, MxPlan};
 use scheduler::Random;
@@ -20,6 +22,8 @@ pub(crate) struct Candidate {
     /// The host's name, or its address if it has none.
     pub(crate) host: Arc<str>,
     pub(crate) remote: SocketAddr,
+    /// Until when the DNS says that this is so; none if it was not asked for mail hosts.
+    pub(crate) expires: Option<Instant>,
 }
 
 /// Why a queue has no address to try. Closed.
@@ -79,6 +83,7 @@ async fn routed(domain: &str, entry: &RouteEntry, port: u16, names: &dyn Names) 
                 preference: 0,
                 host: host.as_str().into(),
                 remote: SocketAddr::new(address, port),
+                expires: None,
             };
             addresses.into_iter().map(candidate).collect()
         }
@@ -92,7 +97,8 @@ async fn routed(domain: &str, entry: &RouteEntry, port: u16, names: &dyn Names) 
 /// The hosts of a domain, or the address that it is.
 async fn mail_hosts(domain: &str, port: u16, names: &dyn Names) -> Result<Vec<Candidate>, DnsError> {
     if let Some(address) = literal(domain) {
-        return Ok(vec![Candidate { preference: 0, host: domain.into(), remote: SocketAddr::new(address, port) }]);
+        let remote = SocketAddr::new(address, port);
+        return Ok(vec![Candidate { preference: 0, host: domain.into(), remote, expires: None }]);
     }
     Ok(of_plan(&names.mx(domain).await?, port))
 }
@@ -104,6 +110,7 @@ fn of_plan(plan: &MxPlan, port: u16) -> Vec<Candidate> {
             preference,
             host: name.clone(),
             remote: SocketAddr::new(address, port),
+            expires: Some(plan.expires),
         };
         host.addresses.iter().map(candidate).collect::<Vec<_>>()
     };
@@ -179,6 +186,7 @@ mod tests {
             preference,
             host: host.into(),
             remote: SocketAddr::from(([192, 0, 2, preference as u8], 25)),
+            expires: None,
         };
         let found = vec![candidate(20, "c"), candidate(10, "a"), candidate(10, "a"), candidate(10, "b")];
         let mut firsts = std::collections::BTreeSet::new();

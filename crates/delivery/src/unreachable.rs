@@ -8,12 +8,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use message::MessageId;
-use queue::{Taken, Ticket};
 use smtp::Reply;
 use smtp::client::Failure;
 use tokio::task::JoinSet;
 
-use crate::disposition::{Attempt, Failed, InHand};
+use crate::disposition::{Attempt, Failed};
+use crate::held::{InHand, Taken};
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
 use crate::record::DomainRecord;
@@ -29,8 +29,27 @@ pub(crate) enum NotOpened {
         retry_at: Instant,
         /// The last host that answered, but gave no session.
         refusal: Option<Box<(Candidate, Failure)>>,
+        /// One was tried; else each is being left alone after an earlier failure.
+        tried: bool,
         connection: MessageId,
     },
+}
+
+/// A verdict that the active mail of one queue is being emptied into.
+pub(crate) struct Drain {
+    attempt: Attempt,
+    failed: Failed,
+    /// Messages that were active when the verdict was given, and are still to be taken.
+    left: usize,
+}
+
+/// Held by the task that empties a queue: other attempts begin again when it ends, however that is.
+struct Draining(Rc<DomainRecord>);
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        *self.0.drain.borrow_mut() = None;
+    }
 }
 
 impl Maintainer {
@@ -47,54 +66,87 @@ impl Maintainer {
         let pause: Duration = settings.host_failure_retry.into();
         let now = self.deps.clock.now();
         match not_opened {
-            NotOpened::Unroutable(Unroutable::NullMx) => self.drain(record, settings, NULL_MX, false).await,
-            NotOpened::Unroutable(Unroutable::Prohibited) => self.drain(record, settings, PROHIBITED, false).await,
+            NotOpened::Unroutable(Unroutable::NullMx) => self.drain(record, settings, NULL_MX).await,
+            NotOpened::Unroutable(Unroutable::Prohibited) => self.drain(record, settings, PROHIBITED).await,
             NotOpened::Unroutable(Unroutable::NoHost) => {
                 record.hold_until.set(Some(now + pause));
                 record.dns_failures.set(record.dns_failures.get() + 1);
                 let purge = settings.dns_failures_to_purge;
                 let reply = if purge != 0 && purge <= record.dns_failures.get() { LOOKUP_FAILED } else { NO_HOST };
-                self.drain(record, settings, reply, false).await;
+                self.drain(record, settings, reply).await;
             }
             NotOpened::Unroutable(Unroutable::Lookup(what)) => {
                 tracing::warn!(target: "DNS", "no route to {} now: {what}", record.name.domain);
-                self.not_reached(record, settings, now + pause).await;
+                self.not_reached(record, settings, now + pause, true).await;
             }
-            NotOpened::Unreachable { retry_at, refusal, connection } => {
+            NotOpened::Unreachable { retry_at, refusal, tried, connection } => {
                 if let Some(refusal) = refusal {
                     self.charge_one(record, settings, connection, *refusal).await;
                 }
-                self.not_reached(record, settings, retry_at).await;
+                self.not_reached(record, settings, retry_at, tried).await;
             }
         }
     }
 
-    /// Empties the active queue, as it stands, into one verdict. Whatever comes in meanwhile is treated afresh.
-    pub(crate) async fn drain(
-        self: &Rc<Self>,
-        record: &Rc<DomainRecord>,
-        settings: &Rc<QueueSettings>,
-        reply: Reply,
-        quiet: bool,
-    ) {
-        if record.draining.replace(true) {
+    /// Empties the active queue, as it stands, into one verdict, unless it is being emptied already. Whatever comes in
+    /// meanwhile is treated afresh.
+    async fn drain(self: &Rc<Self>, record: &Rc<DomainRecord>, settings: &Rc<QueueSettings>, reply: Reply) {
+        if record.is_draining() {
             return;
         }
-        let attempt = Attempt::unconnected(settings);
-        let failed = Failed { quiet, ..Failed::unconnected(reply) };
-        let mut settling = JoinSet::new();
+        self.give_verdict(record, settings, Failed::unconnected(reply));
+        self.empty(Draining(record.clone())).await;
+    }
+
+    /// The operator's verdict on a queue, as it stands: all that is delayed or active fails. It replaces the verdict of a
+    /// drain under way. How many messages it is on.
+    pub(crate) fn purge(self: &Rc<Self>, record: &Rc<DomainRecord>, reply: &Reply, quiet: bool) -> usize {
+        self.queues.borrow_mut().flush_queue(record.queue);
         let active = self.queues.borrow().active(record.queue);
-        for _ in 0..active {
-            let Some(taken) = self.queues.borrow_mut().take(record.queue) else { break };
-            let (maintainer, attempt, failed) = (self.clone(), attempt.clone(), failed.clone());
-            settling.spawn_local(async move { maintainer.fail_taken(attempt, taken, failed).await });
-            if DRAINED_AT_ONCE <= settling.len() {
-                settling.join_next().await;
+        if active != 0 {
+            let under_way = record.is_draining();
+            self.give_verdict(record, &record.settings(), Failed { quiet, ..Failed::unconnected(reply.clone()) });
+            if !under_way {
+                let (maintainer, draining) = (self.clone(), Draining(record.clone()));
+                self.spawn_holding(async move { maintainer.empty(draining).await });
             }
         }
-        while settling.join_next().await.is_some() {}
-        record.draining.set(false);
-        self.maintain(record, false);
+        active
+    }
+
+    /// From here on the active mail is taken for this verdict only.
+    fn give_verdict(&self, record: &DomainRecord, settings: &Rc<QueueSettings>, failed: Failed) {
+        let left = self.queues.borrow().active(record.queue);
+        *record.drain.borrow_mut() = Some(Drain { attempt: Attempt::unconnected(settings), failed, left });
+    }
+
+    async fn empty(self: &Rc<Self>, draining: Draining) {
+        let record = draining.0.clone();
+        let mut settling = JoinSet::new();
+        loop {
+            match self.next_drained(&record) {
+                Some((attempt, failed, taken)) => {
+                    let maintainer = self.clone();
+                    settling.spawn_local(async move { maintainer.fail_taken(attempt, taken, failed).await });
+                    if DRAINED_AT_ONCE <= settling.len() {
+                        settling.join_next().await;
+                    }
+                }
+                // Another verdict may come until the last message is dealt with.
+                None if settling.join_next().await.is_some() => {}
+                None => break,
+            }
+        }
+        drop(draining);
+        self.maintain(&record, false);
+    }
+
+    fn next_drained(self: &Rc<Self>, record: &DomainRecord) -> Option<(Attempt, Failed, Taken)> {
+        let mut drain = record.drain.borrow_mut();
+        let drain = drain.as_mut().filter(|drain| drain.left != 0)?;
+        drain.left -= 1;
+        let taken = self.queues.borrow_mut().take(record.queue)?;
+        Some((drain.attempt.clone(), drain.failed.clone(), self.taken(taken)))
     }
 
     /// Fails an over-age message instead of trying it.
@@ -105,21 +157,16 @@ impl Maintainer {
     }
 
     async fn fail_taken(self: Rc<Self>, attempt: Attempt, taken: Taken, failed: Failed) {
-        let Some(message) = self.in_hand(taken.ticket, taken.id, taken.resident).await else { return };
+        let Some(message) = self.in_hand(taken).await else { return };
         if let Some(rest) = self.attempt_failed(&attempt, message, failed) {
             rest.await;
         }
     }
 
-    async fn in_hand(
-        self: &Rc<Self>,
-        ticket: Ticket,
-        id: MessageId,
-        resident: Option<queue::Arrival>,
-    ) -> Option<InHand> {
-        match resident {
-            Some(resident) => Some(InHand { ticket, resident }),
-            None => self.read(ticket, id).await,
+    async fn in_hand(self: &Rc<Self>, taken: Taken) -> Option<InHand> {
+        match taken.resident {
+            Some(resident) => Some(InHand { held: taken.held, resident }),
+            None => self.read(taken.held, taken.id).await,
         }
     }
 
@@ -133,26 +180,32 @@ impl Maintainer {
         (candidate, failure): (Candidate, Failure),
     ) {
         let Some(taken) = self.next(record, settings) else { return };
-        let Some(message) = self.in_hand(taken.ticket, taken.id, taken.resident).await else { return };
+        let Some(message) = self.in_hand(taken).await else { return };
         let remote = Some((candidate.host, candidate.remote.ip()));
         let attempt = Attempt { settings: settings.clone(), connection, remote };
-        let stage = logging::Stage::ALL[usize::from(failure.stage.number())];
         // A 5yz greeting speaks of the host, not of the message: another host, or another day, may take it.
-        let failed = Failed { stage, bytes: 0, reply: failure.reply, quiet: false };
+        let failed = Failed { stage: failure.stage, bytes: 0, reply: failure.reply, quiet: false };
         if let Some(rest) = self.failed_for_now(&attempt, message, failed) {
             rest.await;
         }
     }
 
-    async fn not_reached(self: &Rc<Self>, record: &Rc<DomainRecord>, settings: &Rc<QueueSettings>, retry_at: Instant) {
+    /// A round that reached no host. One in which none was `tried` is no failure, but the time counts.
+    async fn not_reached(
+        self: &Rc<Self>,
+        record: &Rc<DomainRecord>,
+        settings: &Rc<QueueSettings>,
+        retry_at: Instant,
+        tried: bool,
+    ) {
         let now = self.deps.clock.now();
-        let (failures, since) = record.not_reached(now, retry_at);
+        let (failures, since) = record.not_reached(now, retry_at, tried);
         let too_often = settings.mx_failures_to_delay != 0 && settings.mx_failures_to_delay <= failures;
         let too_long = Duration::from(settings.connect_timeout_to_delay) <= now - since;
         if too_often || too_long {
             record.failures.set(0);
             record.unreachable_since.set(None);
-            self.drain(record, settings, UNREACHABLE, false).await;
+            self.drain(record, settings, UNREACHABLE).await;
         }
     }
 }

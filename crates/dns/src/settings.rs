@@ -18,8 +18,7 @@ pub const RESOLV_CONF: Opt<String> = Opt::new(
 
 /// Whether hosts may be reached over IPv6.
 pub const USE_IPV6: Opt<bool> =
-    Opt::new("use_ipv6", "false", scopes::GLOBAL, "Look up AAAA records and deliver over IPv6 as well.")
-        .not_tunable();
+    Opt::new("use_ipv6", "false", scopes::GLOBAL, "Look up AAAA records and deliver over IPv6 as well.").not_tunable();
 
 /// Lower bound of the life of a route.
 pub const MIN_DNS_TTL: Opt<Seconds> =

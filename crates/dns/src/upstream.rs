@@ -48,14 +48,21 @@ pub(crate) struct Upstream {
 }
 
 struct Meter {
+    queries: ByType,
+    timeouts: ByType,
+    failures: Counter,
+    answers: Counter,
+    /// Time of all answers together.
+    microseconds: Counter,
+    /// Time of the slowest answer. Set on the one thread that asks.
+    microseconds_peak: Counter,
+}
+
+struct ByType {
     mx: Counter,
     a: Counter,
     aaaa: Counter,
     other: Counter,
-    timeouts: Counter,
-    failures: Counter,
-    answers: Counter,
-    microseconds: Counter,
 }
 
 impl Upstream {
@@ -84,15 +91,14 @@ impl Upstream {
     pub(crate) async fn records(&self, name: &Name, kind: RecordType) -> Result<Records, Lack> {
         // The semaphore is never closed.
         let _place = self.places.acquire().await;
-        self.meter.asked(kind).add(1);
+        self.meter.queries.of(kind).add(1);
         let clock = Clock::system(); // hickory's clock, also when the house runs in simulated time
         let started = clock.now();
         let result = self.ask_in_turn(name, kind, clock).await;
-        self.meter.microseconds.add(started.elapsed().as_micros() as u64);
         match &result {
-            Err(Lack::Failure(DnsError::Timeout { .. })) => self.meter.timeouts.add(1),
+            Err(Lack::Failure(DnsError::Timeout { .. })) => self.meter.timeouts.of(kind).add(1),
             Err(Lack::Failure(_)) => self.meter.failures.add(1),
-            _ => self.meter.answers.add(1),
+            _ => self.meter.answered(started.elapsed()),
         }
         result
     }
@@ -143,18 +149,30 @@ impl Meter {
     fn new(meters: &Meters) -> Self {
         let counter = |name: &str| meters.counter(&format!("dns.{name}"));
         Self {
-            mx: counter("queries.mx"),
-            a: counter("queries.a"),
-            aaaa: counter("queries.aaaa"),
-            other: counter("queries.other"),
-            timeouts: counter("timeouts"),
+            queries: ByType::new("queries", meters),
+            timeouts: ByType::new("timeouts", meters),
             failures: counter("failures"),
             answers: counter("answers"),
             microseconds: counter("response_microseconds"),
+            microseconds_peak: counter("response_microseconds_peak"),
         }
     }
 
-    fn asked(&self, kind: RecordType) -> &Counter {
+    fn answered(&self, took: Duration) {
+        let microseconds = took.as_micros() as u64;
+        self.answers.add(1);
+        self.microseconds.add(microseconds);
+        self.microseconds_peak.set(self.microseconds_peak.get().max(microseconds));
+    }
+}
+
+impl ByType {
+    fn new(what: &str, meters: &Meters) -> Self {
+        let counter = |kind: &str| meters.counter(&format!("dns.{what}.{kind}"));
+        Self { mx: counter("mx"), a: counter("a"), aaaa: counter("aaaa"), other: counter("other") }
+    }
+
+    fn of(&self, kind: RecordType) -> &Counter {
         match kind {
             RecordType::MX => &self.mx,
             RecordType::A => &self.a,

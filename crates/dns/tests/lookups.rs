@@ -85,6 +85,8 @@ async fn hosts_come_by_preference_with_their_addresses() {
     assert!(!plan.implicit);
     assert!(plan.ttl <= Duration::from_secs(120), "the shortest TTL rules: {:?}", plan.ttl);
     assert_eq!((lab.meters.get("dns.queries.mx"), lab.meters.get("dns.queries.aaaa")), (1, 0));
+    let (peak, all) = (lab.meters.get("dns.response_microseconds_peak"), lab.meters.get("dns.response_microseconds"));
+    assert!(0 < peak && peak <= all, "{peak} of {all}");
 }
 
 #[tokio::test]
@@ -157,7 +159,8 @@ async fn a_silent_server_is_given_up() {
     lab.server.behave("*", Behaviour::Silent);
     let error = lab.mx("example.test").await.unwrap_err();
     assert_eq!(error, DnsError::Timeout { name: "example.test MX".into(), server: Some(lab.server.addr()) });
-    assert_eq!(lab.meters.get("dns.timeouts"), 1);
+    assert_eq!((lab.meters.get("dns.timeouts.mx"), lab.meters.get("dns.timeouts.a")), (1, 0));
+    assert_eq!(lab.meters.get("dns.response_microseconds_peak"), 0, "no answer, no response time");
 }
 
 #[tokio::test]

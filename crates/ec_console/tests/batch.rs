@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command as Child, Output, Stdio};
 
 use console::shapes::{self, FlushReply, Shape};
-use console::{Command, CommandError, Commands, Console, Limits, Peer, Reply, UserNames};
+use console::{Caller, Command, CommandError, Commands, Console, Limits, Peer, Reply, UserNames};
 use scheduler::{Clock, Meters};
 
 /// A control listener on its own thread; it ends with the test process.
@@ -70,7 +70,7 @@ fn serve(listener: UnixListener, meters: &Meters) {
             let peer = Peer::of_unix_socket(&stream, &names).unwrap();
             tokio::task::spawn_local(std::rc::Rc::clone(&console).serve(
                 stream,
-                peer,
+                Caller { peer, listen: "test".into() },
                 Limits::default(),
                 std::future::pending(),
             ));

@@ -19,7 +19,6 @@ mod outlet;
 pub mod paniclog;
 pub mod record;
 pub mod rejectlog;
-pub mod stage;
 mod writer;
 
 pub use debug_flags::{DebugFlags, Level};
@@ -35,5 +34,5 @@ pub use record::{
     AccountingEvent, AccountingRecord, AuthorizationVerdict, DeliveryRecord, ErrorRecord, FailureRecord,
     ReceptionRecord, RejectionRecord,
 };
-pub use stage::{ReceptionState, Stage};
+pub use smtp::client::Stage;
 pub use writer::LogWriter;

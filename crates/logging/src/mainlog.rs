@@ -89,8 +89,8 @@ pub(crate) fn put_mailbox(out: &mut Vec<u8>, mailbox: Option<&Mailbox>) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::stage::Stage;
     use message::{DeliveryState, Envelope, MessageId, Origin, Protocol, QueueName};
+    use smtp::client::Stage;
     use smtp::{ForwardPath, ReversePath};
     use std::time::Duration;
 

@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use message::{Context, Envelope, MessageId};
+use smtp::client::Stage;
 
 use crate::debug_flags::Level;
-use crate::stage::Stage;
 
 /// A message was accepted and is safe (mainlog R).
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +62,7 @@ pub struct RejectionRecord<'a> {
     pub local: SocketAddr,
     /// The inbound connection.
     pub connection: MessageId,
-    /// The reception state's text ([`crate::ReceptionState::as_str`]).
+    /// The reception state's text (`smtp::server::ReceptionState::as_str`), or `relaying denied`.
     pub phase: &'a str,
     /// The reply code.
     pub code: u16,

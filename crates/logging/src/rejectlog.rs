@@ -91,7 +91,6 @@ const DICTIONARY_OCTETS_MAX: usize = 4096;
 mod tests {
     use super::*;
     use crate::mainlog::tests::{id, line};
-    use crate::stage::ReceptionState;
     use message::Context;
 
     fn context(connection: &[(&str, &str)], message: &[(&str, &str)]) -> Context {
@@ -105,7 +104,7 @@ mod tests {
             remote: "203.0.113.5:42601".parse().unwrap(),
             local: "192.0.2.1:25".parse().unwrap(),
             connection: id("18/00-03127-98B31BA6"),
-            phase: ReceptionState::AwaitingRcptto.as_str(),
+            phase: smtp::server::ReceptionState::AwaitingRcptto.as_str(),
             code: 550,
             module: "scriptlet",
             context,

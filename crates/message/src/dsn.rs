@@ -172,7 +172,9 @@ impl Notification<'_> {
 
     /// The remote host, by name if there is one.
     fn remote_mta(&self) -> Option<String> {
-        match (self.remote_name, self.remote_address) {
+        // A host known by its address only is shown as an address literal (RFC 3464 2.3.5, RFC 5321 4.1.3).
+        let name = self.remote_name.filter(|name| name.parse::<IpAddr>().is_err());
+        match (name, self.remote_address) {
             (Some(name), _) => Some(word(name)),
             (None, Some(IpAddr::V4(address))) => Some(format!("[{address}]")),
             (None, Some(IpAddr::V6(address))) => Some(format!("[IPv6:{address}]")),

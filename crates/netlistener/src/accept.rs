@@ -20,6 +20,7 @@ use crate::kind::{NetlistenerType, Turned};
 use crate::occupancy::{Admission, Occupancy, Seat};
 use crate::station::{Handed, Order, Station, StationHandle, lightest};
 use crate::stream::Stream;
+use crate::turned_away::TurnedAway;
 
 /// How long to wait when nothing can be accepted.
 const BACK_OFF: Duration = Duration::from_millis(200);
@@ -50,6 +51,7 @@ pub(crate) type AdmissionRule = Arc<dyn Fn(&'static str, &Arc<str>, Option<IpAdd
 pub(crate) struct DoorMeter {
     accepted: Counter,
     handed_over: Counter,
+    hand_over_failed: Counter,
     denied: Counter,
     over_limit: Counter,
     out_of_descriptors: Counter,
@@ -62,6 +64,7 @@ impl DoorMeter {
         Self {
             accepted: counter("accepted"),
             handed_over: counter("handed_over"),
+            hand_over_failed: counter("hand_over_failed"),
             denied: counter("denied"),
             over_limit: counter("over_limit"),
             out_of_descriptors: counter("out_of_descriptors"),
@@ -106,11 +109,12 @@ pub(crate) async fn run(station: Rc<Station>, listening: Listening, door: Door, 
         Err(error) => return error!(target: "NET", "cannot accept on {}: {error}", door.listen),
     };
     let mut reserve = socket.reserve();
+    let turned_away = TurnedAway::at(&door.listen);
     loop {
         // The sender lives as long as the listeners; without it nobody can pause.
         let _ = paused.wait_for(|paused| !paused).await;
         match socket.accept().await {
-            Ok((stream, peer)) => admit(&station, &door, stream, peer),
+            Ok((stream, peer)) => admit(&station, &door, &turned_away, stream, peer),
             Err(error) if is_exhaustion(&error) => {
                 door.meter.out_of_descriptors.add(1);
                 error!(target: "FD", "no descriptor for a connection to {}: {error}; answering 421 where possible, \
@@ -142,15 +146,17 @@ fn is_exhaustion(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| exhausted.iter().any(|errno| errno.raw_os_error() == code))
 }
 
-fn admit(station: &Rc<Station>, door: &Door, stream: Stream, peer: Option<SocketAddr>) {
+fn admit(station: &Rc<Station>, door: &Door, turned_away: &Rc<TurnedAway>, stream: Stream, peer: Option<SocketAddr>) {
     let ip = peer.map(|peer| peer.ip().to_canonical());
     let admission = (door.admission)(door.kind.word(), &door.listen, ip);
     if admission.denied {
         door.meter.denied.add(1);
+        turned_away.tell(ip, "always_deny is set for it");
         return stream.say_and_close(door.kind.farewell(Turned::Denied));
     }
     let Some(seat) = door.occupancy.take(&admission.caps, &station.handle.load) else {
         door.meter.over_limit.add(1);
+        turned_away.tell(ip, "a cap on sessions is reached");
         return stream.say_and_close(door.kind.farewell(Turned::ConcurrencyLimit));
     };
     door.meter.accepted.add(1);
@@ -176,9 +182,18 @@ fn hand_over(
         Ok(stream) => {
             door.meter.handed_over.add(1);
             seat.move_to(&other.load);
-            let (listen, kind) = (door.listen.clone(), door.kind.clone());
-            other.order(Order::Serve(Handed { stream, peer, local, listen, kind, seat }));
+            let (listen, kind, failed) = (door.listen.clone(), door.kind.clone(), door.meter.hand_over_failed.clone());
+            if !other.order(Order::Serve(Handed { stream, peer, local, listen, kind, seat, failed: failed.clone() })) {
+                hand_over_failed(&failed, peer, "the other loop has ended");
+            }
         }
-        Err(error) => error!(target: "NET", "a connection from {peer:?} could not change loops: {error}"),
+        Err(error) => hand_over_failed(&door.meter.hand_over_failed, peer, error),
     }
+}
+
+/// Counts and logs a connection that is closed because it could not change loops; `meter` is its door's.
+pub(crate) fn hand_over_failed(meter: &Counter, peer: Option<SocketAddr>, why: impl std::fmt::Display) {
+    meter.add(1);
+    let peer = peer.map_or_else(|| "a local client".to_owned(), |peer| peer.to_string());
+    error!(target: "NET", "the connection of {peer} could not change loops and is closed: {why}");
 }

@@ -17,6 +17,7 @@ mod socket;
 mod station;
 mod stop;
 mod stream;
+mod turned_away;
 
 pub use error::ListenError;
 pub use kind::{Accepted, NetlistenerType, Service, Turned};

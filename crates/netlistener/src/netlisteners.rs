@@ -124,7 +124,9 @@ impl Netlisteners {
                 self.running.insert(name, running);
             } else {
                 info!(target: "NET", "{} no longer listens on {}", name.0, name.1);
-                running.stations.iter().for_each(|station| station.order(Order::Unlisten(running.key)));
+                for station in running.stations.iter() {
+                    station.order(Order::Unlisten(running.key));
+                }
             }
         }
         for (spec, bound, stations) in plan.start {

@@ -9,10 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use scheduler::LoopHandle;
+use scheduler::{Counter, LoopHandle};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::error;
 
 use crate::accept::{self, Door, Listening};
 use crate::kind::{Accepted, NetlistenerType, Service};
@@ -48,6 +47,8 @@ pub(crate) struct Handed {
     pub(crate) listen: Arc<str>,
     pub(crate) kind: Arc<dyn NetlistenerType>,
     pub(crate) seat: Seat,
+    /// Counts it, should it not get there.
+    pub(crate) failed: Counter,
 }
 
 /// Seen by the tasks of one loop.
@@ -73,9 +74,9 @@ impl StationHandle {
         handle
     }
 
-    /// Sends an order. A loop that has ended takes none; its sessions ended with it.
-    pub(crate) fn order(&self, order: Order) {
-        let _ = self.orders.send(order);
+    /// Sends an order; whether it was taken. A loop that has ended takes none; its sessions ended with it.
+    pub(crate) fn order(&self, order: Order) -> bool {
+        self.orders.send(order).is_ok()
     }
 }
 
@@ -105,10 +106,10 @@ async fn run(station: Rc<Station>, mut inbox: mpsc::UnboundedReceiver<Order>, pa
 impl Station {
     /// Serves a connection that comes from another loop.
     fn welcome(&self, handed: Handed) {
-        let Handed { stream, peer, local, listen, kind, seat } = handed;
+        let Handed { stream, peer, local, listen, kind, seat, failed } = handed;
         match stream.settle() {
             Ok(stream) => self.serve(&kind, stream, peer, local, listen, seat),
-            Err(error) => error!(target: "NET", "a connection from {peer:?} could not change loops: {error}"),
+            Err(error) => accept::hand_over_failed(&failed, peer, error),
         }
     }
 

@@ -31,7 +31,7 @@ use crate::house::{House, RELOAD_POOL, configure_paniclog, watchdog_limit};
 use crate::loops::{self, Pools};
 use crate::notifications::Notifications;
 use crate::statistics::Baseline;
-use crate::{PRODUCT, VERSION, commands, generation, options};
+use crate::{PRODUCT, VERSION, accounting, commands, generation, options};
 
 /// The daemon, up and not yet running.
 pub struct Booted {
@@ -69,10 +69,8 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let ground = Ground::lay(arguments.foreground)?;
     let (configuration, modules) = configure(&arguments.configuration, &ground)?;
     let current = configuration.current();
-    for warning in current.warnings().iter() {
-        tracing::warn!(target: "CONFIG", "{}: {}", warning.place(), warning.message);
-    }
     configure_paniclog(&ground.paniclog, &current);
+    warn(&current);
     let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
     let watchdog = Watchdog::start(ground.clock, watchdog_limit(&current), &ground.meters, report)
         .map_err(system("start the watchdog"))?;
@@ -99,8 +97,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     };
     let (intake, engine) = start_delivery(&loops, &current, deps, &ground, &hostname)?;
     let commands = Commands::new();
-    let console = Console::new(PRODUCT, VERSION, commands.clone(), ground.clock, &ground.meters);
-    console.set_user_names(UserNames::parse(&ground.files.read_text("/etc/passwd", PASSWD_BYTES_MAX).unwrap_or_default()));
+    let console = console(&commands, &configuration, &ground);
     let (control, arrivals) = ControlListener::new(&configuration);
     let parts = Parts {
         clock: ground.clock,
@@ -178,7 +175,8 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
 }
 
 fn open_spool(generation: &Generation, ground: &Ground, pools: &ThreadPools) -> Result<(Spool, Arc<Journal>), Failure> {
-    let opened = Journal::open(JournalOptions::configured(generation), Arc::new(RealDisk), ground.clock, &ground.meters);
+    let opened =
+        Journal::open(JournalOptions::configured(generation), Arc::new(RealDisk), ground.clock, &ground.meters);
     let journal = Arc::new(opened.map_err(|error| Failure::Spool(error.to_string()))?);
     Ok((Spool::new(vec![journal.clone()], Arc::new(pools.get("SwapIn"))), journal))
 }
@@ -206,6 +204,25 @@ fn start_delivery(
         let parts = BouncerParts { clock, ids, host, spool, intake: intake.clone(), pools };
         Arc::new(Notifications(Bouncer::new(parts, &meters)))
     }))
+}
+
+/// Says what the configuration asks for in vain: to whoever starts the daemon, and to the log.
+fn warn(generation: &Generation) {
+    let warnings = generation.warnings();
+    if !warnings.is_empty() {
+        eprint!("{}", warnings.render(std::io::IsTerminal::is_terminal(&std::io::stderr())));
+    }
+    for warning in warnings.iter() {
+        tracing::warn!(target: "CONFIG", "{}: {}", warning.place(), warning.message);
+    }
+}
+
+fn console(commands: &Rc<Commands>, configuration: &Configuration, ground: &Ground) -> Rc<Console> {
+    let console = Console::new(PRODUCT, VERSION, commands.clone(), ground.clock, &ground.meters);
+    let passwd = ground.files.read_text("/etc/passwd", PASSWD_BYTES_MAX).unwrap_or_default();
+    console.set_user_names(UserNames::parse(&passwd));
+    console.set_accounting(accounting::of(configuration.clone(), ground.clock));
+    console
 }
 
 fn netlisteners(configuration: &Configuration, loops: &Pools, meters: &Meters) -> Netlisteners {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use config::{Generation, ListenAddress, Lookup, NewGeneration};
 use hooks::{HookSet, HookSetBuilder};
 use module::{Loaded, Modules};
-use netlistener::{ListenSpec, Netlisteners, Plan, listen_specs};
+use netlistener::{Netlisteners, Plan, listen_specs};
 
 use crate::loops::DEFAULT_POOL;
 use crate::options::{DELIVERY_POOL, MAINTAINER_POOL};
@@ -16,6 +16,7 @@ use crate::options::{DELIVERY_POOL, MAINTAINER_POOL};
 /// Initialises the modules of a generation and fixes its hooks. `current` is the running one, none at the start.
 pub fn prepare(new: &mut NewGeneration, current: Option<&Generation>, modules: &Modules) -> Result<(), String> {
     check_pools(new)?;
+    check_control_listeners(new)?;
     let mut hooks = HookSetBuilder::new();
     let loaded = modules.init(new, current, &mut hooks).map_err(|error| error.to_string())?;
     if current.is_none() {
@@ -32,16 +33,24 @@ pub fn bind(generation: &Generation, netlisteners: &Mutex<Netlisteners>) -> Resu
     let netlisteners = netlisteners.lock().unwrap_or_else(PoisonError::into_inner);
     let words: Vec<&'static str> = netlisteners.words().collect();
     let specs = listen_specs(generation, &words).map_err(|error| error.to_string())?;
-    // Whoever reaches the control listener may do everything, so it is reached through a file's permissions only.
-    let open = |spec: &&ListenSpec| spec.word == CONTROL_LISTENER && !matches!(spec.address, ListenAddress::Unix(_));
-    if let Some(spec) = specs.iter().find(open) {
-        return Err(format!(
-            "Control_Listener cannot listen on {}: the console has no authentication over TCP yet, so anybody who can connect \
-             could shut the daemon down; use a Unix socket, for example Listen \"/run/postrider/control\" {{ }}",
-            spec.listen
-        ));
-    }
     netlisteners.prepare(specs).map_err(|error| error.to_string())
+}
+
+/// Whoever reaches the control listener may do everything, so it is reached through a file's permissions only.
+fn check_control_listeners(generation: &Generation) -> Result<(), String> {
+    for listener in generation.instances(CONTROL_LISTENER) {
+        for stanza in listener.children("listen") {
+            if matches!(ListenAddress::parse(&stanza.name()), Ok(ListenAddress::Ip(_))) {
+                return Err(format!(
+                    "{}: Control_Listener cannot listen on {}: the console has no authentication over TCP yet, so anybody who \
+                     can connect could shut the daemon down; use a Unix socket, for example Listen \"/run/postrider/control\" {{ }}",
+                    stanza.place(),
+                    stanza.name()
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the next start would refuse is refused now.

@@ -83,6 +83,11 @@ impl House {
         result
     }
 
+    /// How long the daemon has run.
+    pub fn uptime(&self) -> Duration {
+        self.clock.now().saturating_duration_since(self.started)
+    }
+
     /// The log hooks of the running generation.
     pub fn log_hooks(&self) -> LogHooks {
         let set = self.configuration.current().extension::<HookSet>();

@@ -3,6 +3,7 @@
 //! `boot` builds every room in order, `life` runs them until a signal or a command ends it, `house` is what commands and
 //! reload reach across, `commands` is what an operator can type.
 
+mod accounting;
 mod arguments;
 mod background;
 mod boot;
@@ -49,7 +50,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// A defect that panics ends the process, on whatever thread: mail that was accepted is in the journal and starting again
+/// is the tested way back, while going on could leave a queue or a session stranded without a word.
+fn abort_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("postriderd: internal error, aborting (accepted mail is in the spool): {panic}");
+        std::process::abort();
+    }));
+}
+
 fn run(arguments: &Arguments) -> Result<(), Failure> {
+    abort_on_panic();
     if arguments.background_child {
         background::detach().map_err(|error| Failure::System(format!("cannot start a session: {error}")))?;
     }

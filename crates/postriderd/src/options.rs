@@ -21,8 +21,12 @@ pub const CONCURRENCY: Opt<u64> = Opt::new(
 .check(|&concurrency| if concurrency <= 1024 { Ok(()) } else { Err("must be at most 1024".into()) });
 
 /// Jobs a thread pool lets wait.
-pub const BACKLOG: Opt<u64> =
-    Opt::new("backlog", "0", scopes::THREAD_POOL, "Jobs that may wait in a thread pool before submitters wait; 0: no limit.");
+pub const BACKLOG: Opt<u64> = Opt::new(
+    "backlog",
+    "0",
+    scopes::THREAD_POOL,
+    "Jobs that may wait in a thread pool before submitters wait; 0: no limit.",
+);
 
 /// Stack of a pool's threads.
 pub const STACK_SIZE: Opt<u64> =

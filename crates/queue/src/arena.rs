@@ -52,6 +52,16 @@ impl<T> Arena<T> {
         self.blocks.get_mut(block)?.get_mut(slot)?.as_mut()
     }
 
+    /// Slots that ever held a value: as many values were held at once.
+    pub(crate) fn slots_used(&self) -> usize {
+        self.blocks.last().map_or(0, |last| (self.blocks.len() - 1) * BLOCK_SLOTS + last.len())
+    }
+
+    /// Slots there is memory for.
+    pub(crate) fn slots_allocated(&self) -> usize {
+        self.blocks.len() * BLOCK_SLOTS
+    }
+
     /// Every value, in no order that means anything.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let numbered = self.blocks.iter().flatten().enumerate();
@@ -76,5 +86,6 @@ mod tests {
         assert_eq!(arena.insert(7), numbers[1500]);
         assert_eq!(arena.get(numbers[1500]), Some(&7));
         assert_eq!(arena.iter().count(), 3000);
+        assert_eq!((arena.slots_used(), arena.slots_allocated()), (3000, 3072));
     }
 }

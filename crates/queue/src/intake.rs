@@ -48,6 +48,21 @@ impl Intake {
         self.send(Box::new(Resident { envelope, body: Some(body) })).await
     }
 
+    /// As [`Intake::enqueue`] without waiting: gives the message back if the loop that owns the queue is a whole channel
+    /// behind, to be handed to [`Intake::give`].
+    pub fn offer(&self, envelope: Envelope, body: Body) -> Result<(), Arrival> {
+        let arrival = Box::new(Resident { envelope, body: Some(body) });
+        match self.loops[self.owner(&arrival.envelope.queue)].try_send(arrival) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(arrival)) => Err(arrival),
+        }
+    }
+
+    /// Gives a message that [`Intake::offer`] gave back to its queue. `false` if delivery has ended.
+    pub async fn give(&self, arrival: Arrival) -> bool {
+        self.send(arrival).await
+    }
+
     /// As [`Intake::enqueue`], for a message found on disk: its body is read when its turn comes.
     pub async fn restore(&self, envelope: Envelope) -> bool {
         self.send(Box::new(Resident { envelope, body: None })).await
@@ -141,7 +156,8 @@ mod tests {
     async fn a_full_channel_makes_the_sender_wait_and_a_closed_one_says_so() {
         let (intake, mut arrivals) = intake(1, 1);
         assert!(intake.enqueue(envelope(1, "x.test"), Body::new()).await);
-        let mut second = std::pin::pin!(intake.restore(envelope(2, "x.test")));
+        let back = intake.offer(envelope(2, "x.test"), Body::new()).unwrap_err();
+        let mut second = std::pin::pin!(intake.give(back));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(second.as_mut().poll(&mut context).is_pending());
         let mut batch = Vec::new();
@@ -149,5 +165,6 @@ mod tests {
         assert!(second.await);
         drop(arrivals);
         assert!(!intake.enqueue(envelope(3, "x.test"), Body::new()).await);
+        assert!(intake.offer(envelope(4, "x.test"), Body::new()).is_ok(), "it waits on disk");
     }
 }

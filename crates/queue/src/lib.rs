@@ -17,9 +17,12 @@ mod routing_domain;
 pub use intake::{Arrival, Arrivals, Intake, Resident, intake};
 pub use moment::Moment;
 pub use options::{
-    GATEWAY, MAX_RESIDENT_ACTIVE_QUEUE, MAX_RESIDENT_MESSAGES, MAX_RETRIES, MAX_RETRY_INTERVAL, MESSAGE_EXPIRATION,
-    MaxRetries, NEVER_ATTEMPT_EXPIRED_MESSAGES, NEVER_RETRY, OPTIONS, RETRY_INTERVAL, ResidentLimits,
+    GATEWAY, MAX_RESIDENT_ACTIVE_QUEUE, MAX_RESIDENT_BYTES, MAX_RESIDENT_MESSAGES, MAX_RETRIES, MAX_RETRY_INTERVAL,
+    MESSAGE_EXPIRATION, MaxRetries, NEVER_ATTEMPT_EXPIRED_MESSAGES, NEVER_RETRY, OPTIONS, RETRY_INTERVAL,
+    ResidentLimits,
 };
-pub use queues::{Found, QueueId, Queues, Row, Taken, Ticket, Totals, Transient, Whereabouts};
+pub use queues::{
+    BindingRow, Found, Listed, QUEUED_BYTES, QueueId, Queues, Room, Row, Taken, Ticket, Totals, Transient, Whereabouts,
+};
 pub use retry::{EXCEEDED_MAX_RETRIES, EXCEEDED_MAX_TIME, NOT_ATTEMPTED, RetryOptions};
 pub use routing_domain::routing_domain;

@@ -24,9 +24,10 @@ impl Moment {
         Self { seconds, unix: clock.unix() }
     }
 
-    /// The monotonic second of a wall time.
+    /// The monotonic second of a wall time, as the wall clock now tells it: a wall time written under another reading of it
+    /// may come out far off, so whoever waits for the result bounds the wait.
     pub fn seconds_at(&self, unix: Duration) -> u64 {
-        (self.seconds + unix.as_secs()).saturating_sub(self.unix.as_secs())
+        self.seconds.saturating_add(unix.as_secs()).saturating_sub(self.unix.as_secs())
     }
 
     /// The wall time of a monotonic second, as far as it can be told now.

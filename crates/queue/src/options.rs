@@ -31,6 +31,8 @@ options! {
         "Active messages of one queue that stay in memory; further ones are read from the spool when their turn comes. -1: no limit; 0: none stays.";
     MAX_RESIDENT_MESSAGES: u64 = "max_resident_messages", "32768", BINDING,
         "Messages that stay in memory, over all queues; further ones are read from the spool. 0: no limit.";
+    MAX_RESIDENT_BYTES: u64 = "max_resident_bytes", "268435456", BINDING,
+        "Octets of message bodies that stay in memory, over all queues; further messages are read from the spool. 0: no limit.";
     GATEWAY: String = "gateway", "", QUEUE,
         "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets. It becomes the routing domain.";
 }
@@ -90,6 +92,8 @@ pub struct ResidentLimits {
     pub active_queue: usize,
     /// Messages of one loop: its share of `max_resident_messages`.
     pub total: usize,
+    /// Octets of their bodies: the loop's share of `max_resident_bytes`.
+    pub octets: u64,
 }
 
 impl ResidentLimits {
@@ -97,11 +101,10 @@ impl ResidentLimits {
     pub fn resolve(generation: &Generation, queue: &QueueName, loops: usize) -> Self {
         let lookup = lookup(queue);
         let active_queue = usize::try_from(generation.get(&MAX_RESIDENT_ACTIVE_QUEUE, &lookup)).unwrap_or(usize::MAX);
-        let total = match generation.get(&MAX_RESIDENT_MESSAGES, &lookup) {
-            0 => usize::MAX,
-            total => usize::try_from(total.div_ceil(loops.max(1) as u64)).unwrap_or(usize::MAX),
-        };
-        Self { active_queue, total }
+        let share = |of_all: u64| if of_all == 0 { u64::MAX } else { of_all.div_ceil(loops.max(1) as u64) };
+        let total = share(generation.get(&MAX_RESIDENT_MESSAGES, &lookup));
+        let octets = share(generation.get(&MAX_RESIDENT_BYTES, &lookup));
+        Self { active_queue, total: usize::try_from(total).unwrap_or(usize::MAX), octets }
     }
 }
 
@@ -136,7 +139,7 @@ mod tests {
         );
         assert_eq!(RetryOptions::resolve(&generation, &queue("b.test")).delay(2), 120);
         let limits = |domain| ResidentLimits::resolve(&generation, &queue(domain), 2);
-        assert_eq!(limits("x.test"), ResidentLimits { active_queue: 250, total: 16_384 });
+        assert_eq!(limits("x.test"), ResidentLimits { active_queue: 250, total: 16_384, octets: 1 << 27 });
         assert_eq!(limits("d.test").active_queue, usize::MAX);
     }
 

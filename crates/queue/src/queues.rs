@@ -10,11 +10,12 @@
 mod counts;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use message::{DeliveryState, MessageId, QueueName};
 use scheduler::{Counter, Key, Meters, Wheel};
 
-pub use counts::{Found, Row, Totals, Whereabouts};
+pub use counts::{BindingRow, Found, Listed, Room, Row, Totals, Whereabouts};
 
 use crate::arena::Arena;
 use crate::intake::{Arrival, Resident};
@@ -85,10 +86,25 @@ struct DomainQueue {
     in_flight: usize,
     /// Active messages in memory.
     resident: usize,
+    /// It is in `Queues::listed`.
+    is_listed: bool,
+    delivered: u64,
+    transient: u64,
+    failed: u64,
+    received: u64,
+}
+
+/// What a binding's queues did before they were released.
+#[derive(Clone, Copy, Debug, Default)]
+struct Past {
+    received: u64,
     delivered: u64,
     transient: u64,
     failed: u64,
 }
+
+/// What a message costs beside its body and envelope: its place in the table, and in the wheel or an active queue.
+pub const QUEUED_BYTES: usize = size_of::<Option<Queued>>() + Wheel::<u32>::ENTRY_BYTES;
 
 /// The queues of one delivery loop.
 #[derive(Debug)]
@@ -97,7 +113,13 @@ pub struct Queues {
     wheel: Wheel<u32>,
     queues: Arena<DomainQueue>,
     by_name: HashMap<QueueName, QueueId>,
+    /// By binding group and binding.
+    past: HashMap<(Arc<str>, Arc<str>), Past>,
     resident: usize,
+    /// Octets of the bodies of resident messages.
+    resident_octets: u64,
+    /// Every queue with active mail, and some that had some since they were last asked for.
+    listed: Vec<QueueId>,
     meter: Meter,
 }
 
@@ -122,8 +144,18 @@ impl Queues {
             delayed_left: counter("delayed.left"),
             not_kept_resident: counter("resident.refused"),
         };
-        let (messages, queues) = (Arena::new(), Arena::new());
-        Self { messages, wheel: Wheel::new(now.seconds), queues, by_name: HashMap::new(), resident: 0, meter }
+        let (messages, queues, wheel) = (Arena::new(), Arena::new(), Wheel::new(now.seconds));
+        Self {
+            messages,
+            wheel,
+            queues,
+            by_name: HashMap::new(),
+            past: HashMap::new(),
+            resident: 0,
+            resident_octets: 0,
+            listed: Vec::new(),
+            meter,
+        }
     }
 
     /// The queue of that name, made if there is none.
@@ -142,15 +174,25 @@ impl Queues {
     }
 
     /// Puts a message into its queue: active if it is due, else delayed. It stays in memory within the limits; beyond them
-    /// its copy in the spool is all there is.
-    pub fn enqueue(&mut self, queue: QueueId, mut arrival: Arrival, now: Moment, limits: &ResidentLimits) {
-        arrival.envelope.queue = self.at(queue).name.clone();
+    /// its copy in the spool is all there is. Whatever its envelope says, which was written by the wall clock of another
+    /// time, it waits for no more than `longest_wait` seconds, and it was not born in the future.
+    pub fn enqueue(
+        &mut self,
+        queue: QueueId,
+        mut arrival: Arrival,
+        now: Moment,
+        limits: &ResidentLimits,
+        longest_wait: u64,
+    ) {
+        let domain = self.at_mut(queue);
+        domain.received += 1;
+        arrival.envelope.queue = domain.name.clone();
         let envelope = &arrival.envelope;
-        let due = now.seconds_at(envelope.delivery.next_attempt);
+        let due = now.seconds_at(envelope.delivery.next_attempt).min(now.seconds.saturating_add(longest_wait));
         let mut queued = Queued {
             id: envelope.id,
             resident: None,
-            born: now.seconds_at(envelope.created).try_into().unwrap_or(u32::MAX),
+            born: now.seconds_at(envelope.created).min(now.seconds).try_into().unwrap_or(u32::MAX),
             retries: envelope.delivery.retries,
             queue,
             state: State::Active,
@@ -159,7 +201,7 @@ impl Queues {
             let number = self.messages.insert(queued);
             return self.delay(number, due);
         }
-        if self.at(queue).resident < limits.active_queue && self.resident < limits.total && arrival.body.is_some() {
+        if self.at(queue).resident < limits.active_queue && self.has_room(&arrival, limits) {
             queued.resident = Some(arrival);
         } else {
             self.meter.not_kept_resident.add(1);
@@ -176,6 +218,7 @@ impl Queues {
         let (id, retries, resident) = (queued.id, queued.retries, queued.resident.take());
         let left_memory = usize::from(resident.is_some());
         self.resident -= left_memory;
+        self.resident_octets -= resident.as_deref().map_or(0, octets);
         let domain = self.at_mut(queue);
         domain.resident -= left_memory;
         domain.in_flight += 1;
@@ -286,15 +329,41 @@ impl Queues {
         self.at(queue).active.len()
     }
 
-    /// Forgets a queue that holds nothing; its counters end with it. Whether it is gone.
+    /// The queues that hold active mail, in the order they came to. Costs what they are and were, not what the table holds.
+    pub fn with_active(&mut self) -> Vec<QueueId> {
+        let mut listed = std::mem::take(&mut self.listed);
+        listed.retain(|&queue| {
+            let domain = self.at_mut(queue);
+            domain.is_listed = !domain.active.is_empty();
+            domain.is_listed
+        });
+        self.listed.clone_from(&listed);
+        listed
+    }
+
+    /// Forgets a queue that holds nothing; its counters end with it, but for its binding's. Whether it is gone.
     pub fn release(&mut self, queue: QueueId) -> bool {
         if !self.at(queue).is_empty() {
             return false;
         }
         if let Some(gone) = self.queues.remove(queue.0) {
+            if gone.is_listed {
+                self.listed.retain(|&other| other != queue);
+            }
             self.by_name.remove(&gone.name);
+            let past = self.past.entry((gone.name.binding_group, gone.name.binding)).or_default();
+            past.received += gone.received;
+            past.delivered += gone.delivered;
+            past.transient += gone.transient;
+            past.failed += gone.failed;
         }
         true
+    }
+
+    /// Whether a message may stay in memory, as far as the whole table is concerned.
+    fn has_room(&self, arrival: &Resident, limits: &ResidentLimits) -> bool {
+        let octets = self.resident_octets.saturating_add(octets(arrival));
+        arrival.body.is_some() && self.resident < limits.total && octets <= limits.octets
     }
 
     fn at(&self, queue: QueueId) -> &DomainQueue {
@@ -333,10 +402,14 @@ impl Queues {
         let queued = self.messages.get_mut(number).expect("the caller's message is in the arena");
         queued.state = State::Active;
         let (queue, in_memory) = (queued.queue, usize::from(queued.resident.is_some()));
+        self.resident_octets += queued.resident.as_deref().map_or(0, octets);
         self.resident += in_memory;
         let domain = self.at_mut(queue);
         domain.resident += in_memory;
         push(&mut domain.active, number);
+        if !std::mem::replace(&mut domain.is_listed, true) {
+            self.listed.push(queue);
+        }
         self.meter.active_entered.add(1);
     }
 
@@ -365,6 +438,11 @@ impl Queues {
     }
 }
 
+/// What a message's body takes up. Siblings share one, which is counted for each: the budget errs on the safe side.
+fn octets(resident: &Resident) -> u64 {
+    resident.body.as_ref().map_or(0, |body| body.len() as u64)
+}
+
 impl Queued {
     fn age(&self, now: Moment) -> u64 {
         now.seconds.saturating_sub(u64::from(self.born))
@@ -379,9 +457,11 @@ impl DomainQueue {
             delayed: 0,
             in_flight: 0,
             resident: 0,
+            is_listed: false,
             delivered: 0,
             transient: 0,
             failed: 0,
+            received: 0,
         }
     }
 

@@ -73,6 +73,8 @@ pub(crate) struct ReceptionMeter {
     pub(crate) messages: Counter,
     pub(crate) recipients: Counter,
     pub(crate) octets: Counter,
+    /// MAIL, RCPT and DATA refused, and messages: by policy, relay control, a limit or the spool.
+    pub(crate) rejected: Counter,
     pub(crate) store_failures: Counter,
     pub(crate) refused_transient: Counter,
     pub(crate) refused_permanent: Counter,
@@ -89,6 +91,7 @@ impl ReceptionMeter {
             messages: counter("messages.accepted"),
             recipients: counter("recipients.accepted"),
             octets: counter("octets.accepted"),
+            rejected: counter("messages.rejected"),
             store_failures: counter("messages.store_failed"),
             refused_transient: counter("replies.refused_transient"),
             refused_permanent: counter("replies.refused_permanent"),

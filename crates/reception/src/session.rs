@@ -11,7 +11,8 @@ use std::sync::Arc;
 use message::MessageId;
 use message::trace::{Trace, With, received_and_return_path};
 use netlistener::{Accepted, Seat};
-use smtp::{Phase, Received, Refusal, ServerSession, Step, Verdict};
+use queue::Arrival;
+use smtp::{Phase, Received, Refusal, Refused, ServerSession, Step, Verdict};
 
 use crate::context::{Scope, ValidationContext};
 use crate::epoch::Epoch;
@@ -21,7 +22,7 @@ use crate::options::ListenerOptions;
 use crate::phases::SessionFacts;
 use crate::refusal::RELAYING_DENIED;
 use crate::relay;
-use crate::store::Bringing;
+use crate::store::{Bringing, Kept};
 use crate::validation;
 
 /// Serves a connection until it ends.
@@ -96,7 +97,10 @@ impl Session {
                     self.core.answer(verdict, now);
                 }
                 Step::Store(received) => {
-                    self.store(*received).await;
+                    let waiting = self.store(*received).await;
+                    if !waiting.is_empty() && !self.hand_over(waiting, link).await {
+                        return false;
+                    }
                     now = self.shop.clock.now();
                 }
                 Step::Refused(refusal) => self.log(&refusal),
@@ -193,7 +197,8 @@ impl Session {
         Verdict::AcceptWithTrace(fields)
     }
 
-    async fn store(&mut self, received: Received) {
+    /// What is stored, but has found no room in its queues yet, is returned.
+    async fn store(&mut self, received: Received) -> Vec<Arrival> {
         let mut bringing = Bringing {
             shop: &self.shop,
             epoch: &self.epoch,
@@ -205,22 +210,39 @@ impl Session {
         let stored = bringing.store(received).await;
         let now = self.shop.clock.now();
         match stored {
-            Ok(reply) => self.core.stored(reply, now),
+            Ok(Kept { reply, waiting }) => {
+                self.core.stored(reply, now);
+                waiting
+            }
             Err(rejected) => {
                 self.decided.module = rejected.module;
                 self.core.stored(rejected.reply, now);
                 if rejected.disconnect {
                     self.core.close();
                 }
+                Vec::new()
             }
         }
+    }
+
+    /// Replies first, then waits until the delivery loops take the messages, and with that until the session reads on. They
+    /// are given even if the client is gone; whether it is not.
+    async fn hand_over(&mut self, waiting: Vec<Arrival>, link: &mut Link) -> bool {
+        let replied = self.flush(link).await;
+        for arrival in waiting {
+            self.shop.intake.give(arrival).await;
+        }
+        replied
     }
 
     fn log(&mut self, refusal: &Refusal) {
         let Decided { module, relaying_denied } = std::mem::take(&mut self.decided);
         let meter = &self.shop.meter;
         if refusal.reply.is_permanent() { &meter.refused_permanent } else { &meter.refused_transient }.add(1);
-        if self.epoch.logs.rejection.is_empty() {
+        if refusal.refused == Refused::Mail {
+            meter.rejected.add(1);
+        }
+        if refusal.repeated || self.epoch.logs.rejection.is_empty() {
             return;
         }
         let phase = if relaying_denied.is_some() { "relaying denied" } else { refusal.state.as_str() };

@@ -1,8 +1,9 @@
 //! Takes a whole message over: checks its header section, runs the phases of the message and of each recipient, makes it
 //! safe, logs it and gives it to its queues.
 //!
-//! Invariant: a positive reply is made only after the spool has said that body and envelopes are safe. A message stored
-//! whose session then dies is delivered all the same.
+//! Invariant: a positive reply is made only after the spool has said that body and envelopes are safe, and waits for nothing
+//! else: what a delivery loop has no room for is handed over once the client has its reply. A message stored whose session
+//! then dies is delivered all the same.
 //!
 //! One message is stored for each RCPT: a recipient named twice gets two, as with Momentum. A recipient that policy
 //! refuses here refuses the whole message, so that the client knows of everything that was not accepted.
@@ -10,6 +11,7 @@
 use bytes::{Buf, BytesMut};
 use message::header::{self, Survey};
 use message::{Body, Envelope, MessageId, Origin, Protocol};
+use queue::Arrival;
 use smtp::{ForwardPath, Mailbox, Received, Reply, Transaction, replies};
 use tracing::error;
 
@@ -35,9 +37,16 @@ pub(crate) struct Bringing<'a> {
     pub(crate) batch: MessageId,
 }
 
+/// A message that is safe.
+pub(crate) struct Kept {
+    pub(crate) reply: Reply,
+    /// Messages still to be given to their queues, which is not to hold up the reply.
+    pub(crate) waiting: Vec<Arrival>,
+}
+
 impl Bringing<'_> {
-    /// The reply to the client.
-    pub(crate) async fn store(&mut self, received: Received) -> Result<Reply, Rejected> {
+    /// What to tell the client, and what is left to do then.
+    pub(crate) async fn store(&mut self, received: Received) -> Result<Kept, Rejected> {
         let Received { mut transaction, body, trace_octets } = received;
         let mut body = self.checked(body, trace_octets).map_err(rejected)?;
         self.message_phases(&mut transaction, &mut body).await?;
@@ -55,8 +64,8 @@ impl Bringing<'_> {
             self.shop.meter.store_failures.add(1);
             return Err(rejected(refusal::reply_to(&error)));
         }
-        self.hand_over(envelopes, body).await;
-        Ok(Reply::with_text(250, Some((2, 0, 0)), format!("OK {}", self.batch)))
+        let waiting = self.hand_over(envelopes, body);
+        Ok(Kept { reply: Reply::with_text(250, Some((2, 0, 0)), format!("OK {}", self.batch)), waiting })
     }
 
     /// The body with its trace fields in front and no other Return-Path.
@@ -167,16 +176,19 @@ impl Bringing<'_> {
         Mailbox::parse(&qualified).map_or(forward_path, ForwardPath)
     }
 
-    async fn hand_over(&self, envelopes: Vec<Envelope>, body: Body) {
+    /// Gives the messages to their queues; those whose delivery loop is behind are returned.
+    fn hand_over(&self, envelopes: Vec<Envelope>, body: Body) -> Vec<Arrival> {
         let at = self.shop.clock.unix();
         self.shop.meter.messages.add(1);
         self.shop.meter.recipients.add(envelopes.len() as u64);
         self.shop.meter.octets.add(body.len() as u64);
+        let mut waiting = Vec::new();
         for envelope in envelopes {
             self.epoch.logs.reception(&logging::ReceptionRecord { at, envelope: &envelope });
             // Where delivery has ended, the message waits on disk for the next start.
-            self.shop.intake.enqueue(envelope, body.clone()).await;
+            waiting.extend(self.shop.intake.offer(envelope, body.clone()).err());
         }
+        waiting
     }
 }
 

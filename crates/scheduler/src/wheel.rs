@@ -8,7 +8,7 @@
 //! Invariant: below the level of an entry's slot, nothing of that slot's span is past; every entry is linked in the
 //! slot that `place` computes from its second and the present.
 
-use crate::slab::{NIL, Slab};
+use crate::slab::{Entry, NIL, Slab};
 
 /// Entries by the second at which they are due. 12 bytes an entry over `Option<T>`.
 pub struct Wheel<T> {
@@ -28,6 +28,9 @@ pub struct Wheel<T> {
 pub struct Key(u32);
 
 impl<T> Wheel<T> {
+    /// Memory of one entry.
+    pub const ENTRY_BYTES: usize = size_of::<Entry<T>>();
+
     /// An empty wheel whose present is `now_secs`, in seconds of whatever clock the owner uses.
     pub fn new(now_secs: u64) -> Self {
         Self { origin: now_secs, present: 0, heads: [[NIL; SLOTS]; LEVELS], occupied: [0; LEVELS], slab: Slab::new() }

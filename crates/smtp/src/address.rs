@@ -10,6 +10,9 @@ pub const LOCAL_PART_OCTETS_MAX: usize = 64;
 /// Longest domain in octets (RFC 5321 4.5.3.1.2).
 pub const DOMAIN_OCTETS_MAX: usize = 255;
 
+/// Longest path in octets, its angle brackets and source route included (RFC 5321 4.5.3.1.3).
+pub const PATH_OCTETS_MAX: usize = 256;
+
 /// `local-part@domain`, as received; the domain may be an address literal such as `[192.0.2.1]`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Mailbox {
@@ -27,6 +30,8 @@ pub enum AddressError {
     LocalPartTooLong,
     /// A domain over 255 octets.
     DomainTooLong,
+    /// A path over 256 octets, with its angle brackets.
+    PathTooLong,
     /// An octet over 127: needs SMTPUTF8, which is not offered.
     NotAscii,
 }
@@ -37,6 +42,7 @@ impl fmt::Display for AddressError {
             Self::Syntax => "expected local-part@domain",
             Self::LocalPartTooLong => "local-part longer than 64 octets",
             Self::DomainTooLong => "domain longer than 255 octets",
+            Self::PathTooLong => "path longer than 256 octets",
             Self::NotAscii => "octets over 127 need SMTPUTF8, which is not offered",
         })
     }

@@ -7,7 +7,7 @@
 
 use smallvec::SmallVec;
 
-use crate::address::{AddressError, ForwardPath, Mailbox, ReversePath};
+use crate::address::{AddressError, ForwardPath, Mailbox, PATH_OCTETS_MAX, ReversePath};
 
 /// One command of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,10 @@ pub enum CommandError {
     MailSyntax,
     /// RCPT without `TO:<path>`.
     RcptSyntax,
+    /// MAIL with a path over 256 octets.
+    ReversePathTooLong,
+    /// RCPT with a path over 256 octets.
+    ForwardPathTooLong,
     /// A parameter that is not `keyword[=value]`, comes twice, or one of too many.
     Parameter,
     /// An argument to DATA.
@@ -111,8 +115,10 @@ impl<'a> Command<'a> {
         match known {
             Verb::Ehlo => client_name(argument).map(Self::Ehlo).ok_or(CommandError::Ehlo),
             Verb::Helo => client_name(argument).map(Self::Helo).ok_or(CommandError::Helo),
-            Verb::Mail => path_argument(argument, "FROM:", CommandError::MailSyntax).map(Self::Mail),
-            Verb::Rcpt => path_argument(argument, "TO:", CommandError::RcptSyntax).map(Self::Rcpt),
+            Verb::Mail => path_argument(argument, "FROM:", CommandError::MailSyntax, CommandError::ReversePathTooLong)
+                .map(Self::Mail),
+            Verb::Rcpt => path_argument(argument, "TO:", CommandError::RcptSyntax, CommandError::ForwardPathTooLong)
+                .map(Self::Rcpt),
             Verb::Data if has_argument => Err(CommandError::DataArgument),
             Verb::Data => Ok(Self::Data),
             Verb::Rset if has_argument => Err(CommandError::RsetArgument),
@@ -192,7 +198,12 @@ fn client_name(argument: &str) -> Option<&str> {
 }
 
 /// `FROM:<path> [parameters]`. Blanks after the colon are tolerated, because clients send them and nothing depends on it.
-fn path_argument<'a>(argument: &'a str, word: &str, error: CommandError) -> Result<PathArgument<'a>, CommandError> {
+fn path_argument<'a>(
+    argument: &'a str,
+    word: &str,
+    error: CommandError,
+    too_long: CommandError,
+) -> Result<PathArgument<'a>, CommandError> {
     let after_word = argument
         .get(..word.len())
         .filter(|prefix| prefix.eq_ignore_ascii_case(word))
@@ -200,6 +211,9 @@ fn path_argument<'a>(argument: &'a str, word: &str, error: CommandError) -> Resu
         .ok_or(error)?;
     let bracketed = after_word.strip_prefix('<').ok_or(error)?;
     let end = closing_bracket(bracketed).ok_or(error)?;
+    if PATH_OCTETS_MAX < end + "<>".len() {
+        return Err(too_long);
+    }
     let rest = &bracketed[end + 1..];
     if !rest.is_empty() && !rest.starts_with(' ') {
         return Err(error);
@@ -259,10 +273,14 @@ pub fn forward_path(path: &str, domain: Option<&str>) -> Result<ForwardPath, Add
 }
 
 fn qualified(path: &str, domain: Option<&str>) -> Result<Mailbox, AddressError> {
-    match (Mailbox::parse(path), domain) {
-        (Err(AddressError::Syntax), Some(domain)) => Mailbox::parse(&format!("{path}@{domain}")),
-        (mailbox, _) => mailbox,
+    let mailbox = match (Mailbox::parse(path), domain) {
+        (Err(AddressError::Syntax), Some(domain)) => Mailbox::parse(&format!("{path}@{domain}"))?,
+        (mailbox, _) => mailbox?,
+    };
+    if PATH_OCTETS_MAX < mailbox.as_str().len() + "<>".len() {
+        return Err(AddressError::PathTooLong);
     }
+    Ok(mailbox)
 }
 
 #[cfg(test)]
@@ -324,6 +342,24 @@ mod tests {
             assert_eq!(parse(line), Err(error), "{line:?}");
         }
         assert_eq!(Command::parse(b"RSET  ", true), Ok(Command::Rset));
+    }
+
+    #[test]
+    fn a_source_route_counts_towards_the_length_of_a_path() {
+        let route = "@relay.example,".repeat(16);
+        assert!(parse(&format!("MAIL FROM:<{}@r.test:a@x.test>", &route[..15 * 15])).is_ok());
+        assert_eq!(parse(&format!("MAIL FROM:<{route}@r.test:a@x.test>")), Err(CommandError::ReversePathTooLong));
+        assert_eq!(parse(&format!("RCPT TO:<{route}@r.test:a@x.test>")), Err(CommandError::ForwardPathTooLong));
+    }
+
+    #[test]
+    fn a_path_with_its_brackets_has_at_most_256_octets() {
+        let of_octets = |octets: usize| format!("a@{}b", "b.".repeat((octets - "<a@b>".len()) / 2));
+        assert!(reverse_path(&of_octets(255), None).is_ok());
+        assert!(forward_path(&format!("a{}", of_octets(255)), None).is_ok());
+        assert_eq!(forward_path(&of_octets(257), None), Err(AddressError::PathTooLong));
+        let domain = &of_octets(255)["a@".len()..];
+        assert_eq!(reverse_path("ann", Some(domain)), Err(AddressError::PathTooLong), "completed, it is too long");
     }
 
     #[test]

@@ -15,4 +15,4 @@ pub mod server;
 pub use address::{AddressError, ForwardPath, Mailbox, ReversePath};
 pub use limits::{Extensions, Limits, ServerOptions, Timeouts};
 pub use reply::Reply;
-pub use server::{Phase, Received, Refusal, ServerSession, Step, Transaction, Verdict};
+pub use server::{Phase, Received, Refusal, Refused, ServerSession, Step, Transaction, Verdict};

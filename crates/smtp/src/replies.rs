@@ -2,6 +2,7 @@
 //!
 //! Texts follow Momentum's where it documents one; codes follow RFC 5321 4.2.3 and RFC 3463.
 
+use crate::address::AddressError;
 use crate::command::CommandError;
 use crate::data::Fault;
 use crate::reply::Reply;
@@ -37,6 +38,10 @@ pub const INVALID_HELO: Reply = Reply::new(501, (5, 5, 2), "invalid HELO");
 pub const MAIL_SYNTAX: Reply = Reply::new(501, (5, 5, 2), "MAIL FROM syntax error");
 /// RCPT with a malformed argument or address.
 pub const RCPT_SYNTAX: Reply = Reply::new(501, (5, 5, 2), "RCPT TO syntax error");
+/// MAIL with a path over 256 octets (RFC 5321 4.5.3.1.3).
+pub const REVERSE_PATH_TOO_LONG: Reply = Reply::new(501, (5, 1, 7), "MAIL FROM path too long");
+/// RCPT with a path over 256 octets (RFC 5321 4.5.3.1.3).
+pub const FORWARD_PATH_TOO_LONG: Reply = Reply::new(501, (5, 1, 3), "RCPT TO path too long");
 /// A malformed or repeated parameter, or a bad value.
 pub const BAD_PARAMETER: Reply = Reply::new(501, (5, 5, 4), "invalid parameter");
 /// A parameter of an extension that is not offered (RFC 5321 4.1.1.11).
@@ -73,6 +78,9 @@ pub const TOO_MANY_SESSION_RECIPIENTS: Reply =
     Reply::new(452, (4, 5, 3), "Service unavailable, recipients per connection limit reached");
 /// One message more than a connection may carry.
 pub const TOO_MANY_MESSAGES: Reply = Reply::new(421, (4, 5, 3), "Service unavailable, batch limit reached");
+/// MAIL when the connection has named as many recipients as it may.
+pub const NO_SESSION_RECIPIENTS_LEFT: Reply =
+    Reply::new(421, (4, 5, 3), "Service unavailable, recipients per connection limit reached");
 /// Too many NOOP, RSET, EHLO … without a message.
 pub const TOO_MANY_IDLE_COMMANDS: Reply = Reply::new(450, (4, 7, 0), "too many commands without a message");
 /// Too many commands that were none.
@@ -107,11 +115,25 @@ impl CommandError {
             Self::Helo => INVALID_HELO,
             Self::MailSyntax => MAIL_SYNTAX,
             Self::RcptSyntax => RCPT_SYNTAX,
+            Self::ReversePathTooLong => REVERSE_PATH_TOO_LONG,
+            Self::ForwardPathTooLong => FORWARD_PATH_TOO_LONG,
             Self::Parameter => BAD_PARAMETER,
             Self::DataArgument => DATA_ARGUMENT,
             Self::RsetArgument => RSET_ARGUMENT,
             Self::NoArgument => NO_ARGUMENT,
         }
+    }
+}
+
+impl AddressError {
+    /// The reply to a MAIL with such a reverse-path.
+    pub(crate) fn reply_to_mail(self) -> Reply {
+        if self == Self::PathTooLong { REVERSE_PATH_TOO_LONG } else { MAIL_SYNTAX }
+    }
+
+    /// The reply to a RCPT with such a forward-path.
+    pub(crate) fn reply_to_rcpt(self) -> Reply {
+        if self == Self::PathTooLong { FORWARD_PATH_TOO_LONG } else { RCPT_SYNTAX }
     }
 }
 

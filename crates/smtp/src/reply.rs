@@ -17,6 +17,9 @@ pub struct Reply {
     pub text: Cow<'static, str>,
 }
 
+/// Octets of text on one line: with code, enhanced status code and CRLF it stays within 512 (RFC 5321 4.5.3.1.5).
+const LINE_TEXT_OCTETS_MAX: usize = 512 - "550 5.999.999 \r\n".len();
+
 impl Reply {
     /// A reply with an enhanced status code, as a constant.
     pub const fn new(code: u16, enhanced: Enhanced, text: &'static str) -> Self {
@@ -68,10 +71,10 @@ impl Reply {
         500 <= self.code
     }
 
-    /// Appends the reply as it goes on the wire, every line with the codes.
+    /// Appends the reply as it goes on the wire, every line with the codes; a line too long for the wire is folded.
     pub fn write(&self, out: &mut Vec<u8>) {
         use std::io::Write as _;
-        let mut lines = self.text.split('\n').peekable();
+        let mut lines = self.text.split('\n').flat_map(folded).peekable();
         while let Some(line) = lines.next() {
             let separator = if lines.peek().is_some() { '-' } else { ' ' };
             let written = match self.enhanced {
@@ -83,6 +86,24 @@ impl Reply {
             debug_assert!(written.is_ok(), "writing to a Vec cannot fail");
         }
     }
+}
+
+/// A line in pieces that fit the wire, cut at blanks where there are any.
+fn folded(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        if text.len() <= LINE_TEXT_OCTETS_MAX {
+            return Some(text);
+        }
+        let end = text.floor_char_boundary(LINE_TEXT_OCTETS_MAX);
+        let (piece, after) = match text[..end].rfind(' ') {
+            Some(blank) if 0 < blank => (&text[..blank], &text[blank + 1..]),
+            _ => text.split_at(end),
+        };
+        rest = Some(after);
+        Some(piece)
+    })
 }
 
 /// `code [enhanced] text` on one line, as logs and notifications show it.
@@ -117,6 +138,23 @@ mod tests {
         let mut out = Vec::new();
         Reply::with_text(550, Some((5, 7, 1)), "no\nsorry\r\n250 forged").write(&mut out);
         assert_eq!(out, b"550-5.7.1 no\r\n550-5.7.1 sorry \r\n550 5.7.1 250 forged\r\n");
+    }
+
+    #[test]
+    fn a_long_text_is_folded_into_lines_of_at_most_512_octets() {
+        for text in ["word ".repeat(300), "x".repeat(2000), "é".repeat(700), " ".repeat(600)] {
+            for enhanced in [None, Some((5, 999, 999))] {
+                let mut out = Vec::new();
+                Reply::with_text(550, enhanced, text.clone()).write(&mut out);
+                let out = String::from_utf8(out).unwrap();
+                let lines: Vec<_> = out.split_inclusive("\r\n").collect();
+                assert!(1 < lines.len() && lines.iter().all(|line| line.len() <= 512 && line.ends_with("\r\n")));
+                let (last, others) = lines.split_last().unwrap();
+                assert!(last.starts_with("550 ") && others.iter().all(|line| line.starts_with("550-")));
+                let said = lines.iter().map(|line| line.matches(['x', 'é', 'w']).count()).sum::<usize>();
+                assert_eq!(said, text.matches(['x', 'é', 'w']).count());
+            }
+        }
     }
 
     #[test]

@@ -115,6 +115,20 @@ pub struct Refusal {
     pub state: ReceptionState,
     /// The reply given.
     pub reply: Reply,
+    /// What did not come about.
+    pub refused: Refused,
+    /// This transaction's recipient limit once more: to be counted, not to be logged again, or ten thousand RCPTs would
+    /// become as many lines.
+    pub repeated: bool,
+}
+
+/// What a refusal kept from coming about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Mail: a MAIL, RCPT or DATA in good form, or a message.
+    Mail,
+    /// Anything else: the connection, a name, a command for its form or order, the rest of the session.
+    Other,
 }
 
 /// What a session is doing, in the words of the rejectlog.
@@ -159,7 +173,7 @@ pub struct ServerSession {
     state: State,
     helo: Option<Helo>,
     output: Vec<u8>,
-    refused: Option<Refusal>,
+    refused: SmallVec<[Refusal; 2]>,
     /// An over-long line is being thrown away.
     skipping: Option<Skipping>,
     deadline: Instant,
@@ -222,7 +236,7 @@ impl ServerSession {
             state: State::Connected,
             helo: None,
             output: Vec::new(),
-            refused: None,
+            refused: SmallVec::new(),
             skipping: None,
             deadline,
             ends_at,
@@ -238,8 +252,8 @@ impl ServerSession {
     /// If a message was handed out and [`ServerSession::stored`] has not been called.
     pub fn advance(&mut self, input: &mut BytesMut, now: Instant) -> Step {
         loop {
-            if let Some(refusal) = self.refused.take() {
-                return Step::Refused(refusal);
+            if !self.refused.is_empty() {
+                return Step::Refused(self.refused.remove(0));
             }
             match &self.state {
                 State::Connected => self.state = State::Asking(Question::Connect),
@@ -355,7 +369,7 @@ impl ServerSession {
             Verdict::AcceptWithTrace(trace) => self.accepted(question, &trace, now),
             Verdict::Refuse(reply) => self.declined(question, reply),
             Verdict::Disconnect(reply) => {
-                self.refuse_in(question.state(), reply);
+                self.refuse_question(&question, reply);
                 self.state = State::Closing;
             }
         }
@@ -443,7 +457,8 @@ impl ServerSession {
         if let Some(fault) = receiving.reader.fault() {
             let patience = self.options.limits.message_octets_max.saturating_add(DISCARDED_OCTETS_MAX);
             if patience < receiving.reader.size() {
-                self.disconnect(fault.reply());
+                self.refuse(fault.reply());
+                self.state = State::Closing;
                 return None;
             }
         }
@@ -460,38 +475,44 @@ impl ServerSession {
         let Some(fault) = fault else {
             return Some(Step::Store(Box::new(Received { transaction, body, trace_octets })));
         };
-        if imitation {
-            self.disconnect(fault.reply());
-        } else {
-            self.refuse(fault.reply());
-            self.state = State::Ready;
-        }
+        self.refuse(fault.reply());
+        self.state = if imitation { State::Closing } else { State::Ready };
         None
     }
 
-    /// Gives a negative reply, and keeps it for the log.
+    /// Refuses mail: gives a negative reply, and keeps it for the counters and the log.
     fn refuse(&mut self, reply: Reply) {
-        self.refuse_in(self.reception_state(), reply);
+        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Mail, repeated: false });
     }
 
-    fn refuse_in(&mut self, state: ReceptionState, reply: Reply) {
-        reply.write(&mut self.output);
-        self.refused = Some(Refusal { state, reply });
+    fn refuse_question(&mut self, question: &Question, reply: Reply) {
+        let refused = match question {
+            Question::Connect | Question::Ehlo => Refused::Other,
+            Question::MailFrom(_) | Question::RcptTo(..) | Question::Data(_) => Refused::Mail,
+        };
+        self.keep(Refusal { state: question.state(), reply, refused, repeated: false });
+    }
+
+    fn refuse_other(&mut self, reply: Reply) {
+        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Other, repeated: false });
+    }
+
+    fn keep(&mut self, refusal: Refusal) {
+        refusal.reply.write(&mut self.output);
+        self.refused.push(refusal);
     }
 
     /// Gives a last reply and ends the session.
     fn disconnect(&mut self, reply: Reply) {
-        self.refuse(reply);
+        self.refuse_other(reply);
         self.state = State::Closing;
     }
 
     /// Refuses a command for its form or order; too many of them end the session.
     fn bad_command(&mut self, reply: Reply) {
         self.counts.bad_commands += 1;
-        if self.counts.bad_commands < self.options.limits.bad_commands_max {
-            self.refuse(reply);
-        } else {
-            reply.write(&mut self.output);
+        self.refuse_other(reply);
+        if self.options.limits.bad_commands_max <= self.counts.bad_commands {
             self.disconnect(replies::TOO_MANY_ERRORS);
         }
     }

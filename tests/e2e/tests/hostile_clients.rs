@@ -225,10 +225,10 @@ fn malformed_paths_and_parameters_are_refused_one_by_one() {
             client.ask(line, answer).await;
         }
         client.ask("MAIL FROM:<ann@client.test>", "250").await;
-        let long = format!("RCPT TO:<{}@sink.test>", "x".repeat(480));
-        for line in ["RCPT TO:<>", "RCPT TO:<bob@>", "RCPT TO:<@sink.test>", "RCPT TO:<|/bin/sh@sink test>", &long] {
+        for line in ["RCPT TO:<>", "RCPT TO:<bob@>", "RCPT TO:<@sink.test>", "RCPT TO:<|/bin/sh@sink test>"] {
             client.ask(line, "501 5.5.2").await;
         }
+        client.ask(&format!("RCPT TO:<{}@sink.test>", "x".repeat(480)), "501 5.1.3").await;
     });
     still_relays(&daemon, &sink, 1);
 }

@@ -38,7 +38,7 @@ pub enum DomainRoute {
     Unresolved,
     /// Looked up.
     Mx {
-        /// Seconds until it is looked up again.
+        /// Seconds until it is looked up again; 0 if it has no mail hosts in the DNS.
         ttl_seconds: u64,
         /// Lowest preference first.
         exchangers: Vec<DomainMx>,
@@ -54,7 +54,7 @@ pub struct DomainMx {
     pub preference: u16,
     /// Its host name.
     pub name: String,
-    /// Seconds its addresses are still good for.
+    /// Seconds its addresses are still good for; 0 if they are not a mail host's.
     pub ttl_seconds: u64,
     /// Its addresses.
     pub addresses: Vec<DomainAddress>,
@@ -69,9 +69,9 @@ pub struct DomainAddress {
     pub port: u16,
     /// Whether the next connection would go here.
     pub next: bool,
-    /// Decaying average of the time to connect.
+    /// Decaying average of the time to connect; 0 until measured.
     pub connect_average_ms: f64,
-    /// Decaying average of the time to deliver.
+    /// Decaying average of the time to deliver; 0 until measured.
     pub deliver_average_ms: f64,
     /// How long ago it failed, while it counts as failed.
     pub since_failure: Option<Duration>,

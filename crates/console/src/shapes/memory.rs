@@ -41,8 +41,8 @@ pub struct VariableType {
     pub name: String,
     /// Bytes in use.
     pub current_bytes: u64,
-    /// The most that were in use at once.
-    pub peak_bytes: u64,
+    /// The most that were in use at once, if that is kept.
+    pub peak_bytes: Option<u64>,
     /// Mapped regions.
     pub mmap_count: u64,
 }
@@ -60,6 +60,7 @@ impl Shape for MemoryReport {
         line!(text, "");
         line!(text, "{:<24}{:>16}{:>16}{:>12}", "type", "current bytes", "peak bytes", "mmap count");
         for VariableType { name, current_bytes, peak_bytes, mmap_count } in &self.variable {
+            let peak_bytes = peak_bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
             line!(text, "{name:<24}{current_bytes:>16}{peak_bytes:>16}{mmap_count:>12}");
         }
         line!(text, "");
@@ -100,7 +101,8 @@ impl Shape for MemoryReport {
 }
 
 impl FixedType {
-    fn current_bytes(&self) -> u64 {
+    /// Bytes memory is held for.
+    pub fn current_bytes(&self) -> u64 {
         self.object_bytes.saturating_mul(self.allocated)
     }
 }
@@ -129,7 +131,7 @@ mod tests {
             variable: vec![VariableType {
                 name: "body".into(),
                 current_bytes: 81_920,
-                peak_bytes: 99_000,
+                peak_bytes: Some(99_000),
                 mmap_count: 2,
             }],
             accounted_bytes: 7_340_032,
@@ -148,6 +150,10 @@ System RSS: 14680064  14,680,064  1.00%
 ";
         assert_eq!(report.text(), golden);
         assert_eq!(report.json()["fixed"][0]["current_bytes"], 5888);
+        let unknown = VariableType { name: "index".into(), current_bytes: 7, ..VariableType::default() };
+        let report = MemoryReport { variable: vec![unknown], ..MemoryReport::default() };
+        let line = format!("{:<24}{:>16}{:>16}{:>12}\n", "index", 7, "-", 0);
+        assert!(report.text().contains(&line), "{}", report.text());
     }
 
     #[test]

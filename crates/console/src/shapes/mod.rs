@@ -18,7 +18,7 @@ mod summary;
 mod threads;
 
 pub use binding::{BindingSummary, BindingTotals};
-pub use configuration::{ConfigEffective, ConfigExact, ConfigReloaded, ConfigText};
+pub use configuration::ConfigReloaded;
 pub use domain::{
     DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, ListKind,
 };
@@ -27,9 +27,9 @@ pub use memory::{FixedType, MemoryReport, VariableType};
 pub use message::{DetailsPart, MessageDetails};
 pub use modules::{ModuleList, ModuleRow};
 pub use paniclog::{Paniclog, PaniclogEntry};
-pub use purge::{DryRun, DryRunRow, FailReply, FlushReply};
-pub use sessions::{InboundSession, InboundSessions, OutboundSession, OutboundSessions};
-pub use summary::{DnsRateLimiter, SummaryData};
+pub use purge::{FailReply, FlushReply};
+pub use sessions::{OutboundSession, OutboundSessions};
+pub use summary::SummaryData;
 pub use threads::{PoolQueue, PoolReport, PoolReports};
 
 use serde_json::{Value, json};
@@ -70,21 +70,6 @@ pub fn logs_reopened(names: &[String]) -> Reply {
     Reply::new(text, json!({ "reopened": names }))
 }
 
-/// `message retry MID`.
-pub fn message_requeued() -> Reply {
-    Reply::message("Message requeued for delivery")
-}
-
-/// `message fail MID` and `message fail quiet MID`.
-pub fn message_failed() -> Reply {
-    Reply::message("Message failed")
-}
-
-/// `dig DOMAIN`.
-pub fn submitted() -> Reply {
-    Reply::message("submitted")
-}
-
 /// `shutdown`.
 pub fn shutting_down() -> Reply {
     Reply::message("Shutting down.")
@@ -115,7 +100,5 @@ mod tests {
         assert_eq!(pid(4817), Reply::new("4817\n", json!({ "pid": 4817 })));
         assert_eq!(logs_reopened(&["mainlog".into(), "paniclog".into()]).text, "Reopened mainlog, paniclog.\n");
         assert_eq!(logs_reopened(&[]).text, "No log is open.\n");
-        assert_eq!(message_requeued().text, "Message requeued for delivery");
-        assert_eq!(submitted().text, "submitted");
     }
 }

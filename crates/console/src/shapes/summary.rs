@@ -45,11 +45,10 @@ pub struct SummaryData {
     pub dns_response_peak_ms: u64,
     /// Mean time of an answer.
     pub dns_response_average_ms: f64,
-    /// The limiter of MX queries, when it is on.
-    pub dns_rate_limiter: Option<DnsRateLimiter>,
     /// Messages whose body is in memory.
     pub resident_messages: u64,
-    /// Messages read from the spool since the start, and how many there were.
+    /// Messages that were in the spool at the start: how many have come to the queues, and how many were found. Both are 0
+    /// until the spool has been read, and equal when all have come.
     pub disk_queue_progress: (u64, u64),
     /// Deliveries.
     pub delivered_messages: u64,
@@ -57,7 +56,7 @@ pub struct SummaryData {
     pub failed_messages: u64,
     /// Attempts that failed for now.
     pub transient_failures: u64,
-    /// Refused at reception.
+    /// MAIL, RCPT and DATA refused at reception, and messages: mail that did not come in, whatever kept it out.
     pub rejected_messages: u64,
     /// Accepted at reception.
     pub received_messages: u64,
@@ -71,27 +70,6 @@ pub struct SummaryData {
     pub statistics_last_reset_seconds: u64,
     /// Seconds since the start.
     pub uptime_seconds: u64,
-}
-
-/// The limiter of MX queries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DnsRateLimiter {
-    /// MX queries let through in a period.
-    pub mx_queries: u64,
-    /// The period.
-    pub period_seconds: u64,
-    /// Queries that wait.
-    pub queue_size: u64,
-    /// How many may wait.
-    pub queue_max: u64,
-    /// Queries let through at once.
-    pub immediate: u64,
-    /// Queries that had to wait.
-    pub queued: u64,
-    /// Queries let through after waiting.
-    pub drained: u64,
-    /// Queries refused because too many waited.
-    pub overflow: u64,
 }
 
 impl Shape for SummaryData {
@@ -117,7 +95,7 @@ impl Shape for SummaryData {
     fn json(&self) -> Value {
         let (done, total) = self.disk_queue_progress;
         let offered = self.rejected_messages + self.received_messages;
-        let mut json = json!({
+        json!({
             "OutboundConcurrency": self.outbound_concurrency,
             "InboundConcurrency": self.inbound_concurrency,
             "ActiveDomains": self.active_domains,
@@ -137,7 +115,7 @@ impl Shape for SummaryData {
             "DNSQueryRate": self.dns_query_rate,
             "DNSResponseTimePeak": self.dns_response_peak_ms,
             "DNSResponseTimeAverage": self.dns_response_average_ms,
-            "DNSRateLimiterEnabled": self.dns_rate_limiter.is_some(),
+            "DNSRateLimiterEnabled": false,
             "ResidentMessages": self.resident_messages,
             "DiskQueueProgress": format!("{done}/{total}"),
             "DeliveredMessages": self.delivered_messages,
@@ -151,11 +129,7 @@ impl Shape for SummaryData {
             "RejectionPercentage": percent(self.rejected_messages as f64, offered as f64),
             "StatisticsLastReset": self.statistics_last_reset_seconds,
             "Uptime": self.uptime_seconds,
-        });
-        if let Some(limiter) = &self.dns_rate_limiter {
-            limiter.add_to(&mut json);
-        }
-        json
+        })
     }
 }
 
@@ -188,41 +162,8 @@ impl SummaryData {
         line!(text, "        Query Rate: {:>6.2} queries/second", self.dns_query_rate);
         line!(text, "        DNS Response Time Peak: {:>4} ms", self.dns_response_peak_ms);
         line!(text, "        DNS Response Time Average: {:>6.3} ms", self.dns_response_average_ms);
-        match &self.dns_rate_limiter {
-            None => line!(text, "        DNS Rate Limiter: disabled"),
-            Some(limiter) => limiter.lines(text),
-        }
-    }
-}
-
-impl DnsRateLimiter {
-    fn lines(&self, text: &mut String) {
-        let Self { mx_queries, period_seconds, queue_size, queue_max, .. } = self;
-        line!(text, "        DNS Rate Limit: {mx_queries} MX queries per {period_seconds} seconds");
-        line!(text, "        DNS Rate Limiter Queue: {queue_size} / {queue_max}");
-        for (label, count) in [
-            ("Immediate", self.immediate),
-            ("Queued", self.queued),
-            ("Drained", self.drained),
-            ("Overflow", self.overflow),
-        ] {
-            line!(text, "        DNS Rate Limiter {label}: {count}");
-        }
-    }
-
-    fn add_to(&self, json: &mut Value) {
-        for (key, number) in [
-            ("DNSRateLimitMXQueries", self.mx_queries),
-            ("DNSRateLimitPeriod", self.period_seconds),
-            ("DNSRateLimiterQueueSize", self.queue_size),
-            ("DNSRateLimiterQueueMax", self.queue_max),
-            ("DNSRateLimiterImmediate", self.immediate),
-            ("DNSRateLimiterQueued", self.queued),
-            ("DNSRateLimiterDrained", self.drained),
-            ("DNSRateLimiterOverflow", self.overflow),
-        ] {
-            json[key] = number.into();
-        }
+        // There is none yet.
+        line!(text, "        DNS Rate Limiter: disabled");
     }
 }
 
@@ -306,16 +247,5 @@ mod tests {
         assert_eq!(json["DNSRateLimiterEnabled"], false);
         assert_eq!(json.as_object().unwrap().len(), 33);
         assert_eq!(SummaryData::default().json()["RejectionPercentage"], 0.0);
-    }
-
-    #[test]
-    fn an_active_rate_limiter_shows_its_numbers() {
-        let limiter =
-            DnsRateLimiter { mx_queries: 50, period_seconds: 1, queue_size: 6, queue_max: 9000, ..Default::default() };
-        let data = SummaryData { dns_rate_limiter: Some(limiter), ..SummaryData::default() };
-        assert!(data.text().contains(
-            "        DNS Rate Limit: 50 MX queries per 1 seconds\n        DNS Rate Limiter Queue: 6 / 9000\n"
-        ));
-        assert_eq!(data.json()["DNSRateLimiterQueueMax"], 9000);
     }
 }

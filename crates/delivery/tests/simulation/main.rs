@@ -1,6 +1,8 @@
 //! The rules of delivery, in simulated time on an in-memory network.
 
 mod network;
+mod orders;
+mod trouble;
 mod world;
 
 use std::time::Duration;
@@ -372,6 +374,9 @@ fn routes_replace_a_domains_hosts_in_their_order() {
         let order: Vec<String> = addresses.iter().map(|address| address.remote.ip().to_string()).collect();
         assert_eq!(order, ["192.0.2.1", "192.0.2.3", "192.0.2.2"]);
         assert!(addresses[0].avoided);
+        assert_eq!(addresses[1].ttl, Some(Duration::from_secs(299)), "of the plan's 300 one second is over");
+        assert!(addresses[1].connect_average.is_some() && addresses[1].deliver_average.is_some());
+        assert!(addresses[0].connect_average.is_none(), "never reached");
     });
 }
 
@@ -434,12 +439,20 @@ fn flush_fail_and_details_reach_the_delayed_mail() {
         let details = world.engine.message(first).await.unwrap().unwrap();
         assert_eq!((details.whereabouts, details.resident), (Whereabouts::Delayed, false));
         assert_eq!(details.envelope.delivery.last_reply.as_deref(), Some("450 4.2.1 busy"));
+        let listing = world.engine.listing(Some("default"), "X.test", 0, 100).await;
+        let [listed] = listing.as_slice() else { panic!("{listing:?}") };
+        assert_eq!((listed.envelope.id, listed.whereabouts), (first, Whereabouts::Delayed));
+        assert!(world.engine.listing(None, "x.test", 1, 100).await.is_empty(), "behind the window");
+        assert!(world.engine.listing(Some("other"), "x.test", 0, 100).await.is_empty());
+        let bindings = world.engine.bindings().await;
+        let [binding] = bindings.as_slice() else { panic!("{bindings:?}") };
+        assert_eq!((&*binding.binding, binding.total, binding.active, binding.received), ("default", 1, 0, 1));
         assert_eq!(world.engine.flush(Some("x.test")).await, 1);
         world.pass(1).await;
         assert_eq!(world.log().len(), 2, "tried again at once");
         assert_eq!(world.engine.fail("x.test", true, Some("by jan")).await, 1);
         world.pass(1).await;
-        let text = "554 5.7.0 [internal] Message manually purged (by jan)";
+        let text = "554 5.7.0 [internal] by jan";
         assert_eq!(world.log(), [format!("11 P ann@x.test stage=0 retries=2 - {text}")]);
         assert_eq!((world.bounces.told.lock().unwrap().len(), world.stored()), (0, 0), "quiet");
         assert_eq!(world.engine.message(first).await.unwrap(), None);
@@ -531,8 +544,8 @@ fn maildir_takes_mail_of_its_domains() {
             assert_eq!(files.len(), 1);
             std::fs::read_to_string(&files[0]).unwrap()
         };
-        assert_eq!(read("ann"), "Subject: x\n\nhello\n");
-        assert_eq!(read("%2E.%2Fbob"), "Subject: x\n\nhello\n");
+        let file = "Return-Path: <news@here.test>\nSubject: x\n\nhello\n";
+        assert_eq!((read("ann").as_str(), read("%2E.%2Fbob").as_str()), (file, file));
         assert_eq!(world.stored(), 0);
         let log = world.log();
         assert!(log.iter().all(|line| line.ends_with("retries=0 -")), "{log:?}");

@@ -40,6 +40,7 @@ struct Host {
     /// What to do whenever a command line contains the text.
     rules: Vec<(&'static str, Reaction)>,
     round_trip: Duration,
+    leaves_after: Option<Duration>,
     connections: usize,
     open: usize,
     most_open: usize,
@@ -55,6 +56,8 @@ struct World {
     hosts: HashMap<SocketAddr, Host>,
     domains: HashMap<String, Result<Hosts, DnsError>>,
     lookups: usize,
+    /// Domains whose next lookup panics.
+    panics: Vec<String>,
 }
 
 /// Preference, name and address of each mail host.
@@ -74,6 +77,11 @@ impl Network {
     /// A domain whose lookup fails.
     pub fn no_mx(&self, domain: &str, error: DnsError) {
         self.0.lock().unwrap().domains.insert(domain.to_owned(), Err(error));
+    }
+
+    /// The next lookup of the domain panics.
+    pub fn panics_once(&self, domain: &str) {
+        self.0.lock().unwrap().panics.push(domain.to_owned());
     }
 
     /// A well-behaved host that offers PIPELINING.
@@ -96,6 +104,11 @@ impl Network {
 
     pub fn round_trip(&self, last: u8, round_trip: Duration) {
         self.with(last, |host| host.round_trip = round_trip);
+    }
+
+    /// Closes each connection after that time, whatever is going on.
+    pub fn leaves_after(&self, last: u8, time: Duration) {
+        self.with(last, |host| host.leaves_after = Some(time));
     }
 
     /// Reacts so at the next such verb.
@@ -145,7 +158,10 @@ impl Network {
         let mut server =
             Server { network: self.clone(), last, connection, stream: BufReader::new(stream), out: Vec::new() };
         // An error is the client's leaving.
-        drop(server.run().await);
+        match self.with(last, |host| host.leaves_after) {
+            Some(time) => drop(tokio::time::timeout(time, server.run()).await),
+            None => drop(server.run().await),
+        }
         self.with(last, |host| host.open -= 1);
     }
 }
@@ -187,8 +203,12 @@ impl Names for Network {
             let found = {
                 let mut world = self.0.lock().unwrap();
                 world.lookups += 1;
-                world.domains.get(domain).cloned()
+                let panics = world.panics.iter().position(|name| name == domain);
+                panics
+                    .map(|place| world.panics.swap_remove(place))
+                    .map_or_else(|| Ok(world.domains.get(domain).cloned()), Err)
             };
+            let found = found.unwrap_or_else(|domain| panic!("the lookup of {domain} panics"));
             let hosts = found.unwrap_or_else(|| Err(DnsError::NoSuchDomain { name: domain.into() }))?;
             let host = |(preference, name, ip): (u16, &str, IpAddr)| MxHost {
                 preference,

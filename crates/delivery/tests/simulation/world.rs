@@ -1,5 +1,6 @@
 //! Delivery whole, in simulated time: engine, queues, memory spool, network and logs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,15 +12,65 @@ use message::{Body, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Pro
 use queue::Intake;
 use scheduler::{Clock, LoopHandle, Meters, Random, ThreadPools};
 use smtp::{ForwardPath, Mailbox, ReversePath};
-use spool::{Memory, ReadPool, Spool};
+use spool::chain::{CommitSet, IoCaller, IoResult};
+use spool::{IoModule, Memory, Promise, ReadPool, Spool};
 
 use crate::network::Network;
 
-/// Runs what a pool would run, at once.
-struct Inline;
-impl ReadPool for Inline {
+/// Runs what a pool would run: at once, or after a pause.
+#[derive(Default)]
+struct Reads(Arc<Mutex<Duration>>);
+
+impl ReadPool for Reads {
     fn submit(&self, job: spool::Job) {
-        job();
+        let pause = *self.0.lock().unwrap();
+        if pause == Duration::ZERO {
+            return job();
+        }
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(pause).await;
+            job();
+        });
+    }
+}
+
+/// Keeps unlinks waiting while it is shut, as a spool whose backlog is full does.
+#[derive(Default)]
+pub struct Door {
+    staged: AtomicBool,
+    waiting: Mutex<Option<Vec<Promise<()>>>>,
+}
+
+impl Door {
+    pub fn shut(&self) {
+        *self.waiting.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// Lets in who waits; how many.
+    pub fn open(&self) -> usize {
+        let waiting = self.waiting.lock().unwrap().take().unwrap_or_default();
+        let count = waiting.len();
+        waiting.into_iter().for_each(|promise| promise.keep(Ok(())));
+        count
+    }
+}
+
+impl IoModule for Door {
+    fn name(&self) -> &str {
+        "door"
+    }
+
+    fn unlink_headers(&self, _: IoCaller, _: &mut CommitSet, _: MessageId) -> IoResult {
+        self.staged.store(true, Ordering::Relaxed);
+        IoResult::Cont
+    }
+
+    fn commit(&self, set: &mut CommitSet) {
+        if self.staged.swap(false, Ordering::Relaxed)
+            && let Some(waiting) = &mut *self.waiting.lock().unwrap()
+        {
+            waiting.push(set.part());
+        }
     }
 }
 
@@ -28,11 +79,22 @@ impl ReadPool for Inline {
 pub struct Bounces {
     pub told: Arc<Mutex<Vec<FailedMessage>>>,
     pub broken: Arc<Mutex<bool>>,
+    /// The next one panics.
+    pub panics: Arc<Mutex<bool>>,
+    /// How long storing one takes.
+    pub pause: Arc<Mutex<Duration>>,
 }
 
 impl Bouncer for Bounces {
     fn bounce<'a>(&'a self, failed: &'a FailedMessage) -> Local<'a, Result<(), NotStored>> {
         Box::pin(async move {
+            let pause = *self.pause.lock().unwrap();
+            if pause != Duration::ZERO {
+                tokio::time::sleep(pause).await;
+            }
+            if std::mem::take(&mut *self.panics.lock().unwrap()) {
+                panic!("the bouncer panics");
+            }
             if *self.broken.lock().unwrap() {
                 return Err(NotStored("disk full".to_owned()));
             }
@@ -49,6 +111,9 @@ pub struct World {
     pub bounces: Bounces,
     pub meters: Meters,
     pub memory: Arc<Memory>,
+    pub door: Arc<Door>,
+    /// How long reading from the spool takes.
+    pub read_pause: Arc<Mutex<Duration>>,
     pub spool: Spool,
     pub clock: Clock,
     ids: Arc<IdGenerator>,
@@ -90,7 +155,8 @@ impl World {
         let configuration = configuration.unwrap_or_else(|errors| panic!("{errors}"));
         let (network, bounces, meters) = (Network::default(), Bounces::default(), Meters::new());
         let memory = Arc::new(Memory::new());
-        let spool = Spool::new(vec![memory.clone()], Arc::new(Inline));
+        let (door, read_pause) = (Arc::new(Door::default()), Arc::<Mutex<Duration>>::default());
+        let spool = Spool::new(vec![door.clone(), memory.clone()], Arc::new(Reads(read_pause.clone())));
         let ids = Arc::new(IdGenerator::new(clock, 1, None));
         let deps = Deps {
             configuration: configuration.clone(),
@@ -107,7 +173,22 @@ impl World {
         let loops = [LoopHandle::adopt("test/0", &meters), LoopHandle::adopt("test/1", &meters)];
         let bouncer: Arc<dyn Bouncer> = Arc::new(bounces.clone());
         let (intake, engine) = Engine::start(&loops, deps, |_| bouncer);
-        Self { network, intake, engine, bounces, meters, memory, spool, clock, ids, log, configuration, directory }
+        Self {
+            network,
+            intake,
+            engine,
+            bounces,
+            meters,
+            memory,
+            door,
+            read_pause,
+            spool,
+            clock,
+            ids,
+            log,
+            configuration,
+            directory,
+        }
     }
 
     pub fn directory(&self) -> &std::path::Path {

@@ -11,21 +11,43 @@ use crate::house::House;
 
 /// The family.
 pub fn commands(house: &Rc<House>) -> Vec<Command> {
-    let get = command(house, "config get [SCOPE...] OPTION", "the value set in exactly that scope", |house, asked| async move {
-        answer(house.configuration.current().get_text(&words(&asked)))
-    });
-    let eval = command(house, "config eval [SCOPE...] OPTION", "the value in effect, after fallback", |house, asked| async move {
-        answer(house.configuration.current().eval_text(&words(&asked)))
-    });
-    let show = command(house, "config show [SCOPE...]", "one scope of the running configuration", |house, asked| async move {
-        answer(house.configuration.current().show(&words(&asked), false))
-    });
-    let recurse = command(house, "config showrecurse [SCOPE...]", "a scope with everything in it", |house, asked| async move {
-        answer(house.configuration.current().show(&words(&asked), true))
-    });
-    let reload = command(house, "config reload [PATH]", "read the file again; refused as a whole if it has a mistake", reload)
-        .help("The running configuration stays if the file is refused. Work in progress keeps the one it started with.");
-    vec![get, eval, show, recurse, reload]
+    let get = command(
+        house,
+        "config get [SCOPE...] OPTION",
+        "the value set in exactly that scope",
+        |house, asked| async move { answer(house.configuration.current().get_text(&words(&asked))) },
+    );
+    let eval = command(
+        house,
+        "config eval [SCOPE...] OPTION",
+        "the value in effect, after fallback",
+        |house, asked| async move { answer(house.configuration.current().eval_text(&words(&asked))) },
+    );
+    let show =
+        command(house, "config show [SCOPE...]", "one scope of the running configuration", |house, asked| async move {
+            answer(house.configuration.current().show(&words(&asked), false))
+        });
+    let recurse =
+        command(house, "config showrecurse [SCOPE...]", "a scope with everything in it", |house, asked| async move {
+            answer(house.configuration.current().show(&words(&asked), true))
+        });
+    let reload = command(
+        house,
+        "config reload [PATH]",
+        "read the file again; refused as a whole if it has a mistake",
+        reload,
+    )
+    .help("The running configuration stays if the file is refused. Work in progress keeps the one it started with.");
+    let with_options = |command: Command| {
+        let house = house.clone();
+        command.complete(move |_, _| option_names(&house))
+    };
+    vec![with_options(get), with_options(eval), with_options(show), recurse, reload]
+}
+
+/// Every option this build knows, for the Tab key.
+fn option_names(house: &House) -> Vec<String> {
+    house.configuration.registry().declared().into_iter().map(|option| option.name().to_owned()).collect()
 }
 
 async fn reload(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandError> {

@@ -3,6 +3,7 @@
 //! One file a family. A handler runs on the master scheduler, gathers from the loops by message, and answers in a shape of
 //! `console::shapes`; it never walks a queue on the master.
 
+mod binding;
 mod configuration;
 mod message;
 mod process;
@@ -20,6 +21,7 @@ pub fn register(commands: &Commands, house: &Rc<House>) -> Result<(), console::D
     let families = [
         status::commands(house),
         queue::commands(house),
+        binding::commands(house),
         message::commands(house),
         configuration::commands(house),
         process::commands(house),

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use console::arguments::{self, FailArguments, MailqArguments};
+use console::arguments::{self, FailArguments, MailqArguments, ShowqueueArguments};
 use console::shapes::{
     DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, FailReply,
-    FlushReply, ListKind, Mailq, MailqRow, Shape as _,
+    FlushReply, ListKind, Mailq, MailqRow, QueueListing, QueueRow, Shape as _,
 };
 use console::{Command, CommandError, Invocation, Reply};
-use delivery::{AddressReport, QueueReport};
+use delivery::{AddressReport, ListedMessage, QueueReport};
+use queue::Whereabouts;
 
 use super::command;
 use crate::house::House;
@@ -18,10 +19,19 @@ use crate::house::House;
 /// The family.
 pub fn commands(house: &Rc<House>) -> Vec<Command> {
     vec![
-        command(house, "domain NAME|all", "one routing domain: hosts, queues, connections", |house, asked| async move {
-            let name = asked.only_arg()?.to_owned();
-            if name == "all" { list(&house, ListKind::All, |_| true).await } else { Ok(domain(&house, &name).await.reply()) }
-        }),
+        command(
+            house,
+            "domain NAME|all",
+            "one routing domain: hosts, queues, connections",
+            |house, asked| async move {
+                let name = asked.only_arg()?.to_owned();
+                if name == "all" {
+                    list(&house, ListKind::All, |_| true).await
+                } else {
+                    Ok(domain(&house, &name).await.reply())
+                }
+            },
+        ),
         command(house, "domains", "every routing domain on a line", |house, asked| async move {
             asked.no_args()?;
             list(&house, ListKind::All, |_| true).await
@@ -34,32 +44,43 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
             let threshold = arguments::threshold(&asked.args)?;
             list(&house, ListKind::Threshold, move |row| threshold < row.delayed).await
         }),
-        command(house, "mailq [-d DOMAIN]... [-b BINDING]... [-l LIMIT]", "queue sizes, biggest first", |house, asked| async move {
-            mailq(&house, &MailqArguments::parse(&asked.args)?).await
-        }),
+        command(
+            house,
+            "mailq [-d DOMAIN]... [-b BINDING]... [-l LIMIT]",
+            "queue sizes, biggest first",
+            |house, asked| async move { mailq(&house, &MailqArguments::parse(&asked.args)?).await },
+        ),
+        command(
+            house,
+            "showqueue [binding NAME|all] DOMAIN [LIMIT,OFFSET]",
+            "the messages of one queue",
+            |house, asked| async move { Ok(show_queue(&house, ShowqueueArguments::parse(&asked.args)?).await.reply()) },
+        )
+        .help(
+            "The binding is `default` and the window `100,0` unless given; at most 10000 messages are shown.\n\
+            Messages due now come first, in their order; those that wait follow in none.",
+        ),
         command(house, "flush domain NAME|all", "make waiting messages due now", |house, asked| async move {
             let domain = arguments::domain_or_all(&asked.args)?;
             let requeued = house.engine.flush(domain.as_deref()).await as u64;
             Ok(FlushReply { domain, requeued }.reply())
         })
         .help("Does not reset the number of retries."),
-        command(house, "fail domain NAME [NOTE]", "fail a domain's messages for good", |house, asked| fail(house, asked, false))
-            .help("Senders are notified, unless the command is `fail domain quiet`."),
-        command(house, "fail domain quiet NAME [NOTE]", "the same without notifications", |house, asked| fail(house, asked, true)),
+        command(house, "fail domain NAME [NOTE]", "fail a domain's messages for good", |house, asked| {
+            fail(house, asked, false)
+        })
+        .help("Senders are notified, unless the command is `fail domain quiet`."),
+        command(house, "fail domain quiet NAME [NOTE]", "the same without notifications", |house, asked| {
+            fail(house, asked, true)
+        }),
     ]
 }
 
 async fn fail(house: Rc<House>, asked: Invocation, quiet: bool) -> Result<Reply, CommandError> {
-    let arguments = FailArguments::parse(&asked.args)?;
-    let Some(domain) = arguments.domain else {
-        return Err(CommandError::Failed("name one domain: failing every queue at once is not offered".into()));
-    };
-    if arguments.dry_run || arguments.filter.is_some() {
-        return Err(CommandError::Failed("--dry-run and selection by --meta or --header are not offered yet; nothing was done".into()));
-    }
-    let note = Some(arguments.note.as_str()).filter(|note| !note.is_empty());
+    let FailArguments { domain, note } = FailArguments::parse(&asked.args)?;
+    let note = Some(note.as_str()).filter(|note| !note.is_empty());
     let failed = house.engine.fail(&domain, quiet, note).await as u64;
-    Ok(FailReply { binding: None, domain: Some(domain), failed }.reply())
+    Ok(FailReply { domain, failed }.reply())
 }
 
 async fn list(house: &House, kind: ListKind, wanted: impl Fn(&DomainCounts) -> bool) -> Result<Reply, CommandError> {
@@ -67,7 +88,8 @@ async fn list(house: &House, kind: ListKind, wanted: impl Fn(&DomainCounts) -> b
     let mut total = DomainCounts { domain: "Total".to_owned(), ..DomainCounts::default() };
     for queue in house.engine.queues().await {
         let name = queue.name.domain.to_string();
-        let row = domains.entry(name.clone()).or_insert_with(|| DomainCounts { domain: name, ..DomainCounts::default() });
+        let row =
+            domains.entry(name.clone()).or_insert_with(|| DomainCounts { domain: name, ..DomainCounts::default() });
         for counts in [row, &mut total] {
             counts.connections += queue.connections as u64;
             counts.active += queue.active as u64;
@@ -80,7 +102,8 @@ async fn list(house: &House, kind: ListKind, wanted: impl Fn(&DomainCounts) -> b
 }
 
 async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, CommandError> {
-    let named = |wanted: &[String], name: &str| wanted.is_empty() || wanted.iter().any(|one| one.eq_ignore_ascii_case(name));
+    let named =
+        |wanted: &[String], name: &str| wanted.is_empty() || wanted.iter().any(|one| one.eq_ignore_ascii_case(name));
     let wanted = |queue: &QueueReport| {
         named(&arguments.domains, &queue.name.domain) && named(&arguments.bindings, &queue.name.binding)
     };
@@ -90,7 +113,7 @@ async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, Comma
         domain: queue.name.domain.to_string(),
         active: (queue.active + queue.in_flight) as u64,
         delayed: queue.delayed as u64,
-        receptions: 0,
+        receptions: queue.received,
         permanent_failures: queue.failed,
         transient_failures: queue.transient,
         deliveries: queue.delivered,
@@ -137,7 +160,9 @@ fn without_addresses(house: &House, domain: &str) -> DomainRoute {
         answer.json["value"].as_str().map(str::to_owned)
     };
     match value("delivery_method").as_deref() {
-        Some("maildir") => DomainRoute::Described(format!("is delivered into {}", value("maildir_path").unwrap_or_default())),
+        Some("maildir") => {
+            DomainRoute::Described(format!("is delivered into {}", value("maildir_path").unwrap_or_default()))
+        }
         _ => DomainRoute::Unresolved,
     }
 }
@@ -149,19 +174,49 @@ fn route(addresses: &[AddressReport]) -> DomainRoute {
     for (index, address) in addresses.iter().enumerate() {
         let host = address.host.to_string();
         if exchangers.last().is_none_or(|last| last.name != host) {
-            exchangers.push(DomainMx { preference: address.preference, name: host, ttl_seconds: 0, addresses: Vec::new() });
+            let ttl_seconds = address.ttl.map_or(0, |ttl| ttl.as_secs());
+            exchangers.push(DomainMx {
+                preference: address.preference,
+                name: host,
+                ttl_seconds,
+                addresses: Vec::new(),
+            });
         }
         if let Some(exchanger) = exchangers.last_mut() {
             exchanger.addresses.push(DomainAddress {
                 ip: address.remote.ip(),
                 port: address.remote.port(),
                 next: next == Some(index),
-                connect_average_ms: 0.0,
-                deliver_average_ms: 0.0,
-                since_failure: address.failed.map(Duration::from),
+                connect_average_ms: milliseconds(address.connect_average),
+                deliver_average_ms: milliseconds(address.deliver_average),
+                since_failure: address.failed,
                 also_used_by: Vec::new(),
             });
         }
     }
-    DomainRoute::Mx { ttl_seconds: 0, exchangers }
+    let ttl_seconds = addresses.iter().filter_map(|address| address.ttl).min().map_or(0, |ttl| ttl.as_secs());
+    DomainRoute::Mx { ttl_seconds, exchangers }
+}
+
+/// An average as it is shown; zero until it is measured.
+fn milliseconds(average: Option<Duration>) -> f64 {
+    average.map_or(0.0, |average| average.as_secs_f64() * 1e3)
+}
+
+async fn show_queue(house: &House, arguments: ShowqueueArguments) -> QueueListing {
+    let ShowqueueArguments { binding, domain, limit, offset } = arguments;
+    let row = |listed: ListedMessage| QueueRow {
+        queue: match listed.whereabouts {
+            // As in mailq: what is being tried now is due now.
+            Whereabouts::Active | Whereabouts::InFlight => "active".to_owned(),
+            Whereabouts::Delayed => "delayed".to_owned(),
+        },
+        binding: listed.envelope.queue.binding.to_string(),
+        id: listed.envelope.id.to_string(),
+        created_unix: listed.envelope.created.as_secs(),
+        reverse_path: listed.envelope.reverse_path.as_str().to_owned(),
+        forward_path: listed.envelope.forward_path.as_str().to_owned(),
+    };
+    let listing = house.engine.listing(binding.as_deref(), &domain, offset, limit).await;
+    QueueListing { rows: listing.into_iter().map(row).collect() }
 }

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use console::shapes::{
-    FixedType, MemoryReport, OutboundSession, OutboundSessions, PoolReport, PoolReports, Shape as _, SummaryData,
-    VariableType, statistics_cleared,
+    FixedType, MemoryReport, OutboundSession, OutboundSessions, PoolQueue, PoolReport, PoolReports, Shape as _,
+    SummaryData, VariableType, statistics_cleared,
 };
 use console::{Command, Reply};
 use serde_json::json;
@@ -22,6 +22,8 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
         command(house, "summary reset", "start the counters of summary anew", |house, asked| async move {
             asked.no_args()?;
             house.baseline.reset(house.clock, &house.meters);
+            // A peak has no difference to take: it begins again.
+            house.meters.counter(DNS_PEAK).set(0);
             Ok(statistics_cleared())
         }),
         command(house, "threads stats", "what the thread pools did", |house, asked| async move {
@@ -31,6 +33,14 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
         command(house, "threads", "what the thread pools did", |house, asked| async move {
             asked.no_args()?;
             Ok(threads(&house).reply())
+        }),
+        command(house, "threads io queue", "jobs that wait in the IO pool", |house, asked| async move {
+            asked.no_args()?;
+            Ok(pool_queue(&house, "IO").reply())
+        }),
+        command(house, "threads cpu queue", "jobs that wait in the CPU pool", |house, asked| async move {
+            asked.no_args()?;
+            Ok(pool_queue(&house, "CPU").reply())
         }),
         command(house, "memory", "what memory is used for", |house, asked| async move {
             asked.no_args()?;
@@ -56,12 +66,15 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
 async fn summary(house: &House) -> SummaryData {
     let counts = house.engine.counts().await;
     let since = |name: &str| house.baseline.since(&house.meters, name);
-    let depth = |what: &str| house.meters.get(&format!("{what}.entered")).saturating_sub(house.meters.get(&format!("{what}.left")));
+    let depth = |what: &str| {
+        house.meters.get(&format!("{what}.entered")).saturating_sub(house.meters.get(&format!("{what}.left")))
+    };
     let age = house.baseline.age(house.clock);
     let rate = |count: u64| count as f64 / age.as_secs_f64().max(1.0);
     let (delivered, failed) = (since("delivery.messages.delivered"), since("delivery.messages.permanent"));
-    let (received, rejected) = (since("reception.recipients.accepted"), rejections(&since));
-    let queries = ["dns.queries.mx", "dns.queries.a", "dns.queries.aaaa", "dns.queries.other"].map(since);
+    let (received, rejected) = (since("reception.recipients.accepted"), since("reception.messages.rejected"));
+    let by_type = |what: &str| ["mx", "a", "aaaa", "other"].map(|kind| since(&format!("dns.{what}.{kind}")));
+    let (queries, timeouts) = (by_type("queries"), by_type("timeouts"));
     let answers = since("dns.answers");
     let stats = house.journal.stats();
     SummaryData {
@@ -73,14 +86,19 @@ async fn summary(house: &House) -> SummaryData {
         total_queue_size: (counts.active + counts.delayed + counts.in_flight) as u64,
         dns_resolver: "hickory".to_owned(),
         dns_mx_queries: queries[0],
+        dns_mx_timeouts: timeouts[0],
         dns_a_queries: queries[1],
+        dns_a_timeouts: timeouts[1],
         dns_aaaa_queries: queries[2],
+        dns_aaaa_timeouts: timeouts[2],
         dns_txt_queries: queries[3],
+        dns_txt_timeouts: timeouts[3],
         pending_dns_queries: house.resolver.stats().asking as u64,
         dns_query_rate: rate(queries.iter().sum()),
+        dns_response_peak_ms: house.meters.get(DNS_PEAK).div_ceil(1000),
         dns_response_average_ms: since("dns.response_microseconds") as f64 / 1e3 / (answers.max(1)) as f64,
         resident_messages: counts.resident as u64,
-        disk_queue_progress: (stats.recovery_done, stats.recovery_total),
+        disk_queue_progress: (stats.handed_over, stats.recovered),
         delivered_messages: delivered,
         failed_messages: failed,
         transient_failures: since("delivery.messages.transient"),
@@ -90,13 +108,8 @@ async fn summary(house: &House) -> SummaryData {
         reception_rate: rate(received),
         rejection_rate: rate(rejected),
         statistics_last_reset_seconds: age.as_secs(),
-        uptime_seconds: house.clock.now().saturating_duration_since(house.started).as_secs(),
-        ..SummaryData::default()
+        uptime_seconds: house.uptime().as_secs(),
     }
-}
-
-fn rejections(since: &dyn Fn(&str) -> u64) -> u64 {
-    since("reception.replies.refused_permanent") + since("reception.replies.refused_transient")
 }
 
 fn threads(house: &House) -> PoolReports {
@@ -115,30 +128,37 @@ fn threads(house: &House) -> PoolReports {
     PoolReports { pools: house.pools.stats().into_iter().map(report).collect() }
 }
 
+fn pool_queue(house: &House, name: &str) -> PoolQueue {
+    let pool = house.pools.stats().into_iter().find(|pool| pool.name.eq_ignore_ascii_case(name));
+    PoolQueue { name: name.to_owned(), jobs: pool.map_or(0, |pool| pool.queued as u64) }
+}
+
 async fn memory(house: &House) -> MemoryReport {
     let counts = house.engine.counts().await;
     let spool = house.journal.stats();
     let queued = (counts.active + counts.delayed + counts.in_flight) as u64;
     let fixed = FixedType {
         name: "queue:message".to_owned(),
-        object_bytes: 64,
+        object_bytes: queue::QUEUED_BYTES as u64,
         active: queued,
-        peak: queued,
-        allocated: queued,
+        peak: counts.peak as u64,
+        allocated: counts.allocated as u64,
     };
     let variable = |name: &str, bytes: u64| VariableType {
         name: name.to_owned(),
         current_bytes: bytes,
-        peak_bytes: bytes,
+        peak_bytes: None,
         mmap_count: 0,
     };
-    let accounted = fixed.object_bytes * queued + spool.index_bytes + spool.waiting_bytes;
+    let accounted = fixed.current_bytes() + spool.index_bytes + spool.waiting_bytes;
+    let machine = rustix::system::sysinfo();
     MemoryReport {
         fixed: vec![fixed],
         variable: vec![variable("spool:index", spool.index_bytes), variable("spool:waiting", spool.waiting_bytes)],
         accounted_bytes: accounted,
-        system_rss_bytes: resident_bytes(),
-        machine_bytes: rustix::system::sysinfo().totalram * u64::from(rustix::system::sysinfo().mem_unit),
+        // A read of /proc can wait for the kernel's locks: not on the master scheduler.
+        system_rss_bytes: house.pools.get("IO").run(resident_bytes).await.unwrap_or(0),
+        machine_bytes: machine.totalram * u64::from(machine.mem_unit),
     }
 }
 
@@ -166,12 +186,27 @@ fn spool(house: &House) -> Reply {
         ("Segments", format!("{} in use, {} spare", stats.segments, stats.spare_segments)),
         ("Space", format!("{} bytes live of {} used, {} free", stats.live_bytes, stats.used_bytes, stats.free_bytes)),
         ("Index", format!("{} bytes", stats.index_bytes)),
-        ("Commits", format!("{}, {:.1} operations each, {} at most", stats.commits, stats.batch_average(), stats.batch_max)),
-        ("Write and sync", format!("{:.3} ms on average, {:.3} ms at most",
-            stats.sync_time.as_secs_f64() * 1e3 / stats.commits.max(1) as f64, stats.sync_time_max.as_secs_f64() * 1e3)),
+        (
+            "Commits",
+            format!("{}, {:.1} operations each, {} at most", stats.commits, stats.batch_average(), stats.batch_max),
+        ),
+        (
+            "Write and sync",
+            format!(
+                "{:.3} ms on average, {:.3} ms at most",
+                stats.sync_time.as_secs_f64() * 1e3 / stats.commits.max(1) as f64,
+                stats.sync_time_max.as_secs_f64() * 1e3
+            ),
+        ),
         ("Waiting", format!("{} unlinks, {} bytes of mail", stats.unlinks_waiting, stats.waiting_bytes)),
-        ("Trouble", format!("{} failures, {} times full, {} damaged records", stats.failures, stats.full, stats.damaged)),
-        ("Read at start", format!("{} messages, {} of {} segments", stats.recovered, stats.recovery_done, stats.recovery_total)),
+        (
+            "Trouble",
+            format!("{} failures, {} times full, {} damaged records", stats.failures, stats.full, stats.damaged),
+        ),
+        (
+            "Read at start",
+            format!("{} messages, {} of {} segments", stats.recovered, stats.recovery_done, stats.recovery_total),
+        ),
     ];
     let text = rows.iter().map(|(name, value)| format!("{name:>16}: {value}\n")).collect::<String>();
     let json = json!({
@@ -185,3 +220,6 @@ fn spool(house: &House) -> Reply {
     });
     Reply::new(text, json)
 }
+
+/// The slowest answer since the start or the last reset.
+const DNS_PEAK: &str = "dns.response_microseconds_peak";

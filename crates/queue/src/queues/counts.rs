@@ -1,8 +1,11 @@
 //! What the table tells: counts of queues, kept as messages move, and one message by its id.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use message::{Envelope, MessageId, QueueName};
 
-use super::{DomainQueue, QueueId, Queues, State};
+use super::{DomainQueue, Past, QueueId, Queued, Queues, State};
 
 /// Where a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,53 @@ pub struct Row {
     pub transient: u64,
     /// Messages failed in the life of the record.
     pub failed: u64,
+    /// Messages that came in the life of the record, those read from the spool at the start among them.
+    pub received: u64,
+}
+
+/// The counts of one binding in one binding group, from the start: they outlive its queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingRow {
+    /// The binding group.
+    pub binding_group: Arc<str>,
+    /// The binding.
+    pub binding: Arc<str>,
+    /// Messages deliverable now.
+    pub active: usize,
+    /// Messages waiting.
+    pub delayed: usize,
+    /// Messages in an attempt.
+    pub in_flight: usize,
+    /// Messages in memory, those in flight not counted.
+    pub resident: usize,
+    /// Messages that came, those read from the spool at the start among them.
+    pub received: u64,
+    /// Messages delivered.
+    pub delivered: u64,
+    /// Transient failures.
+    pub transient: u64,
+    /// Messages failed.
+    pub failed: u64,
+}
+
+/// The places of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// The most messages the table has held at once.
+    pub peak: usize,
+    /// Messages it has memory for.
+    pub allocated: usize,
+}
+
+/// One message of a listing.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its id.
+    pub id: MessageId,
+    /// Where it is.
+    pub whereabouts: Whereabouts,
+    /// Its envelope, if that is in memory.
+    pub envelope: Option<Envelope>,
 }
 
 /// The counts of a table.
@@ -87,16 +137,85 @@ impl Queues {
         totals
     }
 
+    /// The places of the table.
+    pub fn room(&self) -> Room {
+        Room { peak: self.messages.slots_used(), allocated: self.messages.slots_allocated() }
+    }
+
+    /// Every binding that has or had a queue, by binding group and name.
+    pub fn bindings(&self) -> Vec<BindingRow> {
+        let mut rows = BTreeMap::new();
+        for ((binding_group, binding), past) in &self.past {
+            let Past { received, delivered, transient, failed } = *past;
+            let row = BindingRow { received, delivered, transient, failed, ..BindingRow::of(binding_group, binding) };
+            rows.insert((binding_group.clone(), binding.clone()), row);
+        }
+        for (_, queue) in self.queues.iter() {
+            let QueueName { binding_group, binding, .. } = &queue.name;
+            let key = (binding_group.clone(), binding.clone());
+            rows.entry(key).or_insert_with(|| BindingRow::of(binding_group, binding)).add(queue);
+        }
+        rows.into_values().collect()
+    }
+
+    /// Up to `limit` messages of a queue behind the first `offset`: the active ones in their order, the others in none.
+    /// Passes over the whole table unless the active ones fill the window.
+    pub fn listing(&self, queue: QueueId, offset: usize, limit: usize) -> Vec<Listed> {
+        let active = self.at(queue).active.iter().filter_map(|&number| self.messages.get(number));
+        let is_other = |queued: &&Queued| queued.queue == queue && queued.state != State::Active;
+        let others = self.messages.iter().map(|(_, queued)| queued).filter(is_other);
+        let listed = |queued: &Queued| Listed {
+            id: queued.id,
+            whereabouts: queued.state.whereabouts(),
+            envelope: queued.resident.as_deref().map(|resident| resident.envelope.clone()),
+        };
+        active.chain(others).skip(offset).take(limit).map(listed).collect()
+    }
+
     /// Looks for a message by its id. Passes over all of them.
     pub fn find(&self, id: MessageId) -> Option<Found<'_>> {
         let (_, queued) = self.messages.iter().find(|(_, queued)| queued.id == id)?;
-        let whereabouts = match queued.state {
-            State::Active => Whereabouts::Active,
-            State::Delayed(_) => Whereabouts::Delayed,
-            State::InFlight => Whereabouts::InFlight,
-        };
+        let whereabouts = queued.state.whereabouts();
         let envelope = queued.resident.as_deref().map(|resident| &resident.envelope);
         Some(Found { queue: self.name(queued.queue), whereabouts, retries: queued.retries, envelope })
+    }
+}
+
+impl State {
+    fn whereabouts(self) -> Whereabouts {
+        match self {
+            Self::Active => Whereabouts::Active,
+            Self::Delayed(_) => Whereabouts::Delayed,
+            Self::InFlight => Whereabouts::InFlight,
+        }
+    }
+}
+
+impl BindingRow {
+    fn of(binding_group: &Arc<str>, binding: &Arc<str>) -> Self {
+        Self {
+            binding_group: binding_group.clone(),
+            binding: binding.clone(),
+            active: 0,
+            delayed: 0,
+            in_flight: 0,
+            resident: 0,
+            received: 0,
+            delivered: 0,
+            transient: 0,
+            failed: 0,
+        }
+    }
+
+    fn add(&mut self, queue: &DomainQueue) {
+        self.active += queue.active.len();
+        self.delayed += queue.delayed;
+        self.in_flight += queue.in_flight;
+        self.resident += queue.resident;
+        self.received += queue.received;
+        self.delivered += queue.delivered;
+        self.transient += queue.transient;
+        self.failed += queue.failed;
     }
 }
 
@@ -111,6 +230,7 @@ impl DomainQueue {
             delivered: self.delivered,
             transient: self.transient,
             failed: self.failed,
+            received: self.received,
         }
     }
 }

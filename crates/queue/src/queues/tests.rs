@@ -11,7 +11,8 @@ use super::*;
 use crate::retry::{EXCEEDED_MAX_RETRIES, EXCEEDED_MAX_TIME, NOT_ATTEMPTED};
 
 const START: u64 = 1_790_000_000;
-const KEEP_ALL: ResidentLimits = ResidentLimits { active_queue: usize::MAX, total: usize::MAX };
+const LONGEST_WAIT: u64 = 43_200;
+const KEEP_ALL: ResidentLimits = ResidentLimits { active_queue: usize::MAX, total: usize::MAX, octets: u64::MAX };
 
 fn at(seconds: u64) -> Moment {
     Moment { seconds: Moment::ORIGIN + seconds, unix: Duration::from_secs(START + seconds) }
@@ -44,7 +45,7 @@ fn table() -> Queues {
 
 fn enqueue(queues: &mut Queues, arrival: Arrival, now: u64) -> QueueId {
     let queue = queues.queue(&arrival.envelope.queue);
-    queues.enqueue(queue, arrival, at(now), &KEEP_ALL);
+    queues.enqueue(queue, arrival, at(now), &KEEP_ALL, LONGEST_WAIT);
     queue
 }
 
@@ -131,16 +132,70 @@ fn restored_mail_waits_out_its_interval_and_keeps_its_age() {
 #[test]
 fn mail_beyond_the_resident_limits_is_only_on_disk() {
     let mut queues = table();
-    let limits = ResidentLimits { active_queue: 2, total: 3 };
+    let limits = ResidentLimits { active_queue: 2, total: 3, octets: u64::MAX };
     for (id, domain) in [(1, "x.test"), (2, "x.test"), (3, "x.test"), (4, "y.test"), (5, "y.test")] {
         let arrival = message(id, domain, 0);
         let queue = queues.queue(&arrival.envelope.queue);
-        queues.enqueue(queue, arrival, at(0), &limits);
+        queues.enqueue(queue, arrival, at(0), &limits, LONGEST_WAIT);
     }
     let (x, y) = (queues.queue(&name("x.test")), queues.queue(&name("y.test")));
     let mut resident =
         |queue| std::iter::from_fn(|| queues.take(queue)).map(|taken| taken.resident.is_some()).collect::<Vec<_>>();
     assert_eq!((resident(x), resident(y)), (vec![true, true, false], vec![true, false]));
+}
+
+#[test]
+fn bodies_beyond_the_octets_that_may_stay_are_only_on_disk_until_others_have_left() {
+    let mut queues = table();
+    let queue = queues.queue(&name("x.test"));
+    let octets = message(1, "x.test", 0).body.map_or(0, |body| body.len() as u64);
+    let limits = ResidentLimits { octets: 2 * octets, ..KEEP_ALL };
+    for id in 1..=3 {
+        queues.enqueue(queue, message(id, "x.test", 0), at(0), &limits, LONGEST_WAIT);
+    }
+    let first = queues.take(queue).unwrap();
+    queues.enqueue(queue, message(4, "x.test", 0), at(0), &limits, LONGEST_WAIT);
+    queues.put_back(first.ticket, first.resident);
+    queues.enqueue(queue, message(5, "x.test", 0), at(0), &limits, LONGEST_WAIT);
+    let resident: Vec<_> = std::iter::from_fn(|| queues.take(queue)).map(|taken| taken.resident.is_some()).collect();
+    assert_eq!(resident, [true, true, false, true, false]);
+    queues.enqueue(queue, message(6, "x.test", 0), at(0), &limits, LONGEST_WAIT);
+    assert!(queues.take(queue).unwrap().resident.is_some(), "all that was counted has left");
+}
+
+#[test]
+fn a_wall_clock_that_was_wrong_at_the_start_parks_no_mail() {
+    let mut queues = table();
+    let mut restored = message(1, "x.test", 10 * 365 * 86_400);
+    restored.envelope.delivery = DeliveryState {
+        retries: 1,
+        next_attempt: Duration::from_secs(START + 10 * 365 * 86_400 + 600),
+        last_reply: None,
+    };
+    let queue = enqueue(&mut queues, restored, 0);
+    assert_eq!(queues.sweep(at(LONGEST_WAIT)), 1, "due after the longest interval there is");
+    let taken = queues.take(queue).unwrap();
+    let options = RetryOptions { never_attempt_expired: true, message_expiration: LONGEST_WAIT, ..Default::default() };
+    assert_eq!(queues.before_attempt(&taken.ticket, at(LONGEST_WAIT), &options), None);
+    assert!(queues.before_attempt(&taken.ticket, at(LONGEST_WAIT + 1), &options).is_some(), "and its age counts");
+}
+
+#[test]
+fn only_queues_with_active_mail_are_listed() {
+    let mut queues = table();
+    let (x, y) = (enqueue(&mut queues, message(1, "x.test", 0), 0), enqueue(&mut queues, message(2, "y.test", 0), 0));
+    queues.queue(&name("idle.test"));
+    assert_eq!(queues.with_active(), [x, y]);
+    let taken = queues.take(x).unwrap();
+    assert_eq!(queues.with_active(), [y]);
+    queues.put_back(taken.ticket, taken.resident);
+    assert_eq!(queues.with_active(), [y, x]);
+    for queue in [x, y] {
+        let taken = queues.take(queue).unwrap();
+        queues.delivered(taken.ticket);
+        assert!(queues.release(queue));
+    }
+    assert!(queues.with_active().is_empty());
 }
 
 #[test]
@@ -342,4 +397,45 @@ proptest! {
             pair.check();
         }
     }
+}
+
+#[test]
+fn a_listing_shows_a_window_of_one_queue_active_mail_first() {
+    let mut queues = table();
+    let queue = enqueue(&mut queues, message(1, "x.test", 0), 0);
+    let taken = queues.take(queue).unwrap();
+    let outcome = queues.transient_failure(taken.ticket, "450 busy", at(0), &RetryOptions::default());
+    assert!(matches!(outcome, Transient::Delayed(_)));
+    enqueue(&mut queues, message(9, "other.test", 0), 0);
+    for id in [2, 3] {
+        enqueue(&mut queues, message(id, "x.test", 0), 0);
+    }
+    let listing = |offset, limit| {
+        let listed = queues.listing(queue, offset, limit).into_iter();
+        listed.map(|one| (one.id.to_bits(), one.whereabouts, one.envelope.is_some())).collect::<Vec<_>>()
+    };
+    let all = [(2, Whereabouts::Active, true), (3, Whereabouts::Active, true), (1, Whereabouts::Delayed, false)];
+    assert_eq!(listing(0, 100), all);
+    assert_eq!(listing(1, 1), all[1..2]);
+    assert_eq!(listing(3, 100), []);
+}
+
+#[test]
+fn the_counts_of_a_binding_outlive_its_queues() {
+    let mut queues = table();
+    let queue = enqueue(&mut queues, message(1, "x.test", 0), 0);
+    let taken = queues.take(queue).unwrap();
+    queues.delivered(taken.ticket);
+    assert!(queues.release(queue));
+    enqueue(&mut queues, message(2, "y.test", 0), 0);
+    let bindings = queues.bindings();
+    let [binding] = bindings.as_slice() else { panic!("{bindings:?}") };
+    assert_eq!((&*binding.binding_group, &*binding.binding), ("default", "default"));
+    assert_eq!((binding.received, binding.delivered, binding.active, binding.resident), (2, 1, 1, 1));
+    assert_eq!(queues.room(), Room { peak: 1, allocated: 1024 });
+}
+
+#[test]
+fn a_message_that_is_not_in_memory_costs_less_than_64_bytes() {
+    const { assert!(QUEUED_BYTES <= 64) };
 }

@@ -19,6 +19,9 @@ use spool::{IoModule, Job, Memory, Promise, ReadPool, Spool, SpoolError};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
 
+/// Messages that the queues have room for.
+pub const QUEUE_ROOM: usize = 100;
+
 /// Registers a test's hooks.
 pub type Hooks = fn(&mut HookSetBuilder, &Seen);
 
@@ -97,7 +100,7 @@ impl House {
         let configuration = Configuration::load_with(registry, &path, Environment::default(), &mut prepare)
             .unwrap_or_else(|diagnostics| panic!("{}", diagnostics.render(false)));
         let (meters, memory, disk) = (Meters::new(), Arc::new(Memory::new()), Arc::new(Disk::default()));
-        let (intake, mut arrivals) = queue::intake(1, 100);
+        let (intake, mut arrivals) = queue::intake(1, QUEUE_ROOM);
         let clock = Clock::simulated(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000));
         let parts = Parts {
             clock,

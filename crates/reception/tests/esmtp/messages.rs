@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use spool::SpoolError;
 
-use crate::house::{in_house, log_hooks, no_hooks};
+use crate::house::{QUEUE_ROOM, in_house, log_hooks, no_hooks};
 
 const LISTEN: &str = "esmtp_listener { listen \"127.0.0.1:0\" { } }";
 
@@ -50,6 +50,22 @@ fn nothing_is_acknowledged_before_the_spool_says_it_is_safe() {
         let held = house.disk.held.lock().unwrap().take().expect("held");
         held.into_iter().for_each(|part| part.keep(Ok(())));
         assert!(client.reply().await.starts_with("250 2.0.0 OK "));
+    });
+}
+
+#[test]
+fn a_delivery_loop_that_is_behind_withholds_no_reply() {
+    in_house(LISTEN, no_hooks, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        for _ in 1..QUEUE_ROOM + 2 {
+            assert!(client.say("RCPT TO:<b@here.test>").await.starts_with("250"));
+        }
+        let reply = tokio::time::timeout(Duration::from_secs(600), client.data("Subject: x\r\n")).await;
+        assert!(reply.expect("no reply").starts_with("250 2.0.0 OK "));
+        // The client may even be gone.
+        drop(client);
+        assert_eq!(house.arrived(QUEUE_ROOM + 2).await.len(), QUEUE_ROOM + 2);
     });
 }
 

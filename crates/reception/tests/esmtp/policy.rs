@@ -32,6 +32,26 @@ fn a_stranger_reaches_relay_domains_only() {
 }
 
 #[test]
+fn refused_mail_is_counted_apart_from_bad_commands() {
+    let text = "relay_hosts = ( ) relay_domains = ( \"here.test\" )
+        esmtp_listener { listen \"127.0.0.1:0\" { max_recipients_per_message = 2 } }";
+    in_house(text, log_hooks, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        assert!(client.say("RCPT TO:<c@elsewhere.test>").await.starts_with("550 5.7.1"));
+        assert!(client.say("NONSENSE").await.starts_with("500 5.5.2"));
+        assert!(client.say("RCPT TO:<b@here.test>").await.starts_with("250"));
+        for _ in 0..3 {
+            assert!(client.say("RCPT TO:<b@here.test>").await.starts_with("452 4.5.3"));
+        }
+        assert_eq!(house.meters.get("reception.messages.rejected"), 4, "a bad verb is no mail");
+        assert_eq!(house.meters.get("reception.replies.refused_permanent"), 2);
+        assert_eq!(house.meters.get("reception.replies.refused_transient"), 3);
+        assert_eq!(house.seen().len(), 3, "the limit is logged once: {:?}", house.seen());
+    });
+}
+
+#[test]
 fn a_peer_stanza_can_open_the_relay_for_its_clients() {
     let text =
         "relay_hosts = ( ) esmtp_listener { listen \"127.0.0.1:0\" { peer \"127.0.0.0/8\" { open_relay = true } } }";

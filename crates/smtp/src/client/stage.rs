@@ -96,3 +96,24 @@ impl fmt::Display for Stage {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_have_the_published_numbers_and_words() {
+        let published = [
+            (Stage::NotConnected, 0, "while not connected"),
+            (Stage::AfterRcptTo, 5, "after RCPT TO"),
+            (Stage::ReadingConfirmation, 9, "reading confirmation"),
+            (Stage::ReadingBanner, 12, "reading BANNER"),
+            (Stage::HandshakingTls, 17, "handshaking TLS"),
+            (Stage::OutOfBandBounce, 21, "out of band bounce"),
+            (Stage::Unknown, 22, "in unknown state"),
+        ];
+        for (stage, number, text) in published {
+            assert_eq!((stage.number(), stage.as_str()), (number, text));
+        }
+    }
+}

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Helo, Question, Receiving, ServerSession, State, Transaction};
-use crate::address::ReversePath;
+use super::{Helo, Question, Receiving, Refusal, Refused, ServerSession, State, Transaction};
+use crate::address::{AddressError, ReversePath};
 use crate::command::{self, Command, PathArgument};
 use crate::data::DataReader;
 use crate::replies;
@@ -57,7 +57,7 @@ impl ServerSession {
 
     /// The shell refuses; everything is as before the command.
     pub(super) fn declined(&mut self, question: Question, reply: Reply) {
-        self.refuse_in(question.state(), reply);
+        self.refuse_question(&question, reply);
         self.state = match question {
             // Nothing can follow a connection that was not greeted.
             Question::Connect => State::Closing,
@@ -107,10 +107,10 @@ impl ServerSession {
         if let Some(farewell) = self.farewell.take() {
             return self.disconnect(farewell);
         }
-        if self.options.limits.session_messages_max <= self.counts.messages
-            || self.options.limits.session_recipients_max <= self.counts.recipients
-        {
-            return self.disconnect(replies::TOO_MANY_MESSAGES);
+        if let Some(reply) = self.session_limit() {
+            self.refuse(reply);
+            self.state = State::Closing;
+            return;
         }
         if self.ends_at <= now {
             return self.disconnect(replies::SESSION_TOO_LONG);
@@ -129,10 +129,19 @@ impl ServerSession {
         }
     }
 
+    /// The reply to a MAIL that a session has no room for.
+    fn session_limit(&self) -> Option<Reply> {
+        let limits = &self.options.limits;
+        if limits.session_messages_max <= self.counts.messages {
+            return Some(replies::TOO_MANY_MESSAGES);
+        }
+        (limits.session_recipients_max <= self.counts.recipients).then_some(replies::NO_SESSION_RECIPIENTS_LEFT)
+    }
+
     fn transaction_of(&self, argument: &PathArgument<'_>) -> Result<Transaction, Reply> {
         let options = &self.options;
         let domain = options.reverse_path_domain.as_deref();
-        let reverse_path = command::reverse_path(argument.path, domain).map_err(|_| replies::MAIL_SYNTAX)?;
+        let reverse_path = command::reverse_path(argument.path, domain).map_err(AddressError::reply_to_mail)?;
         match &reverse_path {
             ReversePath::Null if !options.allow_null_reverse_path => return Err(replies::NO_NULL_REVERSE_PATH),
             ReversePath::Mailbox(mailbox) => self.check_literal(mailbox.domain())?,
@@ -175,8 +184,9 @@ impl ServerSession {
             return self.bad_command(replies::UNKNOWN_PARAMETER);
         }
         let domain = self.options.forward_path_domain.as_deref();
-        let Ok(forward_path) = command::forward_path(argument.path, domain) else {
-            return self.bad_command(replies::RCPT_SYNTAX);
+        let forward_path = match command::forward_path(argument.path, domain) {
+            Ok(forward_path) => forward_path,
+            Err(error) => return self.bad_command(error.reply_to_rcpt()),
         };
         if let Err(reply) = self.check_literal(forward_path.mailbox().domain()) {
             return self.refuse(reply);
@@ -185,13 +195,10 @@ impl ServerSession {
         self.state = State::Asking(Question::RcptTo(transaction, forward_path));
     }
 
-    /// Told to the client each time, to the log once a transaction: ten thousand RCPTs must not become as many lines.
+    /// Told to the client each time, to the log once a transaction.
     fn recipient_limit(&mut self, reply: Reply) {
-        if std::mem::replace(&mut self.counts.recipients_refused, true) {
-            reply.write(&mut self.output);
-        } else {
-            self.refuse(reply);
-        }
+        let repeated = std::mem::replace(&mut self.counts.recipients_refused, true);
+        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Mail, repeated });
     }
 
     fn data(&mut self) {

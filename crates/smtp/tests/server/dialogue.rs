@@ -13,6 +13,8 @@ pub struct Dialogue {
     pub now: Instant,
     pub stored: Vec<Vec<u8>>,
     pub refusals: Vec<String>,
+    /// Refusals that are counted and not logged.
+    pub repeated_refusals: usize,
     pub closed: bool,
     input: BytesMut,
 }
@@ -22,7 +24,8 @@ impl Dialogue {
         #[allow(clippy::disallowed_methods)] // an origin to count from; nothing is measured
         let now = Instant::now();
         let session = ServerSession::new(Arc::new(options), "192.0.2.9:4242", now);
-        Self { session, now, stored: Vec::new(), refusals: Vec::new(), closed: false, input: BytesMut::new() }
+        let (stored, refusals, input) = (Vec::new(), Vec::new(), BytesMut::new());
+        Self { session, now, stored, refusals, repeated_refusals: 0, closed: false, input }
     }
 
     /// Gives octets to the session; returns what it sends back.
@@ -40,6 +43,7 @@ impl Dialogue {
                     self.stored.push(received.body.to_vec());
                     self.session.stored(Reply::new(250, (2, 0, 0), "OK 71/A0-03127-08B31BA6"), self.now);
                 }
+                Step::Refused(refusal) if refusal.repeated => self.repeated_refusals += 1,
                 Step::Refused(refusal) => {
                     self.refusals.push(format!("{}: {}", refusal.state.as_str(), refusal.reply));
                 }

@@ -1,0 +1,71 @@
+//! A message in an attempt, and the right to settle it, which cannot be lost: what is dropped unsettled goes back to its
+//! queue, to be read from the spool again.
+
+use std::rc::Rc;
+
+use message::{Body, Envelope, MessageId};
+use queue::{Arrival, Ticket};
+
+use crate::maintainer::{Maintainer, TICK};
+
+/// The right to settle one message.
+pub(crate) struct Held {
+    maintainer: Rc<Maintainer>,
+    ticket: Option<Ticket>,
+}
+
+/// A message taken for an attempt, in memory or not.
+pub(crate) struct Taken {
+    pub(crate) held: Held,
+    pub(crate) id: MessageId,
+    pub(crate) resident: Option<Arrival>,
+}
+
+/// A message in an attempt.
+pub(crate) struct InHand {
+    pub(crate) held: Held,
+    pub(crate) resident: Arrival,
+}
+
+impl Held {
+    /// The ticket, to settle the message with it at once.
+    pub(crate) fn settle(mut self) -> Ticket {
+        self.ticket.take().expect("only settling takes the ticket, and it takes the whole of Held")
+    }
+
+    /// The ticket, to ask about the message.
+    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+        self.ticket.as_ref()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.maintainer.queues.borrow_mut().put_back(ticket, None);
+            self.maintainer.wake_in(TICK);
+        }
+    }
+}
+
+impl InHand {
+    pub(crate) fn envelope(&self) -> &Envelope {
+        &self.resident.envelope
+    }
+
+    pub(crate) fn body(&self) -> Option<&Body> {
+        self.resident.body.as_ref()
+    }
+}
+
+impl Maintainer {
+    /// Holds a message that was taken from the table.
+    pub(crate) fn held(self: &Rc<Self>, ticket: Ticket) -> Held {
+        Held { maintainer: self.clone(), ticket: Some(ticket) }
+    }
+
+    /// As [`Maintainer::held`], with what was taken.
+    pub(crate) fn taken(self: &Rc<Self>, taken: queue::Taken) -> Taken {
+        Taken { held: self.held(taken.ticket), id: taken.id, resident: taken.resident }
+    }
+}

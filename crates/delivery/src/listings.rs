@@ -1,0 +1,153 @@
+//! What the operator asks about bindings and about the messages of one queue.
+//!
+//! The totals of a binding are gathered from each loop's table. A listing asks for one window of one queue at a time, so a
+//! loop copies no more envelopes than are shown; those that are not in memory are read from the spool, not on the loop.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use message::{Envelope, QueueName};
+use queue::{BindingRow, Listed, Whereabouts};
+use spool::SpoolError;
+
+use crate::engine::EngineHandle;
+use crate::maintainer::Maintainer;
+
+/// Most messages one listing shows.
+pub const LISTING_MAX: usize = 10_000;
+
+/// One binding in one binding group: a block of `binding summary`. Counts are from the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingReport {
+    /// The binding group.
+    pub binding_group: Arc<str>,
+    /// The binding.
+    pub binding: Arc<str>,
+    /// Open and opening connections.
+    pub connections: usize,
+    /// Messages deliverable now.
+    pub active: usize,
+    /// Messages in its queues and in attempts.
+    pub total: usize,
+    /// Messages in memory.
+    pub resident: usize,
+    /// Messages that came, those read from the spool at the start among them.
+    pub received: u64,
+    /// Delivered.
+    pub delivered: u64,
+    /// Failed for good.
+    pub failed: u64,
+}
+
+/// One message of a queue: a row of `showqueue`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedMessage {
+    /// Its envelope, from memory or from the spool.
+    pub envelope: Envelope,
+    /// Where it is.
+    pub whereabouts: Whereabouts,
+}
+
+impl EngineHandle {
+    /// Every binding that has or had mail, by binding group and name.
+    pub async fn bindings(&self) -> Vec<BindingReport> {
+        let mut bindings: BTreeMap<(Arc<str>, Arc<str>), BindingReport> = BTreeMap::new();
+        for report in self.each(binding_reports).await.into_iter().flatten() {
+            let key = (report.binding_group.clone(), report.binding.clone());
+            match bindings.get_mut(&key) {
+                None => drop(bindings.insert(key, report)),
+                Some(sum) => sum.add(&report),
+            }
+        }
+        bindings.into_values().collect()
+    }
+
+    /// The messages of a routing domain, of one binding or of all: `limit` of them, at most [`LISTING_MAX`], behind the
+    /// first `offset`. Those of one queue come together, the active ones first and in their order.
+    pub async fn listing(
+        &self,
+        binding: Option<&str>,
+        domain: &str,
+        mut offset: usize,
+        limit: usize,
+    ) -> Vec<ListedMessage> {
+        let limit = limit.min(LISTING_MAX);
+        let mut messages = Vec::new();
+        for queue in self.queues().await {
+            let wanted = queue.name.domain.eq_ignore_ascii_case(domain)
+                && binding.is_none_or(|binding| *queue.name.binding == *binding);
+            if !wanted || messages.len() == limit {
+                continue;
+            }
+            let size = queue.active + queue.delayed + queue.in_flight;
+            if size <= offset {
+                offset -= size;
+                continue;
+            }
+            let window = (std::mem::take(&mut offset), limit - messages.len());
+            for listed in self.window(queue.name, window).await {
+                messages.extend(self.with_envelope(listed).await);
+            }
+        }
+        messages
+    }
+
+    async fn window(&self, name: QueueName, (offset, limit): (usize, usize)) -> Vec<Listed> {
+        let of_loop = move |maintainer: &Rc<Maintainer>| {
+            let records = maintainer.records();
+            let record = records.iter().find(|record| record.name == name);
+            record.map(|record| maintainer.queues.borrow().listing(record.queue, offset, limit)).unwrap_or_default()
+        };
+        self.each(of_loop).await.into_iter().flatten().collect()
+    }
+
+    /// None if the message has left meanwhile, or cannot be read.
+    async fn with_envelope(&self, listed: Listed) -> Option<ListedMessage> {
+        let Listed { id, whereabouts, envelope } = listed;
+        if let Some(envelope) = envelope {
+            return Some(ListedMessage { envelope, whereabouts });
+        }
+        match self.spool.read_headers(id).await {
+            Ok(envelope) => Some(ListedMessage { envelope, whereabouts }),
+            Err(SpoolError::Missing { .. }) => None,
+            Err(error) => {
+                tracing::error!(target: "SPOOL", "{id} is left out of a listing: {error}");
+                None
+            }
+        }
+    }
+}
+
+fn binding_reports(maintainer: &Rc<Maintainer>) -> Vec<BindingReport> {
+    let mut connections: BTreeMap<(Arc<str>, Arc<str>), usize> = BTreeMap::new();
+    for record in maintainer.records() {
+        let key = (record.name.binding_group.clone(), record.name.binding.clone());
+        *connections.entry(key).or_default() += record.connections.borrow().len();
+    }
+    let report = |row: BindingRow| BindingReport {
+        connections: connections.get(&(row.binding_group.clone(), row.binding.clone())).copied().unwrap_or(0),
+        active: row.active,
+        total: row.active + row.delayed + row.in_flight,
+        resident: row.resident,
+        received: row.received,
+        delivered: row.delivered,
+        failed: row.failed,
+        binding_group: row.binding_group,
+        binding: row.binding,
+    };
+    maintainer.queues.borrow().bindings().into_iter().map(report).collect()
+}
+
+impl BindingReport {
+    /// Adds the figures of another loop, or of another member of the group.
+    pub fn add(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.active += other.active;
+        self.total += other.total;
+        self.resident += other.resident;
+        self.received += other.received;
+        self.delivered += other.delivered;
+        self.failed += other.failed;
+    }
+}

@@ -1,0 +1,96 @@
+//! `binding summary`: the bindings.
+
+use std::rc::Rc;
+
+use console::arguments::{self, BindingsWanted};
+use console::shapes::{BindingSummary, BindingTotals, Shape as _};
+use console::{Command, CommandError};
+use delivery::BindingReport;
+
+use super::command;
+use crate::house::House;
+
+/// The family.
+pub fn commands(house: &Rc<House>) -> Vec<Command> {
+    let usage = "binding summary [NAME|group:NAME]";
+    vec![
+        command(house, usage, "counters of bindings since the start", |house, asked| async move {
+            let wanted = arguments::binding_summary(&asked.args)?;
+            Ok(summary(&house, wanted).await?.reply())
+        })
+        .help("A binding is known once it has had mail. With group:NAME its members and their sum are shown."),
+    ]
+}
+
+async fn summary(house: &House, wanted: BindingsWanted) -> Result<BindingSummary, CommandError> {
+    let is_wanted = |report: &BindingReport| match &wanted {
+        BindingsWanted::All => true,
+        BindingsWanted::Named(name) => *report.binding == **name,
+        BindingsWanted::Group(group) => *report.binding_group == **group,
+    };
+    let reports: Vec<BindingReport> = house.engine.bindings().await.into_iter().filter(is_wanted).collect();
+    let uptime = house.uptime().as_secs();
+    let members = reports.iter().map(|report| totals(&report.binding, report, uptime)).collect();
+    match (wanted, sum(&reports)) {
+        (BindingsWanted::Group(group), Some(sum)) => {
+            Ok(BindingSummary::Group { members, total: totals(&group, &sum, uptime) })
+        }
+        (BindingsWanted::Named(name) | BindingsWanted::Group(name), None) => {
+            Err(CommandError::Failed(format!("{name} has had no mail since the start")))
+        }
+        (BindingsWanted::All | BindingsWanted::Named(_), _) => Ok(BindingSummary::Bindings(members)),
+    }
+}
+
+fn sum(reports: &[BindingReport]) -> Option<BindingReport> {
+    let (first, others) = reports.split_first()?;
+    let mut sum = first.clone();
+    others.iter().for_each(|other| sum.add(other));
+    Some(sum)
+}
+
+fn totals(name: &str, report: &BindingReport, uptime_seconds: u64) -> BindingTotals {
+    let rate = |count: u64| count as f64 / uptime_seconds.max(1) as f64;
+    BindingTotals {
+        name: name.to_owned(),
+        open_connections: report.connections as u64,
+        active_queue_size: report.active as u64,
+        total_queue_size: report.total as u64,
+        delivered_messages: report.delivered,
+        failed_messages: report.failed,
+        received_messages: report.received,
+        resident_messages: report.resident as u64,
+        delivery_rate: rate(report.delivered + report.failed),
+        reception_rate: rate(report.received),
+        uptime_seconds,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(binding: &str, delivered: u64) -> BindingReport {
+        BindingReport {
+            binding_group: "bulk".into(),
+            binding: binding.into(),
+            connections: 1,
+            active: 2,
+            total: 3,
+            resident: 1,
+            received: delivered + 3,
+            delivered,
+            failed: 0,
+        }
+    }
+
+    #[test]
+    fn a_group_is_the_sum_of_its_members() {
+        assert_eq!(sum(&[]), None);
+        let sum = sum(&[report("out1", 7), report("out2", 10)]).unwrap();
+        let totals = totals("bulk", &sum, 10);
+        assert_eq!((totals.name.as_str(), totals.open_connections, totals.total_queue_size), ("bulk", 2, 6));
+        assert_eq!((totals.delivered_messages, totals.received_messages), (17, 23));
+        assert_eq!((totals.delivery_rate, totals.reception_rate), (1.7, 2.3));
+    }
+}
