@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::peer::Peer;
 use crate::process::{self, Guard};
+use crate::syncs::SyncCounter;
 
 /// What is sent.
 #[derive(Clone, Copy)]
@@ -29,6 +30,8 @@ pub struct Outcome {
     pub cpu_ms: f64,
     /// Peak resident memory of the peer.
     pub peak_bytes: u64,
+    /// fsync and fdatasync calls per message, of the whole machine.
+    pub syncs: f64,
 }
 
 const SESSIONS: usize = 50;
@@ -47,15 +50,16 @@ impl Load {
         let port = process::free_port()?;
         let mut started = None;
         let (accepted, relayed) = self.drive(port, sink_port, || {
-            let pid = peer.start(port, sink_port, false)?;
+            let pid = peer.start(port, sink_port)?;
             process::wait_for_port(port)?;
-            started = Some((pid, process::cpu_ms(pid)));
+            started = Some((pid, process::cpu_ms(pid), SyncCounter::start()?));
             Ok(())
         })?;
-        let (pid, cpu_before) = started.ok_or("the peer was not started")?;
+        let (pid, cpu_before, syncs) = started.ok_or("the peer was not started")?;
         std::thread::sleep(Duration::from_millis(300));
         let cpu_ms = (process::cpu_ms(pid) - cpu_before) / self.messages as f64;
         let peak_bytes = process::peak_bytes(pid);
+        let syncs = syncs.stop()? as f64 / self.messages as f64;
         peer.stop()?;
         let messages = self.messages as f64;
         Ok(Outcome {
@@ -63,21 +67,8 @@ impl Load {
             relayed: messages / relayed.as_secs_f64(),
             cpu_ms,
             peak_bytes,
+            syncs,
         })
-    }
-
-    /// A short run of its own under strace, which counts fsync and fdatasync.
-    pub fn syncs_per_message(&self, peer: &mut dyn Peer) -> Result<f64, String> {
-        let load = Load { messages: (self.messages / 6).max(500), ..*self };
-        let sink_port = process::free_port()?;
-        let port = process::free_port()?;
-        load.drive(port, sink_port, || {
-            peer.start(port, sink_port, true)?;
-            process::wait_for_port(port)
-        })?;
-        std::thread::sleep(Duration::from_millis(300));
-        let syncs = peer.stop_and_count_syncs()?;
-        Ok(syncs as f64 / load.messages as f64)
     }
 
     /// Starts the sink, then whatever stands before it, then the source; the times until the source had its last 250

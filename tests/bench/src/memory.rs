@@ -14,7 +14,7 @@ pub fn report(scratch: &Path, quick: bool) -> Result<(), String> {
     let mut peer = Postrider::new(scratch)?;
     let (port, nowhere) = (process::free_port()?, process::free_port()?);
     let began = Instant::now();
-    let pid = peer.start(port, nowhere, false)?;
+    let pid = peer.start(port, nowhere)?;
     process::wait_for_port(port)?;
     println!("start to listening: {:.0} ms", began.elapsed().as_secs_f64() * 1e3);
     settle();

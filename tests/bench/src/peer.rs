@@ -9,21 +9,10 @@ use crate::process::{self, Guard};
 pub trait Peer {
     /// For the report.
     fn name(&self) -> &'static str;
-    /// Starts it as a relay from `port` to the sink, under strace if syncs are to be counted. Its process id.
-    fn start(&mut self, port: u16, sink_port: u16, count_syncs: bool) -> Result<u32, String>;
+    /// Starts it as a relay from `port` to the sink. Its process id.
+    fn start(&mut self, port: u16, sink_port: u16) -> Result<u32, String>;
     /// Stops it.
     fn stop(&mut self) -> Result<(), String>;
-    /// Stops it and reads strace's count.
-    fn stop_and_count_syncs(&mut self) -> Result<u64, String>;
-}
-
-const STRACE: [&str; 6] = ["-f", "--seccomp-bpf", "-c", "-e", "trace=fsync,fdatasync", "-o"];
-
-/// Calls in strace's summary table.
-fn strace_calls(summary: &Path) -> Result<u64, String> {
-    let table = fs::read_to_string(summary).map_err(|e| format!("{}: {e}", summary.display()))?;
-    let rows = table.lines().filter(|line| line.ends_with("fsync") || line.ends_with("fdatasync"));
-    Ok(rows.filter_map(|row| row.split_whitespace().nth(3)?.parse::<u64>().ok()).sum())
 }
 
 /// Our daemon, as built by `cargo build --release` beside this program.
@@ -65,19 +54,12 @@ impl Peer for Postrider {
         "postriderd"
     }
 
-    fn start(&mut self, port: u16, sink_port: u16, count_syncs: bool) -> Result<u32, String> {
+    fn start(&mut self, port: u16, sink_port: u16) -> Result<u32, String> {
         let _ = fs::remove_dir_all(&self.folder);
         fs::create_dir_all(&self.folder).map_err(|e| e.to_string())?;
         let file = self.folder.join("ecelerity.conf");
         fs::write(&file, Self::configuration(&self.folder, port, sink_port)).map_err(|e| e.to_string())?;
-        let (file, summary) = (file.display().to_string(), self.folder.join("strace").display().to_string());
-        let child = if count_syncs {
-            let mut arguments: Vec<&str> = STRACE.to_vec();
-            arguments.extend([summary.as_str(), &self.program, "-d", "-c", &file]);
-            process::start("strace", &arguments)?
-        } else {
-            process::start(&self.program, &["-d", "-c", &file])?
-        };
+        let child = process::start(&self.program, &["-d", "-c", &file.display().to_string()])?;
         let pid = child.0.id();
         self.child = Some(child);
         Ok(pid)
@@ -91,24 +73,18 @@ impl Peer for Postrider {
         }
         Ok(())
     }
-
-    fn stop_and_count_syncs(&mut self) -> Result<u64, String> {
-        self.stop()?;
-        strace_calls(&self.folder.join("strace"))
-    }
 }
 
 /// Debian's Postfix with a configuration, queue and processes of its own, tuned for relaying.
 pub struct Postfix {
     folder: PathBuf,
-    tracer: Option<Guard>,
 }
 
 impl Postfix {
     /// In a fresh folder below `scratch`.
     pub fn new(scratch: &Path) -> Result<Self, String> {
         process::require(&["postfix", "postconf"], "apt-get install postfix")?;
-        Ok(Self { folder: scratch.join("postfix"), tracer: None })
+        Ok(Self { folder: scratch.join("postfix") })
     }
 
     fn write(&self, port: u16, sink_port: u16) -> Result<(), String> {
@@ -159,31 +135,15 @@ impl Peer for Postfix {
         "Postfix"
     }
 
-    fn start(&mut self, port: u16, sink_port: u16, count_syncs: bool) -> Result<u32, String> {
+    fn start(&mut self, port: u16, sink_port: u16) -> Result<u32, String> {
         let _ = fs::remove_dir_all(&self.folder);
         self.write(port, sink_port)?;
         self.control("start")?;
         process::wait_for_port(port)?;
-        let pid = self.master_pid()?;
-        if count_syncs {
-            let (summary, pid) = (self.folder.join("strace").display().to_string(), pid.to_string());
-            let arguments = ["-f", "-c", "-e", "trace=fsync,fdatasync", "-o", &summary, "-p", &pid];
-            self.tracer = Some(process::start("strace", &arguments)?);
-            std::thread::sleep(std::time::Duration::from_millis(500));
-        }
-        Ok(pid)
+        self.master_pid()
     }
 
     fn stop(&mut self) -> Result<(), String> {
         self.control("stop").map(|_| ())
-    }
-
-    fn stop_and_count_syncs(&mut self) -> Result<u64, String> {
-        self.stop()?;
-        if let Some(mut tracer) = self.tracer.take() {
-            process::run("kill", &["-INT", &tracer.0.id().to_string()]).ok();
-            tracer.0.wait().map_err(|e| e.to_string())?;
-        }
-        strace_calls(&self.folder.join("strace"))
     }
 }
