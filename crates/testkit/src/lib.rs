@@ -2,7 +2,7 @@
 //!
 //! In the test's process, on their own threads and free ports of 127.0.0.1: an SMTP [`Sink`] with a script of replies, SMTP
 //! sources ([`Dialogue`] led by the test, [`Load`] with books) and a DNS [`ZoneServer`]. Around a real child: [`Daemon`] and
-//! [`CrashRunner`]. Without sockets: simulated time ([`sim`]) and [`golden`] texts. Everything stops when dropped, and no
+//! [`CrashRunner`]. Without sockets: simulated time ([`sim`]) and golden texts ([`golden()`]). Everything stops when dropped, and no
 //! wait is without a limit.
 
 mod crash;

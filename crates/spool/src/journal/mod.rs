@@ -1,8 +1,8 @@
 //! The `journal` backend: every message in a log of recycled segments, many messages to one sync.
 //!
-//! [`Journal`] is the chain's last module. Behind it: [`inbox`] → [`committer`] (one thread, the only writer) → segment
-//! files ([`segment`], [`record`]); [`index`] says what is alive; [`upkeep`] (one thread) recycles and compacts;
-//! [`recovery`] reads what an earlier run left. Everything below the threads is driven directly by the tests.
+//! [`Journal`] is the chain's last module. Behind it: `inbox` → `committer` (one thread, the only writer) → segment
+//! files (`segment`, `record`); `index` says what is alive; `upkeep` (one thread) recycles and compacts;
+//! `recovery` reads what an earlier run left. Everything below the threads is driven directly by the tests.
 
 mod batch;
 mod committer;
