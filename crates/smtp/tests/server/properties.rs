@@ -66,7 +66,8 @@ proptest! {
     }
 
     /// Where both take a command, both must understand the same. This grammar is stricter about octets and line ends, and
-    /// the other reads only parameters it knows, so a refusal by one of them proves nothing.
+    /// the other reads only parameters it knows, so a refusal by one of them proves nothing. The other also takes the quotes
+    /// off a local-part, which this one keeps as received.
     #[test]
     fn another_grammar_understands_the_same(
         verb in prop_oneof![Just("MAIL FROM:"), Just("RCPT TO:"), Just("EHLO "), Just("HELO "), Just("")],
@@ -75,7 +76,7 @@ proptest! {
         let line = format!("{verb}{argument}");
         let ours = Command::parse(line.as_bytes(), false).ok().and_then(|command| our_reading(&command));
         if let (Some(ours), Some(theirs)) = (ours, their_reading(&line)) {
-            prop_assert_eq!(ours, theirs, "{}", line);
+            prop_assert_eq!(ours.replace('"', ""), theirs.replace('"', ""), "{}", line);
         }
     }
 }
