@@ -206,13 +206,13 @@ impl Parser<'_, '_> {
         self.open.push(Open { title, brace, column: self.column(word.span) });
         let mut body = Vec::new();
         self.items(&mut body);
-        let open = self.open.pop();
+        let (open, mut braces) = (self.open.pop(), brace);
         if self.at(TokenKind::BraceClose) {
-            self.advance();
+            braces = brace.to(self.advance().span);
         } else if let Some(open) = open.filter(|_| !self.unpaired && !self.given_up) {
             self.unclosed(open);
         }
-        items.push(Item::Stanza(Stanza { word, name, body }));
+        items.push(Item::Stanza(Stanza { word, name, body, braces }));
     }
 
     fn unclosed(&mut self, open: Open) {

@@ -17,7 +17,7 @@ fn print(items: &[Item], depth: usize, out: &mut String) {
             Item::Include(Include { word, target, .. }) => {
                 out.push_str(&format!("{indent}{} {}\n", word.text, target.source()))
             }
-            Item::Stanza(Stanza { word, name, body }) => {
+            Item::Stanza(Stanza { word, name, body, .. }) => {
                 let name = name.as_ref().map_or(String::new(), |name| format!(" {}", name.source()));
                 out.push_str(&format!("{indent}{}{name} {{\n", word.text));
                 print(body, depth + 1, out);
@@ -57,7 +57,8 @@ fn shape(items: &[Item]) -> Vec<Item> {
             Item::Include(Include { word: word(&own.word), target: scalar(&own.target), items: shape(&own.items) })
         }
         Item::Stanza(own) => {
-            Item::Stanza(Stanza { word: word(&own.word), name: own.name.as_ref().map(scalar), body: shape(&own.body) })
+            let (name, body) = (own.name.as_ref().map(scalar), shape(&own.body));
+            Item::Stanza(Stanza { word: word(&own.word), name, body, braces: Span::default() })
         }
     };
     items.iter().map(one).collect()
@@ -90,7 +91,7 @@ fn any_items() -> impl Strategy<Value = Vec<Item>> {
     ];
     let item = leaf.prop_recursive(5, 40, 5, |inner| {
         (any_word(), prop::option::of(any_scalar()), prop::collection::vec(inner, 0..5))
-            .prop_map(|(word, name, body)| Item::Stanza(Stanza { word, name, body }))
+            .prop_map(|(word, name, body)| Item::Stanza(Stanza { word, name, body, braces: Span::default() }))
     });
     prop::collection::vec(item, 0..6)
 }

@@ -188,6 +188,8 @@ pub(crate) struct Stanza {
     pub word: Word,
     pub name: Option<Scalar>,
     pub body: Vec<Item>,
+    /// From the opening brace to the closing one; a change made from the console is written before the latter.
+    pub braces: Span,
 }
 
 /// `include "target"`, with the files it brought in once `include` has resolved it.
