@@ -7,6 +7,7 @@
 mod binding;
 mod configuration;
 mod domain;
+mod exposition;
 mod mailq;
 mod memory;
 mod message;
@@ -22,6 +23,7 @@ pub use configuration::ConfigReloaded;
 pub use domain::{
     DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, ListKind,
 };
+pub use exposition::Exposition;
 pub use mailq::{Mailq, MailqRow, QueueListing, QueueRow};
 pub use memory::{FixedType, MemoryReport, VariableType};
 pub use message::{DetailsPart, MessageDetails};

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use console::shapes::{
-    FixedType, MemoryReport, OutboundSession, OutboundSessions, PoolQueue, PoolReport, PoolReports, Shape as _,
-    SummaryData, VariableType, statistics_cleared,
+    Exposition, FixedType, MemoryReport, OutboundSession, OutboundSessions, PoolQueue, PoolReport, PoolReports,
+    Shape as _, SummaryData, VariableType, statistics_cleared,
 };
 use console::{Command, Reply};
 use serde_json::json;
@@ -59,6 +59,10 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
             let meters = house.meters.snapshot();
             let text = meters.iter().map(|(name, value)| format!("{name} {value}\n")).collect::<String>();
             Ok(Reply::new(text, meters.into_iter().collect()))
+        }),
+        command(house, "metrics", "every counter, as text for a metrics collector", |house, asked| async move {
+            asked.no_args()?;
+            Ok(Exposition { counters: house.meters.snapshot() }.reply())
         }),
     ]
 }
