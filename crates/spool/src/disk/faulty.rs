@@ -22,10 +22,14 @@ pub enum Fault {
     WriteError(u64),
     /// The n-th write from now fails with ENOSPC.
     WriteFull(u64),
+    /// The n-th write from now fails with EDQUOT.
+    WriteQuota(u64),
     /// The n-th write from now takes only part of its octets.
     WriteShort(u64),
     /// The n-th fdatasync from now fails with EIO, and what it should have made durable may be lost.
     SyncError(u64),
+    /// From the n-th opening or making of a file from now, this many fail with EMFILE.
+    NoDescriptors(u64, u64),
     /// Power is lost at the n-th write, sync or change of an entry from now: from then on every call fails, until
     /// [`FaultyDisk::crash`].
     PowerLoss(u64),
@@ -50,6 +54,7 @@ struct State {
     writes: u64,
     syncs: u64,
     power_lost: bool,
+    read_only: bool,
     unreadable: Vec<(usize, Range<u64>)>,
 }
 
@@ -90,6 +95,7 @@ impl FaultyDisk {
             writes: 0,
             syncs: 0,
             power_lost: false,
+            read_only: false,
             unreadable: Vec::new(),
         })))
     }
@@ -142,6 +148,11 @@ impl FaultyDisk {
     /// Every call that changes something, and drawing at random, fails with EIO while this is on.
     pub fn outage(&self, on: bool) {
         self.state().power_lost = on;
+    }
+
+    /// The file system is mounted read-only, or writable again: every call that changes something fails with EROFS.
+    pub fn read_only(&self, on: bool) {
+        self.state().read_only = on;
     }
 
     /// Reads of these octets of a file fail with EIO from now on; an empty range makes the whole disk readable again.
@@ -229,7 +240,14 @@ impl State {
             let armed = *fault;
             let left = match fault {
                 Fault::SyncError(left) if sync => left,
-                Fault::WriteError(left) | Fault::WriteFull(left) | Fault::WriteShort(left) if !sync => left,
+                Fault::WriteError(left)
+                | Fault::WriteFull(left)
+                | Fault::WriteQuota(left)
+                | Fault::WriteShort(left)
+                    if !sync =>
+                {
+                    left
+                }
                 _ => return !matches!(fault, Fault::PowerLoss(0)),
             };
             *left = left.saturating_sub(1);
@@ -250,11 +268,32 @@ impl State {
                 self.power_lost |= *left == 0;
             }
         }
-        if self.power_lost { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+        match (self.power_lost, self.read_only) {
+            (true, _) => Err(io::Error::from_raw_os_error(EIO)),
+            (false, true) => Err(io::Error::from_raw_os_error(EROFS)),
+            (false, false) => Ok(()),
+        }
+    }
+
+    /// Every call that takes a descriptor comes through here first.
+    fn descriptor(&mut self) -> io::Result<()> {
+        for fault in &mut self.faults {
+            if let Fault::NoDescriptors(before, failing) = fault {
+                match (*before, *failing) {
+                    (2.., _) => *before -= 1,
+                    (_, 0) => {}
+                    (_, left) => {
+                        *failing = left - 1;
+                        return Err(io::Error::from_raw_os_error(EMFILE));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn write(&mut self, file: usize, octets: &[u8], offset: usize) -> io::Result<usize> {
-        let powered = !self.power_lost;
+        let powered = !self.power_lost && !self.read_only;
         if let Err(error) = self.power() {
             // The write at which power goes may have reached some sectors.
             if powered {
@@ -267,6 +306,7 @@ impl State {
         match self.fault(false) {
             Some(Fault::WriteError(_)) => return Err(io::Error::from_raw_os_error(EIO)),
             Some(Fault::WriteFull(_)) => return Err(io::Error::from_raw_os_error(ENOSPC)),
+            Some(Fault::WriteQuota(_)) => return Err(io::Error::from_raw_os_error(EDQUOT)),
             Some(Fault::WriteShort(_)) => take = take.div_ceil(2),
             _ => {}
         }
@@ -365,8 +405,13 @@ impl Disk for FaultyDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let state = self.state();
+        let mut state = self.state();
         let &file = state.entries.get(path).ok_or(io::ErrorKind::NotFound)?;
+        state.descriptor()?;
+        // A file is opened for writing as well.
+        if state.read_only {
+            return Err(io::Error::from_raw_os_error(EROFS));
+        }
         Ok(Arc::new(FaultyFile { disk: self.clone(), file, boot: state.boot }))
     }
 
@@ -375,6 +420,7 @@ impl Disk for FaultyDisk {
         if state.entries.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        state.descriptor()?;
         state.power()?;
         assert!(path.parent().is_some_and(|parent| state.directories.contains(parent)), "no directory for {path:?}");
         state.files.push(FileState::default());
@@ -426,6 +472,9 @@ impl Disk for FaultyDisk {
 
     fn lock(&self, path: &Path, _: u32) -> io::Result<Lock> {
         let mut state = self.state();
+        if state.read_only {
+            return Err(io::Error::from_raw_os_error(EROFS));
+        }
         if !state.locked.insert(path.to_owned()) {
             return Ok(Lock::Taken(Some(std::process::id())));
         }
@@ -503,7 +552,10 @@ impl DiskFile for FaultyFile {
 }
 
 const EIO: i32 = 5;
+const EMFILE: i32 = 24;
 const ENOSPC: i32 = 28;
+const EROFS: i32 = 30;
+const EDQUOT: i32 = 122;
 
 #[cfg(test)]
 mod tests {

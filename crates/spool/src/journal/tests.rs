@@ -21,6 +21,7 @@ use crate::error::{OpenError, SpoolError};
 use crate::ticket::Ticket;
 
 mod damage;
+mod environment;
 mod full;
 mod ids;
 mod power_loss;
