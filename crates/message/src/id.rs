@@ -181,4 +181,13 @@ mod tests {
         let restarted = IdGenerator::new(clock, 3127, Some(newest));
         assert!((0..70_000).all(|_| seen.insert(restarted.next())));
     }
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_set_back_before_the_restart_repeats_no_id() {
+        let at = |seconds| Clock::simulated(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let before = IdGenerator::new(at(1_790_000_000), 3127, None);
+        let given: Vec<_> = (0..1000).map(|_| before.next()).collect();
+        let newest = *given.last().unwrap();
+        let after = IdGenerator::new(at(1_790_000_000 - 3600), 3127, Some(newest));
+        assert!((0..70_000).all(|_| newest < after.next()), "an id of the second before, or an earlier one");
+    }
 }
