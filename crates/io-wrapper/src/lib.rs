@@ -11,9 +11,11 @@ mod error;
 mod file;
 mod memory;
 mod registry;
+mod replace;
 
 pub use driver::{Driver, Entry, Flags, Seek, Stream};
 pub use error::Error;
 pub use file::FileDriver;
 pub use memory::MemoryDriver;
 pub use registry::IoWrappers;
+pub use replace::{make_folders, replace};

@@ -30,6 +30,7 @@ use crate::exit::Failure;
 use crate::house::{House, RELOAD_POOL, configure_paniclog, watchdog_limit};
 use crate::loops::{self, Pools};
 use crate::notifications::Notifications;
+use crate::schemes::Schemes;
 use crate::statistics::Baseline;
 use crate::{PRODUCT, VERSION, accounting, commands, generation, options};
 
@@ -60,6 +61,7 @@ struct Ground {
     clock: Clock,
     meters: Meters,
     files: IoWrappers,
+    schemes: Schemes,
     log_writer: LogWriter,
     paniclog: Paniclog,
 }
@@ -134,13 +136,15 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
 
 impl Ground {
     fn lay(foreground: bool) -> Result<Self, Failure> {
-        let (clock, meters, files) = (Clock::system(), Meters::new(), IoWrappers::new());
+        let (clock, meters) = (Clock::system(), Meters::new());
+        let schemes = Schemes::register().map_err(|error| Failure::Internal(error.to_string()))?;
+        let files = schemes.files.clone();
         let log_writer = LogWriter::start(clock, &meters, files.clone())
             .map_err(|error| Failure::System(format!("cannot start the log writer: {error}")))?;
         let paniclog = Paniclog::new(clock, log_writer.stderr());
         paniclog.set_foreground(foreground);
         paniclog.install().map_err(|error| Failure::Internal(error.to_string()))?;
-        Ok(Self { clock, meters, files, log_writer, paniclog })
+        Ok(Self { clock, meters, files, schemes, log_writer, paniclog })
     }
 }
 
@@ -149,14 +153,15 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
     let mut registry = options::registry();
     let mut catalogue = Catalogue::default();
     let described = [("ec_logger.ecm", ec_logger::ECM), ("bounce_logger.ecm", bounce_logger::ECM)];
-    let linked: Vec<Arc<dyn Module>> = vec![
+    let mut linked: Vec<Arc<dyn Module>> = vec![
         Arc::new(ec_logger::EcLogger::new(ground.log_writer.clone())),
         Arc::new(bounce_logger::BounceLogger::new(ground.log_writer.clone())),
     ];
+    linked.extend(ground.schemes.modules());
     let told = |errors: Vec<module::Error>| {
         Failure::Internal(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     };
-    for (file, text) in described {
+    for (file, text) in described.into_iter().chain(Schemes::DESCRIBED) {
         catalogue.read(file, text).map_err(told)?;
     }
     let modules = Arc::new(Modules::setup(catalogue, linked, &mut registry).map_err(told)?);

@@ -16,6 +16,7 @@ mod loops;
 mod notifications;
 mod options;
 mod pidfile;
+mod schemes;
 mod statistics;
 
 use std::process::ExitCode;
