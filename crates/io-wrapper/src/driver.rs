@@ -44,7 +44,7 @@ pub trait Stream: Send {
         Err(unsupported("reading"))
     }
 
-    /// Writes some of `bytes` and says how many.
+    /// Writes some of `bytes` and says how many. `WouldBlock` if the other side takes nothing just now.
     fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
         Err(unsupported("writing"))
     }
@@ -60,7 +60,7 @@ pub trait Stream: Send {
         Err(unsupported("seeking"))
     }
 
-    /// Hands what is buffered to the device.
+    /// Hands what is buffered to the device. `WouldBlock` if the other side takes no more just now.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -68,6 +68,11 @@ pub trait Stream: Send {
     /// Returns when what was written can survive power loss.
     fn sync(&mut self) -> io::Result<()> {
         Err(unsupported("syncing"))
+    }
+
+    /// Cuts what lies behind the first `bytes` off.
+    fn truncate(&mut self, _bytes: u64) -> io::Result<()> {
+        Err(unsupported("cutting off"))
     }
 
     /// How many bytes there are in all.

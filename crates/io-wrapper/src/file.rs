@@ -77,6 +77,10 @@ impl Stream for FileStream {
         self.file.sync_data()
     }
 
+    fn truncate(&mut self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+
     fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }

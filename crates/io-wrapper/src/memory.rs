@@ -167,6 +167,15 @@ impl Stream for MemoryStream {
         Ok(())
     }
 
+    fn truncate(&mut self, bytes: u64) -> io::Result<()> {
+        let Buffer::Shared(shared) = &self.buffer else { return Err(crate::driver::unsupported("cutting off")) };
+        let mut shared = lock(shared);
+        let length = usize::try_from(bytes).map_or(shared.bytes.len(), |bytes| bytes.min(shared.bytes.len()));
+        shared.bytes.truncate(length);
+        shared.synced = shared.synced.min(length);
+        Ok(())
+    }
+
     fn size(&self) -> io::Result<u64> {
         Ok(self.buffer.with(<[u8]>::len) as u64)
     }

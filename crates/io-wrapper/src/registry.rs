@@ -86,6 +86,11 @@ impl Default for IoWrappers {
     }
 }
 
+/// Whether a name stands for a file: a plain path or `file://`.
+pub fn is_file(url: &str) -> bool {
+    split(url).0.eq_ignore_ascii_case("file")
+}
+
 /// Scheme and rest. What does not look like `scheme://` (RFC 3986 3.1) is the path of a file.
 fn split(url: &str) -> (&str, &str) {
     let is_scheme = |scheme: &str| {

@@ -4,8 +4,9 @@
 //! ([`crate::LogWriter`]) swaps the buffer and writes it out. No caller ever waits for a disk.
 //!
 //! At the bounds: a buffer that has reached [`BUFFER_OCTETS_MAX`] takes no more lines; they are lost, counted in
-//! `logging.lines.lost{path}`, and reported once there is room again. An outlet that fails (a full disk) is reported
-//! once and tried again every second; what was taken before is kept and written when it recovers.
+//! `logging.lines.lost{path}`, and reported at most once a minute. An outlet that fails (a full disk, a program that
+//! ended) is reported once and tried again every second; what was taken before is kept and written when it recovers. One
+//! that takes nothing just now (a full pipe) is asked again soon.
 //!
 //! Invariant: a line is in the outlet once and whole, or is counted as lost.
 
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use scheduler::Counter;
+use scheduler::{Clock, Counter};
 
 use crate::line::Stamp;
 use crate::outlet::Outlet;
@@ -107,6 +108,7 @@ pub(crate) struct Stream {
     pub(crate) buffer_octets_max: usize,
     pub(crate) doorbell: Arc<Doorbell>,
     pub(crate) lost: Counter,
+    clock: Clock,
     buffer: Mutex<Buffer>,
     sink: Mutex<Sink>,
     beats: Mutex<Beats>,
@@ -119,6 +121,19 @@ struct Buffer {
     bytes: Vec<u8>,
     /// Lines refused since the last report.
     lost: u64,
+    /// When that was.
+    reported: Option<Instant>,
+}
+
+/// How far a stream was written out, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Drained {
+    /// Everything.
+    All,
+    /// The outlet takes no more just now.
+    Later,
+    /// The outlet failed.
+    Failing,
 }
 
 /// The writer's side.
@@ -150,12 +165,14 @@ impl Stream {
         buffer_octets_max: usize,
         doorbell: Arc<Doorbell>,
         lost: Counter,
+        clock: Clock,
     ) -> Self {
         Self {
             path,
             buffer_octets_max,
             doorbell,
             lost,
+            clock,
             buffer: Mutex::default(),
             sink: Mutex::new(Sink { outlet, batch: Vec::new(), written: 0 }),
             beats: Mutex::default(),
@@ -163,20 +180,35 @@ impl Stream {
         }
     }
 
-    /// Writes out everything taken so far. False if the outlet failed and it must be tried again.
-    pub(crate) fn drain(&self) -> bool {
-        let (outcome, lost) = {
+    /// Writes out everything taken so far, as far as the outlet takes it.
+    pub(crate) fn drain(&self) -> Drained {
+        let outcome = {
             let mut sink = lock(&self.sink);
-            let outcome = self.write_out(&mut sink);
-            let lost = if outcome.is_ok() { std::mem::take(&mut self.buffer().lost) } else { 0 };
-            (outcome, lost)
+            self.write_out(&mut sink)
         };
+        let lost = self.lost_to_report(self.clock.now());
         // Reported without a lock held: the report is itself a line of some stream.
         if 0 < lost {
             tracing::error!(target: "LOG1", "{lost} lines of {} are lost: they came faster than they could be written", self.path);
         }
-        self.report(&outcome);
-        outcome.is_ok()
+        match outcome {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Drained::Later,
+            outcome => {
+                self.report(&outcome);
+                if outcome.is_ok() { Drained::All } else { Drained::Failing }
+            }
+        }
+    }
+
+    /// How many lines were lost since the last report, if it is time for another one.
+    fn lost_to_report(&self, now: Instant) -> u64 {
+        let mut buffer = self.buffer();
+        let is_due = buffer.reported.is_none_or(|last| REPORT_INTERVAL <= now.saturating_duration_since(last));
+        if buffer.lost == 0 || !is_due {
+            return 0;
+        }
+        buffer.reported = Some(now);
+        std::mem::take(&mut buffer.lost)
     }
 
     fn write_out(&self, sink: &mut Sink) -> io::Result<()> {
@@ -195,7 +227,7 @@ impl Stream {
             sink.written = 0;
             std::mem::swap(&mut sink.batch, &mut self.buffer().bytes);
             if sink.batch.is_empty() {
-                return Ok(());
+                return sink.outlet.flush();
             }
         }
     }
@@ -249,3 +281,4 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub const BUFFER_OCTETS_MAX: usize = 8 << 20;
 
 const KEPT_OCTETS: usize = 1 << 20;
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);

@@ -27,4 +27,12 @@ impl Outlet {
             Self::Stderr => io::stderr().write(bytes),
         }
     }
+
+    /// Hands on what the outlet keeps of what was written. `WouldBlock` if it must be asked again.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Url(stream) => stream.flush(),
+            Self::Stderr => Ok(()),
+        }
+    }
 }
