@@ -40,7 +40,9 @@ pub enum IoCaller {
 
 /// One link of the chain. Every callback may be called from several threads at once.
 ///
-/// `force` is set when the message leaves memory before the next call: a module that owns storage must write then.
+/// `force` is set when the message leaves memory before the next call: a module that owns storage must write then. A module
+/// that skips the store without it answers [`IoResult::Done`] and says [`CommitSet::hold`]; the chain then keeps the message
+/// in memory, serves reads from there, and comes back with `force` before it lets go of it.
 pub trait IoModule: Send + Sync {
     /// For the console and the log.
     fn name(&self) -> &str;
@@ -54,6 +56,13 @@ pub trait IoModule: Send + Sync {
     fn process_disk_queue(&self, each: &mut dyn FnMut(MessageId, Vec<u8>)) -> Result<(), SpoolError> {
         let _ = each;
         Ok(())
+    }
+
+    /// Whether [`IoModule::write_body`] takes so long for a body of `octets` that no event loop should do it: an
+    /// asynchronous caller's walk then runs in the pool.
+    fn is_slow_to_write(&self, octets: usize) -> bool {
+        let _ = octets;
+        false
     }
 
     /// Headers are new or have changed.
@@ -75,7 +84,7 @@ pub trait IoModule: Send + Sync {
     }
 
     /// A body is new.
-    fn write_body(&self, _: IoCaller, set: &mut CommitSet, body: &mut BodyOut, force: bool) -> IoResult {
+    fn write_body(&self, _: IoCaller, set: &mut CommitSet, body: &mut BodyOut<'_>, force: bool) -> IoResult {
         let _ = (set, body, force);
         IoResult::Cont
     }
@@ -121,9 +130,11 @@ impl HeadersOut<'_> {
 }
 
 /// A body on its way to disk.
-pub struct BodyOut {
+pub struct BodyOut<'a> {
     /// The id it is stored under: its batch.
     pub batch: MessageId,
+    /// The messages that share it, as they stand now.
+    pub envelopes: &'a [Envelope],
     /// The octets to store. A module may replace them; the copy in memory is not touched.
     pub octets: Bytes,
 }
@@ -187,6 +198,8 @@ fn finish(id: MessageId, octets: Option<Vec<u8>>, steps: Vec<Afterwards>) -> Res
 /// Everything one operation wants done at once: all of it becomes durable, or none.
 #[derive(Default)]
 pub struct CommitSet {
+    /// Writes that a module left undone on purpose.
+    held: usize,
     staged: SmallVec<[(usize, Staged); 1]>,
     promise: Option<(Promise<()>, Ticket<()>)>,
 }
@@ -225,6 +238,16 @@ impl Staged {
 }
 
 impl CommitSet {
+    /// Says of the write under way that it is not stored, and that the message is to stay in memory. Only without `force`,
+    /// and with [`IoResult::Done`].
+    pub fn hold(&mut self) {
+        self.held += 1;
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
     /// What `module` has staged so far.
     pub fn staged<M: IoModule + ?Sized>(&mut self, module: &M) -> &mut Staged {
         let key = key(module);

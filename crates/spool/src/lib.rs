@@ -6,9 +6,11 @@
 pub mod chain;
 pub mod disk;
 mod error;
+mod held;
 pub mod journal;
 pub mod memory;
 mod options;
+mod relay;
 mod spool;
 mod stats;
 mod ticket;

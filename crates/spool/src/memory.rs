@@ -83,7 +83,7 @@ impl IoModule for Memory {
         IoResult::Cont
     }
 
-    fn write_body(&self, _: IoCaller, set: &mut CommitSet, body: &mut BodyOut, _: bool) -> IoResult {
+    fn write_body(&self, _: IoCaller, set: &mut CommitSet, body: &mut BodyOut<'_>, _: bool) -> IoResult {
         set.staged(self).body = Some((body.batch, body.octets.clone()));
         IoResult::Done
     }
@@ -104,7 +104,7 @@ impl IoModule for Memory {
         if let Some((batch, octets)) = staged.body
             && !staged.headers.is_empty()
         {
-            kept.bodies.insert(batch, (octets, 0));
+            kept.bodies.entry(batch).or_insert((octets, 0));
         }
         let mut start = 0;
         for headers in &staged.headers {

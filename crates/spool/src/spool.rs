@@ -12,6 +12,8 @@ use message::{Body, Envelope, MessageId};
 
 use crate::chain::{BodyIn, BodyOut, CommitSet, HeadersIn, HeadersOut, IoCaller, IoModule, IoResult};
 use crate::error::SpoolError;
+use crate::held::Held;
+use crate::relay::relay;
 use crate::ticket::{Admission, Ticket};
 
 /// Resolves when what was handed over survives `kill -9` and power loss.
@@ -68,12 +70,13 @@ pub struct Spool {
 struct Chain {
     modules: Vec<Arc<dyn IoModule>>,
     pool: Arc<dyn ReadPool>,
+    held: Arc<Held>,
 }
 
 impl Spool {
     /// A chain of `modules` in load order; the last ones store. Reads run in `pool`.
     pub fn new(modules: Vec<Arc<dyn IoModule>>, pool: Arc<dyn ReadPool>) -> Self {
-        Self { chain: Arc::new(Chain { modules, pool }) }
+        Self { chain: Arc::new(Chain { modules, pool, held: Arc::default() }) }
     }
 
     /// The names of the chain's modules, in order.
@@ -82,26 +85,41 @@ impl Spool {
     }
 
     /// Stores one body and the envelopes of all its recipients: all of it, or nothing. The envelopes bear the same `batch`.
+    /// The caller keeps the message in memory, so that a short-cut module may put the store off.
     pub fn store(&self, body: &Body, envelopes: &[Envelope]) -> Stored {
-        self.chain.store(IoCaller::Asynchronous, body, envelopes)
+        if !self.chain.is_slow_to_write(body.len()) {
+            return self.chain.store(IoCaller::Asynchronous, body, envelopes, false);
+        }
+        let (body, envelopes) = (body.clone(), envelopes.to_vec());
+        self.walk_in_pool(move |chain| chain.store(IoCaller::Synchronous, &body, &envelopes, false))
     }
 
     /// As [`Spool::store`], for a thread that may block.
     pub fn store_and_wait(&self, body: &Body, envelopes: &[Envelope]) -> Result<(), SpoolError> {
-        self.chain.store(IoCaller::Synchronous, body, envelopes).wait()
+        self.chain.store(IoCaller::Synchronous, body, envelopes, false).wait()
     }
 
-    /// Stores the changed envelope of a message that is in the spool.
+    /// As [`Spool::store_and_wait`], and no module may put it off: the message is on disk then.
+    pub fn force_and_wait(&self, body: &Body, envelopes: &[Envelope]) -> Result<(), SpoolError> {
+        self.chain.store(IoCaller::Synchronous, body, envelopes, true).wait()
+    }
+
+    /// Stores the changed envelope of a message that is in the spool. The caller lets go of the message then, so the write
+    /// is forced, unless a short-cut module had the message kept in memory and still wants it there.
     pub fn rewrite(&self, envelope: &Envelope) -> Stored {
-        let mut set = CommitSet::default();
-        match self.chain.write_headers(IoCaller::Asynchronous, &mut set, envelope) {
-            Ok(()) => self.chain.commit(set),
-            Err(error) => Ticket::ready(Err(error)),
+        let held = self.chain.in_memory(envelope.id);
+        if !held.is_some_and(|(_, body)| self.chain.is_slow_to_write(body.len())) {
+            return self.chain.rewrite(IoCaller::Asynchronous, envelope);
         }
+        let envelope = envelope.clone();
+        self.walk_in_pool(move |chain| chain.rewrite(IoCaller::Synchronous, &envelope))
     }
 
     /// The message is finished. Its body goes with the last sibling.
     pub fn unlink(&self, id: MessageId) -> Unlinked {
+        if self.chain.held.unlink(id) {
+            return Ticket::ready(Ok(()));
+        }
         match self.chain.unlink(IoCaller::Asynchronous, id) {
             Ok(set) => self.chain.commit(set),
             Err(error) => Ticket::ready(Err(error)),
@@ -110,6 +128,9 @@ impl Spool {
 
     /// The message, body and all.
     pub fn read(&self, id: MessageId) -> Read {
+        if let Some(found) = self.chain.in_memory(id) {
+            return Ticket::ready(Ok(found));
+        }
         self.in_pool(move |chain| {
             let envelope = chain.read_headers(IoCaller::Asynchronous, HeadersIn::new(id, None))?;
             let body = chain.read_body(IoCaller::Asynchronous, id)?;
@@ -119,6 +140,9 @@ impl Spool {
 
     /// The message's envelope.
     pub fn read_headers(&self, id: MessageId) -> ReadHeaders {
+        if let Some((envelope, _)) = self.chain.in_memory(id) {
+            return Ticket::ready(Ok(envelope));
+        }
         self.in_pool(move |chain| chain.read_headers(IoCaller::Asynchronous, HeadersIn::new(id, None)))
     }
 
@@ -137,9 +161,17 @@ impl Spool {
 
     /// Writes and syncs everything handed over before, and gives the spool up. Blocks.
     pub fn close(&self) {
+        self.chain.write_what_is_held();
         for module in &self.chain.modules {
             module.close();
         }
+    }
+
+    fn walk_in_pool(&self, walk: impl FnOnce(&Chain) -> Stored + Send + 'static) -> Stored {
+        let (promise, answer) = Ticket::new();
+        let chain = Arc::clone(&self.chain);
+        let admission = self.chain.pool.admit(Box::new(move || relay(walk(&chain), |result| promise.keep(result))));
+        answer.after(admission)
     }
 
     fn in_pool<T: Send + 'static>(
@@ -154,25 +186,121 @@ impl Spool {
 }
 
 impl Chain {
-    fn store(&self, caller: IoCaller, body: &Body, envelopes: &[Envelope]) -> Stored {
-        let Some(first) = envelopes.first() else { return Ticket::ready(Ok(())) };
-        let mut set = CommitSet::default();
-        let mut body = BodyOut { batch: first.batch, octets: body.clone() };
-        let written = self.walk(|module| module.write_body(caller, &mut set, &mut body, false));
-        if let Err(error) = written {
-            return Ticket::ready(Err(error));
-        }
-        for envelope in envelopes {
-            if let Err(error) = self.write_headers(caller, &mut set, envelope) {
-                return Ticket::ready(Err(error));
-            }
-        }
-        self.commit(set)
+    fn is_slow_to_write(&self, octets: usize) -> bool {
+        self.modules.iter().any(|module| module.is_slow_to_write(octets))
     }
 
-    fn write_headers(&self, caller: IoCaller, set: &mut CommitSet, envelope: &Envelope) -> Result<(), SpoolError> {
+    fn store(&self, caller: IoCaller, body: &Body, envelopes: &[Envelope], force: bool) -> Stored {
+        let force = force || self.held.is_full(body.len());
+        let set = match self.write(caller, body, envelopes, force) {
+            Ok(set) => set,
+            Err(error) => return Ticket::ready(Err(error)),
+        };
+        if set.held() == 0 {
+            return self.commit(set);
+        }
+        if set.held() == 1 + envelopes.len() {
+            self.held.hold(body, envelopes);
+            return self.commit(set);
+        }
+        // Half a message in memory helps nobody.
+        self.store(caller, body, envelopes, true)
+    }
+
+    /// Stages a body with all its headers.
+    fn write(
+        &self,
+        caller: IoCaller,
+        body: &Body,
+        envelopes: &[Envelope],
+        force: bool,
+    ) -> Result<CommitSet, SpoolError> {
+        let mut set = CommitSet::default();
+        let Some(first) = envelopes.first() else { return Ok(set) };
+        let mut out = BodyOut { batch: first.batch, envelopes, octets: body.clone() };
+        self.walk(|module| module.write_body(caller, &mut set, &mut out, force))?;
+        for envelope in envelopes {
+            self.write_headers(caller, &mut set, envelope, force)?;
+        }
+        Ok(set)
+    }
+
+    fn rewrite(&self, caller: IoCaller, envelope: &Envelope) -> Stored {
+        let mut leaving = false;
+        if let Some(mut kept) = self.held.some()
+            && let Some(batch) = kept.batch_with(envelope.id)
+        {
+            leaving = batch.leaving;
+            if let Some(held) = batch.envelope(envelope.id) {
+                held.clone_from(envelope);
+            }
+            let stays = |set: CommitSet| set.held() == 2;
+            let one = std::slice::from_ref(envelope);
+            if !leaving && self.write(caller, &batch.body, one, false).is_ok_and(stays) {
+                return Ticket::ready(Ok(()));
+            }
+        }
+        if !leaving && let Some(stored) = self.leave(caller, envelope.id) {
+            return stored;
+        }
+        let mut set = CommitSet::default();
+        match self.write_headers(caller, &mut set, envelope, true) {
+            Ok(()) => self.commit(set),
+            Err(error) => Ticket::ready(Err(error)),
+        }
+    }
+
+    /// Writes the batch of a message that is in memory only; `None` if it is not. Siblings go together, so that there is
+    /// one body.
+    fn leave(&self, caller: IoCaller, id: MessageId) -> Option<Stored> {
+        // Under the lock up to the commit, so that a later change of a sibling is later in the store too.
+        let mut kept = self.held.some()?;
+        let batch = kept.batch_with(id).filter(|batch| !batch.leaving)?;
+        let written = self.write(caller, &batch.body, &batch.envelopes, true).map(|set| self.commit(set));
+        let stored = match written {
+            Ok(stored) => stored,
+            Err(error) => return Some(Ticket::ready(Err(error))),
+        };
+        batch.leaving = true;
+        let batch = batch.envelopes.first()?.batch;
+        drop(kept);
+        let (promise, answer) = Ticket::new();
+        let held = Arc::clone(&self.held);
+        relay(stored, move |result| {
+            held.left(batch, result.is_ok());
+            promise.keep(result);
+        });
+        Some(answer)
+    }
+
+    fn write_what_is_held(&self) {
+        let Some(batches) = self.held.some().map(|kept| kept.batches()) else { return };
+        let first = |batch| Some(self.held.some()?.batch(batch)?.envelopes.first()?.id);
+        let waiting: Vec<Stored> =
+            batches.into_iter().filter_map(|batch| self.leave(IoCaller::Synchronous, first(batch)?)).collect();
+        for stored in waiting {
+            if let Err(error) = stored.wait() {
+                tracing::error!(target: "SPOOL", critical = true, "mail that was only in memory is lost with this stop: {error}");
+            }
+        }
+    }
+
+    fn in_memory(&self, id: MessageId) -> Option<(Envelope, Body)> {
+        let mut kept = self.held.some()?;
+        let batch = kept.batch_with(id)?;
+        let body = batch.body.clone();
+        Some((batch.envelope(id)?.clone(), body))
+    }
+
+    fn write_headers(
+        &self,
+        caller: IoCaller,
+        set: &mut CommitSet,
+        envelope: &Envelope,
+        force: bool,
+    ) -> Result<(), SpoolError> {
         let mut headers = HeadersOut { envelope, encoded: None };
-        self.walk(|module| module.write_headers(caller, set, &mut headers, false))
+        self.walk(|module| module.write_headers(caller, set, &mut headers, force))
     }
 
     fn unlink(&self, caller: IoCaller, id: MessageId) -> Result<CommitSet, SpoolError> {
@@ -183,9 +311,7 @@ impl Chain {
     }
 
     fn read_headers(&self, caller: IoCaller, mut headers: HeadersIn) -> Result<Envelope, SpoolError> {
-        if headers.encoded.is_none() {
-            self.walk(|module| module.read_headers(caller, &mut headers))?;
-        }
+        self.walk(|module| module.read_headers(caller, &mut headers))?;
         decode(headers.id, &headers.finish()?)
     }
 
@@ -199,17 +325,24 @@ impl Chain {
         let Some(owner) = self.modules.iter().position(|module| module.owns_disk_queue()) else { return Ok(()) };
         let mut hand_over = |id, encoded: Vec<u8>| {
             // Only the modules before the owner can have transformed what it stored.
-            let found = if owner == 0 {
-                decode(id, &encoded)
-            } else {
-                self.read_headers(IoCaller::Synchronous, HeadersIn::new(id, None))
-            };
-            match found {
+            match self.undo(&self.modules[..owner], HeadersIn::new(id, Some(encoded))) {
                 Ok(envelope) => each(envelope),
                 Err(error) => tracing::error!(target: "SPOOL", "left in the spool, not delivered: {error}"),
             }
         };
         self.modules[owner].process_disk_queue(&mut hand_over)
+    }
+
+    /// What `before` have to do to headers that the module behind them has filled in.
+    fn undo(&self, before: &[Arc<dyn IoModule>], mut headers: HeadersIn) -> Result<Envelope, SpoolError> {
+        for module in before {
+            match module.read_headers(IoCaller::Synchronous, &mut headers) {
+                IoResult::Done => break,
+                IoResult::Cont => {}
+                IoResult::Fail(error) => return Err(error),
+            }
+        }
+        decode(headers.id, &headers.finish()?)
     }
 
     fn commit(&self, mut set: CommitSet) -> Ticket<()> {

@@ -29,7 +29,7 @@ impl IoModule for Reverse {
         "reverse"
     }
 
-    fn write_body(&self, _: IoCaller, _: &mut CommitSet, body: &mut BodyOut, _: bool) -> IoResult {
+    fn write_body(&self, _: IoCaller, _: &mut CommitSet, body: &mut BodyOut<'_>, _: bool) -> IoResult {
         body.octets = body.octets.iter().rev().copied().collect();
         IoResult::Cont
     }
@@ -107,7 +107,8 @@ async fn a_module_transforms_what_the_store_keeps() {
     let memory = Arc::new(Memory::new());
     let spool = Spool::new(vec![Arc::new(Reverse), memory.clone()], Arc::new(Inline));
     spool.store(&body(), &[envelope(1, 1)]).await.unwrap();
-    let mut kept = BodyOut { batch: MessageId::from_bits(1), octets: body() };
+    let stored = [envelope(1, 1)];
+    let mut kept = BodyOut { batch: MessageId::from_bits(1), envelopes: &stored, octets: body() };
     let _ = Reverse.write_body(IoCaller::Synchronous, &mut CommitSet::default(), &mut kept, false);
     let plain = Spool::new(vec![memory], Arc::new(Inline));
     assert_eq!(plain.read(MessageId::from_bits(1)).await.unwrap().1, kept.octets);

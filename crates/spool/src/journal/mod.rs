@@ -206,7 +206,7 @@ impl IoModule for Journal {
         IoResult::Cont
     }
 
-    fn write_body(&self, _: IoCaller, set: &mut CommitSet, body: &mut BodyOut, _: bool) -> IoResult {
+    fn write_body(&self, _: IoCaller, set: &mut CommitSet, body: &mut BodyOut<'_>, _: bool) -> IoResult {
         set.staged(self).body = Some((body.batch, body.octets.clone()));
         IoResult::Done
     }
