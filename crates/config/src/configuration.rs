@@ -192,7 +192,7 @@ fn fixed_settings(merged: &Merged, registry: &Registry) -> HashMap<(ScopeId, Nam
     let mut fixed = HashMap::new();
     for (_, node) in merged.stanzas.iter() {
         for setting in node.settings().iter().filter(|setting| setting.typed.is_some() && is_fixed(setting.name)) {
-            fixed.insert((node.id, setting.name), (setting.value.source(), setting.span));
+            fixed.insert((node.id, setting.name), (setting.value.resolved_source(), setting.span));
         }
     }
     fixed

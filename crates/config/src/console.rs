@@ -162,7 +162,7 @@ impl Generation {
             Some((_, setting)) => Some(setting.value.clone()),
             None => self.default_text(id, &lookup).and_then(parse_value),
         };
-        let source = value.as_ref().map_or("\"\"".to_owned(), |value| value.source());
+        let source = value.as_ref().map_or("\"\"".to_owned(), |value| value.resolved_source());
         let json = value.as_ref().map_or(Json::Null, value_json);
         Ok(Answer {
             text: format!("{name} = {source}"),

@@ -39,7 +39,7 @@ impl std::fmt::Debug for Generation {
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The value as source text.
+    /// The value as source text, references resolved and secrets redacted.
     pub value: String,
     /// The scope in words, such as `domain "a.example"`; `default` when nothing sets the option.
     pub scope: String,
@@ -198,7 +198,7 @@ impl Generation {
 
     fn origin(&self, node: NodeId, setting: &Setting) -> Origin {
         let (file, line, column) = self.sources.line_of(setting.span);
-        Origin { value: setting.value.source(), scope: title_of(self.arena(), node), file, line, column }
+        Origin { value: setting.value.resolved_source(), scope: title_of(self.arena(), node), file, line, column }
     }
 
     pub(crate) fn name_id(&self, name: &str) -> Option<NameId> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::diagnostics::{Fault, Reports};
 use crate::parser::{Parsed, parse};
 use crate::source::{self, Environment, Sources};
+use crate::substitute::Substitution;
 use crate::tree::{Include, Item, Span};
 
 /// Deepest chain of includes.
@@ -59,12 +60,14 @@ struct Loader<'l> {
     /// How many `readonly_include` lines we are inside of.
     read_only: usize,
     bytes: usize,
+    substitution: Substitution,
 }
 
 impl<'l> Loader<'l> {
     fn new(main: &Path, environment: &'l Environment, reports: &'l mut Reports) -> Self {
         let (search_path, loaded) = (environment.search_path(main), Loaded::default());
-        Loader { environment, search_path, loaded, chain: Vec::new(), reports, read_only: 0, bytes: 0 }
+        let substitution = Substitution::new(environment.variables.clone());
+        Loader { environment, search_path, loaded, chain: Vec::new(), reports, read_only: 0, bytes: 0, substitution }
     }
 
     fn file(&mut self, path: &Path, from: Option<Span>) -> Result<Vec<Item>, String> {
@@ -112,6 +115,7 @@ impl<'l> Loader<'l> {
         if braces_unpaired {
             self.loaded.unpaired.push(index);
         }
+        self.substitution.resolve(&mut items, path.parent().unwrap_or(Path::new("")), self.reports);
         self.resolve(&mut items, path);
         items
     }
@@ -131,8 +135,10 @@ impl<'l> Loader<'l> {
         for item in items {
             match item {
                 Item::Stanza(stanza) => self.resolve(&mut stanza.body, includer),
+                // What stands in a conditional stanza that does not hold is not followed.
+                Item::Conditional(conditional) if conditional.holds => self.resolve(&mut conditional.body, includer),
                 Item::Include(include) if !self.reports.is_full() => self.include(include, includer),
-                Item::Include(_) | Item::Option(_) => {}
+                Item::Include(_) | Item::Option(_) | Item::Conditional(_) => {}
             }
         }
     }

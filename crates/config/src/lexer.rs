@@ -3,10 +3,14 @@
 //! Never fails: what cannot be a token is reported and replaced by what was most likely meant, so that the parser can
 //! go on and find the next mistake too. Decisions the documented language leaves open: single quotes delimit strings
 //! without escapes; a string may span lines; a comma separates only inside `( )` and `[ ]`; a bare word may hold `/`
-//! only when it reads as a CIDR block.
+//! only when it reads as a CIDR block. `${` and `$"` at the beginning of a word make it a reference or an interpolating
+//! string; neither could begin a word of the documented language.
+//!
+//! Invariant: each byte is looked at a bounded number of times, whatever the text.
 
 use crate::diagnostics::{Fault, Reports};
 use crate::nets::parse_net;
+use crate::references::{lookalike, parts, reference};
 use crate::tree::{Quote, Scalar, Span};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +43,23 @@ pub(crate) struct Lexer<'t> {
     at: usize,
     list_depth: u32,
     first_on_line: bool,
+    /// A string ran to the end of the text: the next ones are not sought beyond their line.
+    unclosed: bool,
+    /// No reference that begins before this byte is closed on its line.
+    no_brace_before: usize,
+    /// Comments in reading order, when the caller wants them.
+    comments: Option<Vec<Span>>,
+    /// Bytes looked at, so that a test can tell one pass from many.
+    #[cfg(test)]
+    pub looked: usize,
 }
 
 /// Quotation marks that word processors put in place of plain ones.
 const SMART_QUOTES: &str =
     "\u{201c}\u{201d}\u{201e}\u{201f}\u{2018}\u{2019}\u{201a}\u{201b}\u{ab}\u{bb}\u{2033}\u{2032}";
+
+/// Longest text quoted back as the rest of a word.
+const LINE_BYTES_MAX: usize = 200;
 
 /// Blanks that are not blanks to the language.
 const ODD_BLANKS: &str = "\u{a0}\u{2007}\u{202f}\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}\u{3000}";
@@ -51,7 +67,37 @@ const ODD_BLANKS: &str = "\u{a0}\u{2007}\u{202f}\u{200b}\u{200c}\u{200d}\u{2060}
 impl<'t> Lexer<'t> {
     pub fn new(text: &'t str, file: u32) -> Self {
         let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Lexer { text, file, at, list_depth: 0, first_on_line: true }
+        Lexer {
+            text,
+            file,
+            at,
+            list_depth: 0,
+            first_on_line: true,
+            unclosed: false,
+            no_brace_before: 0,
+            comments: None,
+            #[cfg(test)]
+            looked: 0,
+        }
+    }
+
+    /// A lexer that keeps the places of comments.
+    pub fn keeping_comments(text: &'t str) -> Self {
+        Lexer { comments: Some(Vec::new()), ..Lexer::new(text, 0) }
+    }
+
+    /// The comments met since the last call.
+    pub fn take_comments(&mut self) -> Vec<Span> {
+        self.comments.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Notes that the bytes up to `end` from the current place were searched.
+    fn searched(&mut self, end: usize) {
+        #[cfg(test)]
+        {
+            self.looked += end.saturating_sub(self.at);
+        }
+        let _ = end;
     }
 
     /// The source text of a word token as a scalar.
@@ -104,9 +150,11 @@ impl<'t> Lexer<'t> {
             ']' => TokenKind::BracketClose,
             '=' => TokenKind::Equals,
             ',' if self.list_depth > 0 => TokenKind::Comma,
-            '"' => return self.double_quoted(reports),
+            '"' => return self.double_quoted(Quote::Double, reports),
+            '$' if self.rest().starts_with("$\"") => return self.double_quoted(Quote::Interpolated, reports),
+            '$' if self.rest().starts_with("${") => return self.reference(reports),
             '\'' => return self.single_quoted(reports),
-            _ if SMART_QUOTES.contains(c) => return self.smart_quoted(c, reports),
+            _ if is_smart_quote(c) => return self.smart_quoted(c, reports),
             _ => return self.bare(reports),
         };
         match kind {
@@ -123,7 +171,9 @@ impl<'t> Lexer<'t> {
             match c {
                 '\n' => self.first_on_line = true,
                 '#' => {
+                    let start = self.at;
                     self.at += self.rest().find('\n').unwrap_or(self.rest().len());
+                    self.comment(start, self.at);
                     continue;
                 }
                 '/' if self.rest().starts_with("/*") => {
@@ -139,7 +189,7 @@ impl<'t> Lexer<'t> {
                     self.at += self.rest().find('\n').unwrap_or(self.rest().len());
                     continue;
                 }
-                _ if ODD_BLANKS.contains(c) => {
+                _ if is_odd_blank(c) => {
                     let span = self.span(self.at, self.at + c.len_utf8());
                     reports.push(
                         Fault::error(span, format!("the blank here is U+{:04X}, not a space", c as u32))
@@ -153,10 +203,18 @@ impl<'t> Lexer<'t> {
         }
     }
 
+    fn comment(&mut self, start: usize, end: usize) {
+        let span = self.span(start, end);
+        if let Some(comments) = &mut self.comments {
+            comments.push(span);
+        }
+    }
+
     fn block_comment(&mut self, reports: &mut Reports) {
         match self.rest()[2..].find("*/") {
             Some(length) => {
                 self.first_on_line |= self.rest()[..length + 2].contains('\n');
+                self.comment(self.at, self.at + length + 4);
                 self.at += length + 4;
             }
             None => {
@@ -167,43 +225,140 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    fn double_quoted(&mut self, reports: &mut Reports) -> Token {
-        let start = self.at;
+    /// `"..."` or `$"..."`.
+    fn double_quoted(&mut self, quote: Quote, reports: &mut Reports) -> Token {
+        let (start, inner) = (self.at, self.at + opening(quote).len());
         let bytes = self.text.as_bytes();
-        let mut end = start + 1;
+        let mut end = inner;
         let mut spans_lines = false;
-        while end < bytes.len() && bytes[end] != b'"' {
+        let limit = if self.unclosed { self.line_end() } else { bytes.len() };
+        while end < limit && bytes[end] != b'"' {
             spans_lines |= bytes[end] == b'\n';
             end += if bytes[end] == b'\\' { 2 } else { 1 };
         }
+        self.searched(end);
         let follows = bytes.get(end + 1).copied().unwrap_or(b'\n');
         let runs_on = follows.is_ascii_alphanumeric() || matches!(follows, b'/' | b'.' | b'_' | b'-' | b'*');
-        if end >= bytes.len() || (spans_lines && runs_on) {
-            return self.cut_at_line_end(Quote::Double, reports);
+        if end >= limit || (spans_lines && runs_on) {
+            self.unclosed |= end >= limit;
+            return self.cut_at_line_end(quote, reports);
         }
-        self.check_controls(start + 1, end, reports);
-        self.token(TokenKind::Word(Quote::Double), start, (start + 1, end), end + 1)
+        self.check_controls(inner, end, reports);
+        self.check_references(quote, inner, end, reports);
+        self.token(TokenKind::Word(quote), start, (inner, end), end + 1)
+    }
+
+    /// An interpolating string must be readable; a plain one should not look as if it were one.
+    fn check_references(&self, quote: Quote, start: usize, end: usize, reports: &mut Reports) {
+        let raw = &self.text[start..end];
+        match quote {
+            Quote::Interpolated => {
+                if let Err(misread) = parts(raw) {
+                    let span = self.span(start + misread.at.start, start + misread.at.end);
+                    reports.push(Fault::error(span, misread.message).help(misread.help));
+                }
+            }
+            _ => {
+                if let Some(name) = lookalike(raw) {
+                    let message = format!("`${{{name}` stands in plain quotes and is taken literally");
+                    let help = format!(
+                        "to insert the variable write $\"{}\"; if it is meant so, use single quotes",
+                        brief(raw)
+                    );
+                    reports.push(Fault::warning(self.span(start - 1, end + 1), message).help(help));
+                }
+            }
+        }
+    }
+
+    /// `${...}` as a word of its own.
+    fn reference(&mut self, reports: &mut Reports) -> Token {
+        let start = self.at;
+        let inner = start + 2;
+        let known = inner < self.no_brace_before;
+        let found = if known { None } else { self.text[inner..].find(['}', '\n']).map(|length| inner + length) };
+        self.searched(if known { inner } else { found.unwrap_or(self.text.len()) });
+        let Some(end) = found.filter(|end| self.text[*end..].starts_with('}')) else {
+            if !known {
+                self.no_brace_before = found.unwrap_or(self.text.len());
+            }
+            let rest = &self.text[start..self.no_brace_before];
+            let end = start + rest.find(char::is_whitespace).unwrap_or(rest.len());
+            let written = brief(&self.text[start..end]);
+            reports.push(
+                Fault::error(self.span(start, end), format!("`{written}` is never closed"))
+                    .help("end it with } on the same line: ${NAME} or ${NAME:-default}"),
+            );
+            return self.token(TokenKind::Word(Quote::Bare), start, (start, end), end);
+        };
+        self.check_controls(inner, end, reports);
+        if let Err((message, help)) = reference(&self.text[inner..end]) {
+            reports.push(Fault::error(self.span(start, end + 1), message).help(help));
+        } else if let Some(tail) = self.touching(end + 1) {
+            self.combined(start, tail, reports);
+            return self.token(TokenKind::Word(Quote::Reference), start, (inner, end), tail);
+        }
+        self.token(TokenKind::Word(Quote::Reference), start, (inner, end), end + 1)
+    }
+
+    /// The end of the text that touches `at` without a blank or a bracket in between.
+    fn touching(&self, at: usize) -> Option<usize> {
+        let rest = &self.text[at..];
+        let ends = |c: char| c.is_whitespace() || "(){}[]=,#".contains(c);
+        let length = rest.find(ends).unwrap_or(rest.len()).min(LINE_BYTES_MAX);
+        let length = (0..=length).rev().find(|length| rest.is_char_boundary(*length)).unwrap_or(0);
+        let more = rest[..length].ends_with('$') && rest[length..].starts_with('{');
+        let length = if more {
+            length + rest[length..].find(char::is_whitespace).unwrap_or(rest.len() - length)
+        } else {
+            length
+        };
+        (length > 0 && !rest.starts_with("/*")).then_some(at + length)
+    }
+
+    /// Text and a reference make one value only inside `$"..."`.
+    fn combined(&self, start: usize, end: usize, reports: &mut Reports) {
+        let written = brief(&self.text[start..end]);
+        reports.push(
+            Fault::error(self.span(start, end), "a reference with text beside it must be quoted")
+                .help(format!("write $\"{written}\"")),
+        );
+    }
+
+    fn line_end(&self) -> usize {
+        self.rest().find('\n').map_or(self.text.len(), |length| self.at + length)
     }
 
     /// A string without its closing quote: taken to end with its line.
     fn cut_at_line_end(&mut self, quote: Quote, reports: &mut Reports) -> Token {
-        let start = self.at;
-        let line = self.rest().find('\n').map_or(self.text.len(), |length| start + length);
-        let text = self.text[start + 1..line].trim_end_matches(['\r', ' ', '\t']);
+        let (start, inner) = (self.at, self.at + opening(quote).len());
+        let line = self.line_end();
+        let text = self.text[inner..line].trim_end_matches(['\r', ' ', '\t']);
         // The closing brace of a one-line stanza is not part of the string.
-        let text = text.trim_end_matches(['}', ' ', '\t']);
-        let end = start + 1 + text.len();
-        let mark = if quote == Quote::Double { '"' } else { '\'' };
-        reports.push(
-            Fault::error(self.span(start, end), "this string is never closed")
-                .help(format!("put the closing {mark} at its end: {mark}{}{mark}", brief(text))),
-        );
-        self.token(TokenKind::Word(quote), start, (start + 1, end), end)
+        let text = match quote {
+            Quote::Interpolated => text.strip_suffix(" }").unwrap_or(text).trim_end(),
+            _ => text.trim_end_matches(['}', ' ', '\t']),
+        };
+        let end = inner + text.len();
+        let close = if quote == Quote::Single { '\'' } else { '"' };
+        reports.push(Fault::error(self.span(start, end), "this string is never closed").help(format!(
+            "put the closing {close} at its end: {}{}{close}",
+            opening(quote),
+            brief(text)
+        )));
+        self.token(
+            TokenKind::Word(if quote == Quote::Single { quote } else { Quote::Double }),
+            start,
+            (inner, end),
+            end,
+        )
     }
 
     fn single_quoted(&mut self, reports: &mut Reports) -> Token {
         let start = self.at;
-        match self.text[start + 1..].find('\'') {
+        let found = self.text[start + 1..].find('\'');
+        self.searched(found.map_or(self.text.len(), |length| start + 1 + length));
+        match found {
             Some(length) => {
                 let end = start + 1 + length;
                 self.check_controls(start + 1, end, reports);
@@ -218,7 +373,7 @@ impl<'t> Lexer<'t> {
         let inner = start + open.len_utf8();
         let line = self.text[inner..].find('\n').map_or(self.text.len(), |length| inner + length);
         let close =
-            self.text[inner..line].find(|c| c == '"' || SMART_QUOTES.contains(c)).map_or(line, |length| inner + length);
+            self.text[inner..line].find(|c| c == '"' || is_smart_quote(c)).map_or(line, |length| inner + length);
         let close_length = self.text[close..line].chars().next().map_or(0, char::len_utf8);
         let text = &self.text[inner..close];
         reports.push(
@@ -245,18 +400,20 @@ impl<'t> Lexer<'t> {
                 true => at > 0 && (c.is_whitespace() || comment),
                 false => {
                     let comma = c == ',' && self.list_depth > 0;
-                    c.is_whitespace()
-                        || comment
-                        || comma
-                        || "#\"'={}[]()".contains(c)
-                        || SMART_QUOTES.contains(c)
-                        || ODD_BLANKS.contains(c)
+                    let mark = matches!(c, '#' | '"' | '\'' | '=' | '{' | '}' | '[' | ']' | '(' | ')');
+                    mark || comma || comment || c.is_whitespace() || is_smart_quote(c) || is_odd_blank(c)
                 }
             };
             if ends {
                 break;
             }
             end = start + at + c.len_utf8();
+        }
+        self.searched(end);
+        if self.text[start..end].ends_with('$') && looks_like_reference(&self.text[end..]) {
+            let whole = end + self.text[end..].find(char::is_whitespace).unwrap_or(self.text.len() - end);
+            self.combined(start, whole, reports);
+            return self.token(TokenKind::Word(Quote::Bare), start, (start, whole), whole);
         }
         let text = &self.text[start..end];
         if text.contains('/') && (unquoted || parse_net(text).is_err()) {
@@ -277,6 +434,30 @@ impl<'t> Lexer<'t> {
             reports.push(Fault::error(span, format!("control character 0x{byte:02x}")).help("remove it"));
         }
     }
+}
+
+/// What stands before the text of a string.
+fn opening(quote: Quote) -> &'static str {
+    match quote {
+        Quote::Interpolated => "$\"",
+        Quote::Single => "'",
+        _ => "\"",
+    }
+}
+
+fn is_smart_quote(c: char) -> bool {
+    !c.is_ascii() && SMART_QUOTES.contains(c)
+}
+
+fn is_odd_blank(c: char) -> bool {
+    !c.is_ascii() && ODD_BLANKS.contains(c)
+}
+
+/// Whether a brace begins the name of a variable: `{NAME}`, `{NAME:-` or `{NAME...`.
+fn looks_like_reference(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('{') else { return false };
+    let name = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+    name > 0 && ["}", ":-", "..."].iter().any(|end| rest[name..].starts_with(end))
 }
 
 /// A text short enough for a message.

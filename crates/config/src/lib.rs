@@ -43,9 +43,11 @@
 //! - A second `listen` of the same socket in one file merges, with a warning.
 
 mod address;
+mod conditions;
 mod configuration;
 mod console;
 mod diagnostics;
+mod format;
 mod generation;
 mod include;
 mod kinds;
@@ -58,19 +60,24 @@ mod options;
 mod parser;
 #[cfg(test)]
 mod properties;
+mod references;
 mod registry;
 mod scope;
+mod secret;
 mod show;
 mod source;
 mod stanza;
+mod substitute;
 mod suggest;
 mod tree;
 mod types;
+mod variables;
 
 pub use address::{Address, ListenAddress};
 pub use configuration::{Configuration, NewGeneration, check};
 pub use console::{Answer, ScopePath};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use format::format;
 pub use generation::{Generation, Origin, ScopeRef, StanzaRef};
 pub use lookup::{Chain, Lookup};
 pub use nets::IpNets;
@@ -80,3 +87,4 @@ pub use scope::{Scope, ScopeId, scopes};
 pub use source::Environment;
 pub use tree::{Quote, Scalar, Span, Value, ValueKind};
 pub use types::{Dict, OptionType, Pattern, Perms, Seconds, Throttle, one_of};
+pub use variables::Variables;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use crate::diagnostics::{Fault, Reports};
 use crate::include::Loaded;
 use crate::kinds::{FREE, Kind, NameRule, Naming};
+use crate::lexer::brief;
 use crate::names::{Key, key_of};
 use crate::registry::{NameId, Place, Registry};
 use crate::scope::bits;
@@ -28,12 +29,19 @@ pub(crate) struct Merged {
 /// Merges and checks; `reports` tells whether the result may be used.
 pub(crate) fn merge(loaded: &Loaded, registry: &Registry, reports: &mut Reports) -> Merged {
     let merged = Merged { stanzas: Stanzas::new(), extra_names: Vec::new(), spellings: HashMap::new() };
-    let mut merger = Merger { registry, loaded, reports, merged, extra_ids: HashMap::new(), idle: HashMap::new() };
+    let mut merger =
+        Merger { registry, loaded, reports, merged, extra_ids: HashMap::new(), idle: HashMap::new(), rehearsing: 0 };
     merger.items(ROOT, &loaded.items);
     merger.report_idle();
     merger.merged.stanzas.finish();
     merger.merged
 }
+
+/// Most different names in content that nobody declares.
+const EXTRA_NAMES_MAX: usize = 20_000;
+
+/// Most different words for scopes.
+const WORDS_MAX: usize = 1_000;
 
 struct Merger<'m> {
     registry: &'m Registry,
@@ -43,6 +51,8 @@ struct Merger<'m> {
     extra_ids: HashMap<Box<str>, NameId>,
     /// Options accepted without effect: where first, and how often.
     idle: HashMap<NameId, (Span, usize)>,
+    /// How many conditional stanzas that do not hold are around: what stands there is checked and sets nothing.
+    rehearsing: usize,
 }
 
 impl Merger<'_> {
@@ -55,8 +65,19 @@ impl Merger<'_> {
                 Item::Option(assignment) => self.option(at, assignment),
                 Item::Stanza(stanza) => self.stanza(at, stanza),
                 Item::Include(include) => self.items(at, &include.items),
+                Item::Conditional(conditional) if conditional.holds => self.items(at, &conditional.body),
+                Item::Conditional(conditional) => self.unheld(at, &conditional.body),
             }
         }
+    }
+
+    /// The body of a conditional stanza that does not hold: checked in scopes that are thrown away.
+    fn unheld(&mut self, at: NodeId, items: &[Item]) {
+        let kept = self.merged.stanzas.len();
+        self.rehearsing += 1;
+        self.items(at, items);
+        self.rehearsing -= 1;
+        self.merged.stanzas.forget_from(kept);
     }
 
     fn node(&self, id: NodeId) -> &Node {
@@ -83,14 +104,19 @@ impl Merger<'_> {
         let known = self.registry.name_id(&name.text);
         let id = match known {
             Some(id) => id,
-            None if free => self.extra(&name.text),
+            None if free && self.rehearsing > 0 => return,
+            None if free => match self.extra(name) {
+                Some(id) => id,
+                None => return,
+            },
             None => return self.unknown_option(at, name),
         };
-        self.merged.spellings.entry(id).or_insert_with(|| name.text.clone());
         let typed = match (free, self.registry.info(id)) {
             (false, Some(info)) => {
                 let place = self.place(at);
                 match info.declaration_at(&place) {
+                    // What a reference stands for is not known here, or its fault has been told.
+                    Some(_) if value.scalars().into_iter().any(Scalar::is_unresolved) => None,
                     Some(declaration) => match declaration.option.parse_any(value, self.node(at).id) {
                         Ok(typed) => Some(typed),
                         Err(problem) => {
@@ -98,7 +124,9 @@ impl Merger<'_> {
                         }
                     },
                     None if info.is_documented_at(&place) => {
-                        self.idle.entry(id).or_insert((name.span, 0)).1 += 1;
+                        if self.rehearsing == 0 {
+                            self.idle.entry(id).or_insert((name.span, 0)).1 += 1;
+                        }
                         None
                     }
                     None => return self.wrong_scope(at, name, &info.valid_scopes()),
@@ -106,29 +134,49 @@ impl Merger<'_> {
             }
             _ => None,
         };
+        if self.rehearsing > 0 {
+            return;
+        }
+        self.merged.spellings.entry(id).or_insert_with(|| name.text.clone());
         let setting = Setting { name: id, value: value.clone(), typed, span: name.span };
         self.merged.stanzas.node_mut(at).set(setting);
     }
 
-    fn extra(&mut self, name: &str) -> NameId {
-        let lower = name.to_ascii_lowercase().into_boxed_str();
-        let next = (self.registry.len() + self.merged.extra_names.len()) as NameId;
-        match self.extra_ids.get(&lower) {
-            Some(id) => *id,
-            None => {
-                self.merged.extra_names.push(lower.clone());
-                self.extra_ids.insert(lower, next);
-                next
-            }
+    /// The id of a name that nobody declares; `None` when there are too many of them.
+    fn extra(&mut self, name: &Word) -> Option<NameId> {
+        let lower = name.text.to_ascii_lowercase().into_boxed_str();
+        if let Some(id) = self.extra_ids.get(&lower) {
+            return Some(*id);
         }
+        if self.merged.extra_names.len() >= EXTRA_NAMES_MAX {
+            let message = format!("more than {EXTRA_NAMES_MAX} different names that no room and no module declares");
+            self.reports.push(Fault::error(name.span, message).help("this is no configuration; remove the stanza"));
+            return None;
+        }
+        let next = (self.registry.len() + self.merged.extra_names.len()) as NameId;
+        self.merged.extra_names.push(lower.clone());
+        self.extra_ids.insert(lower, next);
+        Some(next)
     }
 
     fn wrong_value(&mut self, name: &Word, assignment: &Assignment, problem: String, expected: &str) {
+        let value = &assignment.value;
+        if value.is_secret() {
+            let message = format!("{}: the content of the secret is not {expected}", name.text);
+            let help = format!("correct the file that {} names; its content is never shown", value.source());
+            return self.reports.push(Fault::error(value.span, message).help(help));
+        }
         // Of a list, only the element that the sentence quotes is underlined.
-        let elements = assignment.value.elements().unwrap_or_default();
+        let elements = value.elements().unwrap_or_default();
         let culprit = elements.iter().find(|element| problem.contains(&format!("`{}`", element.text())));
-        let span = culprit.map_or(assignment.value.span, Scalar::span);
-        let fault = Fault::error(span, format!("{}: {problem}", name.text));
+        let span = culprit.map_or(value.span, Scalar::span);
+        let mut fault = Fault::error(span, format!("{}: {problem}", name.text));
+        if value.has_references() {
+            let written = culprit.map_or_else(|| value.source(), |element| element.source().into_owned());
+            let stands =
+                culprit.map_or_else(|| value.resolved_source(), |element| element.resolved_source().into_owned());
+            fault = fault.label(format!("{} stands for {}", brief(&written), brief(&stands)));
+        }
         let told = problem.contains(expected) || problem.starts_with("expected");
         self.reports.push(if told { fault } else { fault.help(format!("the value is {expected}")) });
     }
@@ -189,18 +237,28 @@ impl Merger<'_> {
         }
         let Some(key) = self.key_of(stanza, &kind) else { return };
         let free = parent_free || !self.registry.is_live(&word);
-        let id = self.instance(at, stanza, &kind, key, free);
-        self.items(id, &stanza.body);
+        if let Some(id) = self.instance(at, stanza, &kind, key, free) {
+            self.items(id, &stanza.body);
+        }
     }
 
     /// The instance a stanza belongs to: a new one, or an earlier one of the same name.
-    fn instance(&mut self, at: NodeId, stanza: &Stanza, kind: &Kind, key: Key, free: bool) -> NodeId {
+    fn instance(&mut self, at: NodeId, stanza: &Stanza, kind: &Kind, key: Key, free: bool) -> Option<NodeId> {
         let word = self.merged.stanzas.word(&stanza.word.text.to_ascii_lowercase(), &stanza.word.text);
+        if word as usize > WORDS_MAX {
+            let message = format!("more than {WORDS_MAX} different words for scopes");
+            self.reports
+                .push(Fault::error(stanza.word.span, message).help("this is no configuration; remove the stanza"));
+            return None;
+        }
         let parent = self.node(at);
         let parent_free = parent.free;
         let listener = if kind.bit == bits::LISTENER { Some(word) } else { parent.listener };
         let (name, span) = (stanza.name.clone(), stanza.word.span);
         let make = NewNode { name, bit: kind.bit, requires: requires(parent, kind.bit), listener, free, span };
+        if self.rehearsing > 0 {
+            return Some(self.merged.stanzas.rehearsal(at, word, make));
+        }
         let (id, new) = self.merged.stanzas.child_or_insert(at, word, key, make);
         if free && new && !parent_free {
             let message = format!("the content of {} is accepted, not yet in effect", self.title(id));
@@ -209,7 +267,7 @@ impl Merger<'_> {
         if !new && kind.names == NameRule::Listen {
             self.repeated_listen(id, stanza);
         }
-        id
+        Some(id)
     }
 
     /// Two `listen` stanzas of one file that mean one socket are more often a slip than a wish.
@@ -240,10 +298,15 @@ impl Merger<'_> {
                 None
             }
             (_, None) => Some(Key::Exact("".into())),
+            (_, Some(name)) if name.is_unresolved() => Some(Key::Exact(name.source().into())),
             (_, Some(name)) => match key_of(kind.names, name) {
                 Ok(key) => Some(key),
                 Err((problem, help)) => {
-                    self.reports.push(Fault::error(name.span(), problem).help(help));
+                    let mut fault = Fault::error(name.span(), problem).help(help);
+                    if name.has_references() {
+                        fault = fault.label(format!("{} stands for {}", brief(&name.source()), brief(&name.text())));
+                    }
+                    self.reports.push(fault);
                     None
                 }
             },
@@ -305,7 +368,7 @@ pub(crate) fn title_of(stanzas: &Stanzas, id: NodeId) -> String {
     let node = stanzas.node(id);
     let word = stanzas.word_text(node.word);
     match &node.name {
-        Some(name) => format!("{word} \"{}\"", crate::lexer::brief(&name.text())),
+        Some(name) => format!("{word} \"{}\"", brief(&name.text())),
         None => word.to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::address::{ListenAddress, parse_ip};
 use crate::kinds::NameRule;
 use crate::tree::Scalar;
-use crate::types::compile_pattern;
+use crate::types::{compile_pattern, pattern_advice};
 
 /// How an instance is found among its siblings.
 #[derive(Clone, Debug)]
@@ -46,14 +46,6 @@ pub(crate) fn key_of(rule: NameRule, name: &Scalar) -> Result<Key, (String, Stri
         NameRule::Peer => crate::nets::parse_net(&text).map(Key::Net).map_err(|problem| {
             (problem, "for example \"192.0.2.0/24\", \"192.0.2.7\" or \"2001:db8::/32\"".to_owned())
         }),
-    }
-}
-
-fn pattern_advice(pattern: &str) -> String {
-    let special = ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|look| pattern.contains(look));
-    match special {
-        true => "look-around is not supported; write the pattern without it, or use two stanzas".to_owned(),
-        false => "a backslash before ( ) [ ] { } . * + ? takes it literally".to_owned(),
     }
 }
 

@@ -5,10 +5,16 @@
 
 use crate::diagnostics::{Fault, Reports};
 use crate::lexer::{Lexer, Token, TokenKind, brief};
-use crate::tree::{Assignment, Include, Item, Quote, Scalar, Span, Stanza, Value, ValueKind, Word};
+use crate::tree::{Assignment, Conditional, Include, Item, Quote, Scalar, Span, Stanza, Value, ValueKind, Word};
 
 /// Deepest nesting of stanzas, includes counted separately.
 pub(crate) const DEPTH_MAX: usize = 32;
+
+/// Most elements of one array or pairs of one dictionary.
+pub(crate) const LIST_MAX: usize = 1 << 18;
+
+/// The word of a conditional stanza.
+const IF_ENV: &str = "if_env";
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -119,6 +125,9 @@ impl Parser<'_, '_> {
         let word = Word { text: self.lexer.inner(&token).into(), span: token.span };
         let includes = ["include", "readonly_include"].iter().any(|name| word.text.eq_ignore_ascii_case(name));
         match self.token.kind {
+            TokenKind::Word(_) | TokenKind::BraceOpen if word.text.eq_ignore_ascii_case(IF_ENV) => {
+                self.conditional(word, items);
+            }
             TokenKind::Equals => {
                 self.advance();
                 if let Some(value) = self.value(&word) {
@@ -138,7 +147,7 @@ impl Parser<'_, '_> {
     /// `word name` must go on with a brace.
     fn named_stanza(&mut self, word: Word, word_token: &Token, items: &mut Vec<Item>) {
         let name_token = self.token;
-        if name_token.first_on_line && !matches!(self.token.kind, TokenKind::Word(Quote::Double | Quote::Single)) {
+        if name_token.first_on_line && self.token.kind == TokenKind::Word(Quote::Bare) {
             return self.lonely(&word, word_token, items);
         }
         let name = self.lexer.scalar(&name_token);
@@ -191,6 +200,47 @@ impl Parser<'_, '_> {
     }
 
     fn stanza(&mut self, word: Word, name: Option<Scalar>, items: &mut Vec<Item>) {
+        if let Some((body, braces)) = self.braced(&word, name.as_ref()) {
+            items.push(Item::Stanza(Stanza { word, name, body, braces }));
+        }
+    }
+
+    /// `if_env "NAME" { ... }`.
+    fn conditional(&mut self, word: Word, items: &mut Vec<Item>) {
+        if self.at(TokenKind::BraceOpen) {
+            let help = format!("write `{} \"NAME\" {{ ... }}`", word.text);
+            self.fault(word.span, format!("`{}` names no variable", word.text), help);
+            self.braced(&word, None);
+            return;
+        }
+        let token = self.advance();
+        let condition = self.lexer.scalar(&token);
+        if !self.at(TokenKind::BraceOpen) {
+            let (what, name) = (&word.text, brief(self.lexer.inner(&token)));
+            let (message, help) = match self.token.kind {
+                TokenKind::Equals => (
+                    "a condition with = must be quoted".to_owned(),
+                    format!("write `{what} \"{name}=value\" {{ ... }}`"),
+                ),
+                _ => (
+                    format!("expected {{ after `{what} {}`, found {}", brief(&condition.source()), self.found()),
+                    format!("write `{what} {} {{ ... }}`", brief(&condition.source())),
+                ),
+            };
+            self.fault(word.span.to(token.span), message, help);
+            return self.skip();
+        }
+        if matches!(condition.quote(), Quote::Interpolated | Quote::Reference) {
+            let help = format!("write the name alone: `{} \"NAME\"` or `\"NAME=value\"`", word.text);
+            self.fault(condition.span(), "a condition is written out, without references", help);
+        }
+        if let Some((body, braces)) = self.braced(&word, Some(&condition)) {
+            items.push(Item::Conditional(Conditional { word, condition, holds: false, body, braces }));
+        }
+    }
+
+    /// The content of braces, and where they stand; `None` when it is nested too deep.
+    fn braced(&mut self, word: &Word, name: Option<&Scalar>) -> Option<(Vec<Item>, Span)> {
         let brace = self.advance().span;
         if self.open.len() >= DEPTH_MAX {
             self.fault(
@@ -199,10 +249,9 @@ impl Parser<'_, '_> {
                 "the rest of this file was not read",
             );
             self.given_up = true;
-            return;
+            return None;
         }
-        let title =
-            name.as_ref().map_or(word.text.to_string(), |name| format!("{} {}", word.text, brief(&name.source())));
+        let title = name.map_or(word.text.to_string(), |name| format!("{} {}", word.text, brief(&name.source())));
         self.open.push(Open { title, brace, column: self.column(word.span) });
         let mut body = Vec::new();
         self.items(&mut body);
@@ -212,7 +261,7 @@ impl Parser<'_, '_> {
         } else if let Some(open) = open.filter(|_| !self.unpaired && !self.given_up) {
             self.unclosed(open);
         }
-        items.push(Item::Stanza(Stanza { word, name, body, braces }));
+        Some((body, braces))
     }
 
     fn unclosed(&mut self, open: Open) {
@@ -293,6 +342,9 @@ impl Parser<'_, '_> {
         let open = self.advance().span;
         let mut items = Vec::new();
         loop {
+            if items.len() > LIST_MAX {
+                return self.long_list(open, "array");
+            }
             match self.token.kind {
                 TokenKind::ParenClose => {
                     let close = self.advance().span;
@@ -315,6 +367,9 @@ impl Parser<'_, '_> {
         let example = "a dictionary holds pairs: [ key = \"value\" ]";
         let mut pairs = Vec::new();
         loop {
+            if pairs.len() > LIST_MAX {
+                return self.long_list(open, "dictionary");
+            }
             match self.token.kind {
                 TokenKind::BracketClose => {
                     let close = self.advance().span;
@@ -339,6 +394,16 @@ impl Parser<'_, '_> {
                 _ => return self.broken_list(open, "dictionary", ']', example),
             }
         }
+    }
+
+    fn long_list(&mut self, open: Span, what: &str) -> Option<Value> {
+        let help = "keep a list of this size in a data source or a module, not in the configuration";
+        self.fault(open, format!("this {what} has more than {LIST_MAX} elements"), help);
+        while !matches!(self.token.kind, TokenKind::ParenClose | TokenKind::BracketClose | TokenKind::End) {
+            self.advance();
+        }
+        self.recover();
+        None
     }
 
     fn broken_list(&mut self, open: Span, what: &str, close: char, example: &str) -> Option<Value> {

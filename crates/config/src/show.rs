@@ -1,6 +1,7 @@
 //! A scope printed as configuration text, and as JSON.
 //!
 //! The text reads back as the same settings: values stand as the operator wrote them, names in their first spelling.
+//! For a machine, references are resolved and secrets redacted.
 
 use serde_json::{Value as Json, json};
 
@@ -95,15 +96,15 @@ fn quoted(name: &Scalar) -> String {
 
 /// A value for a machine: bare numbers and true/false typed, all else text.
 pub(crate) fn value_json(value: &Value) -> Json {
-    let text = |scalar: &Scalar| Json::from(scalar.text().as_ref());
+    let text = |scalar: &Scalar| Json::from(scalar.shown_text().as_ref());
     match &value.kind {
-        ValueKind::Scalar(scalar) => match (scalar.text().parse::<i64>(), scalar.text().as_ref()) {
+        ValueKind::Scalar(scalar) => match (scalar.shown_text().parse::<i64>(), scalar.shown_text().as_ref()) {
             (Ok(number), digits) if number.to_string() == digits => Json::from(number),
             (_, "true") => Json::Bool(true),
             (_, "false") => Json::Bool(false),
             _ => text(scalar),
         },
-        ValueKind::Array(items) => items.iter().map(text).collect(),
+        ValueKind::Array(_) => value.elements().unwrap_or_default().iter().map(text).collect(),
         ValueKind::Dict(pairs) => pairs
             .iter()
             .map(|(key, value)| (key.text().into_owned(), text(value)))

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::tree::Span;
+use crate::variables::Variables;
 
 /// Largest file read.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -22,6 +23,8 @@ pub struct Environment {
     pub node_name: Option<String>,
     /// Refuse files that anyone may write, instead of warning; for a daemon started as root.
     pub refuse_world_writable: bool,
+    /// What `${NAME}` and `if_env` read; those of the process unless told otherwise.
+    pub variables: Variables,
 }
 
 impl Environment {

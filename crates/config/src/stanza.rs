@@ -240,6 +240,21 @@ impl Stanzas {
         (next, true)
     }
 
+    /// A node that no lookup finds and that is forgotten again: a place to check what shall set nothing.
+    pub fn rehearsal(&mut self, parent: NodeId, word: WordId, make: NewNode) -> NodeId {
+        self.nodes.push(Node::new(word, parent, ScopeId::default(), make));
+        self.nodes.len() as NodeId - 1
+    }
+
+    /// Forgets the nodes made by `rehearsal` since there were `count`.
+    pub fn forget_from(&mut self, count: usize) {
+        self.nodes.truncate(count);
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Builds what lookups need once every stanza is in.
     pub fn finish(&mut self) {
         for id in 0..self.nodes.len() {

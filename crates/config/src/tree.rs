@@ -31,6 +31,10 @@ pub enum Quote {
     Double,
     /// In single quotes, without escapes.
     Single,
+    /// `$"..."`: as in double quotes, with references inside.
+    Interpolated,
+    /// `${...}` alone.
+    Reference,
 }
 
 /// One word or string.
@@ -39,12 +43,65 @@ pub struct Scalar {
     raw: Box<str>,
     quote: Quote,
     span: Span,
+    /// What its references stand for in this load.
+    meaning: Option<Box<Meaning>>,
 }
+
+/// What a scalar with references stands for.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// One text, and the same as a pattern reads it.
+    Text { text: Box<str>, pattern: Box<str>, secret: bool },
+    /// The elements that `${NAME...}` puts into its array.
+    Words(Box<[Scalar]>),
+}
+
+impl std::fmt::Debug for Meaning {
+    /// Never the text: it may be a secret, and a debug text ends up in logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Meaning::Text { text, .. } => write!(f, "Text({} bytes)", text.len()),
+            Meaning::Words(words) => write!(f, "Words({})", words.len()),
+        }
+    }
+}
+
+/// What stands in place of a secret wherever values are shown.
+pub(crate) const REDACTED: &str = "<redacted>";
 
 impl Scalar {
     /// A scalar from source text, quotes already removed.
     pub(crate) fn new(raw: &str, quote: Quote, span: Span) -> Self {
-        Scalar { raw: raw.into(), quote, span }
+        Scalar { raw: raw.into(), quote, span, meaning: None }
+    }
+
+    /// The source text between the quotes or braces.
+    pub(crate) fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// Tells what the references of this scalar stand for.
+    pub(crate) fn resolve(&mut self, meaning: Meaning) {
+        self.meaning = Some(Box::new(meaning));
+    }
+
+    /// Whether it holds a reference to a variable or a file.
+    pub fn has_references(&self) -> bool {
+        match self.quote {
+            Quote::Reference => true,
+            Quote::Interpolated => self.raw.contains("${"),
+            Quote::Bare | Quote::Double | Quote::Single => false,
+        }
+    }
+
+    /// Whether it waits to be resolved: in a conditional stanza that does not hold, or after a fault that was told.
+    pub(crate) fn is_unresolved(&self) -> bool {
+        matches!(self.quote, Quote::Interpolated | Quote::Reference) && self.meaning.is_none()
+    }
+
+    /// Whether its text comes from a secret file and must not be shown.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.meaning.as_deref(), Some(Meaning::Text { secret: true, .. }))
     }
 
     /// A scalar that reads as `text`, quoted where it must be.
@@ -55,19 +112,44 @@ impl Scalar {
         }
     }
 
-    /// The text it stands for: `\r \n \t \" \\` decoded inside double quotes, any other pair kept.
+    /// The text it stands for: `\r \n \t \" \\` decoded inside double quotes, any other pair kept; references resolved.
     pub fn text(&self) -> Cow<'_, str> {
-        match self.quote == Quote::Double && self.raw.contains('\\') {
-            true => Cow::Owned(unescape(&self.raw)),
-            false => Cow::Borrowed(&self.raw),
+        if let Some(Meaning::Text { text, .. }) = self.meaning.as_deref() {
+            return Cow::Borrowed(text);
+        }
+        match self.quote {
+            Quote::Double if self.raw.contains('\\') => Cow::Owned(unescape(&self.raw, false)),
+            Quote::Bare | Quote::Double | Quote::Single => Cow::Borrowed(&self.raw),
+            Quote::Interpolated | Quote::Reference => self.source(),
         }
     }
 
     /// The text as a pattern: only `\"` is decoded, every other backslash belongs to the pattern.
     pub fn pattern_text(&self) -> Cow<'_, str> {
-        match self.quote == Quote::Double && self.raw.contains("\\\"") {
-            true => Cow::Owned(self.raw.replace("\\\"", "\"")),
-            false => Cow::Borrowed(&self.raw),
+        if let Some(Meaning::Text { pattern, .. }) = self.meaning.as_deref() {
+            return Cow::Borrowed(pattern);
+        }
+        match self.quote {
+            Quote::Double => unescape_pattern(&self.raw),
+            Quote::Bare | Quote::Single => Cow::Borrowed(&self.raw),
+            Quote::Interpolated | Quote::Reference => self.source(),
+        }
+    }
+
+    /// The text for people and machines to read: a secret is redacted.
+    pub fn shown_text(&self) -> Cow<'_, str> {
+        if self.is_secret() { Cow::Borrowed(REDACTED) } else { self.text() }
+    }
+
+    /// What it stands for as source text, with references resolved and secrets redacted.
+    pub fn resolved_source(&self) -> Cow<'_, str> {
+        match self.meaning.as_deref() {
+            None => self.source(),
+            Some(Meaning::Text { secret: true, .. }) => Cow::Borrowed(REDACTED),
+            Some(Meaning::Text { text, .. }) => Cow::Owned(Scalar::from_text(text).source().into_owned()),
+            Some(Meaning::Words(words)) => {
+                Cow::Owned(words.iter().map(Scalar::resolved_source).collect::<Vec<_>>().join(" "))
+            }
         }
     }
 
@@ -87,6 +169,8 @@ impl Scalar {
             Quote::Bare => Cow::Borrowed(&self.raw),
             Quote::Double => Cow::Owned(format!("\"{}\"", self.raw)),
             Quote::Single => Cow::Owned(format!("'{}'", self.raw)),
+            Quote::Interpolated => Cow::Owned(format!("$\"{}\"", self.raw)),
+            Quote::Reference => Cow::Owned(format!("${{{}}}", self.raw)),
         }
     }
 }
@@ -134,29 +218,65 @@ impl Value {
         }
     }
 
-    /// The elements of an array; a scalar counts as an array of one.
-    pub fn elements(&self) -> Option<&[Scalar]> {
+    /// The elements of an array; a scalar counts as an array of one, and `${NAME...}` as its words.
+    pub fn elements(&self) -> Option<Cow<'_, [Scalar]>> {
+        let spread = |item: &Scalar| matches!(item.meaning.as_deref(), Some(Meaning::Words(_)));
         match &self.kind {
-            ValueKind::Scalar(scalar) => Some(std::slice::from_ref(scalar)),
-            ValueKind::Array(items) => Some(items),
+            ValueKind::Scalar(scalar) => Some(Cow::Borrowed(std::slice::from_ref(scalar))),
+            ValueKind::Array(items) if items.iter().any(spread) => {
+                let each = items.iter().flat_map(|item| match item.meaning.as_deref() {
+                    Some(Meaning::Words(words)) => words,
+                    _ => std::slice::from_ref(item),
+                });
+                Some(Cow::Owned(each.cloned().collect()))
+            }
+            ValueKind::Array(items) => Some(Cow::Borrowed(items)),
             ValueKind::Dict(_) => None,
         }
     }
 
-    /// The value as source text.
+    /// The value as source text, as it was written.
     pub fn source(&self) -> String {
-        let join = |parts: Vec<String>| parts.join(" ");
+        self.print(Scalar::source)
+    }
+
+    /// The value as source text with references resolved and secrets redacted.
+    pub fn resolved_source(&self) -> String {
+        self.print(Scalar::resolved_source)
+    }
+
+    fn print(&self, scalar: fn(&Scalar) -> Cow<'_, str>) -> String {
+        let list = |open: char, parts: Vec<Cow<'_, str>>, close: char| match parts.join(" ") {
+            inner if inner.is_empty() => format!("{open}{close}"),
+            inner => format!("{open} {inner} {close}"),
+        };
         match &self.kind {
-            ValueKind::Scalar(scalar) => scalar.source().into_owned(),
-            ValueKind::Array(items) if items.is_empty() => "()".to_owned(),
-            ValueKind::Array(items) => {
-                format!("( {} )", join(items.iter().map(|item| item.source().into_owned()).collect()))
-            }
-            ValueKind::Dict(pairs) if pairs.is_empty() => "[]".to_owned(),
+            ValueKind::Scalar(one) => scalar(one).into_owned(),
+            ValueKind::Array(items) => list('(', items.iter().map(scalar).collect(), ')'),
             ValueKind::Dict(pairs) => {
-                format!("[ {} ]", join(pairs.iter().map(|(k, v)| format!("{} = {}", k.source(), v.source())).collect()))
+                let pair = |(key, value): &(Scalar, Scalar)| format!("{} = {}", scalar(key), scalar(value)).into();
+                list('[', pairs.iter().map(pair).collect(), ']')
             }
         }
+    }
+
+    /// Every scalar in it, as written.
+    pub(crate) fn scalars(&self) -> Vec<&Scalar> {
+        match &self.kind {
+            ValueKind::Scalar(one) => vec![one],
+            ValueKind::Array(items) => items.iter().collect(),
+            ValueKind::Dict(pairs) => pairs.iter().flat_map(|(key, value)| [key, value]).collect(),
+        }
+    }
+
+    /// Whether it refers to variables or files.
+    pub fn has_references(&self) -> bool {
+        self.scalars().into_iter().any(Scalar::has_references)
+    }
+
+    /// Whether some of its text comes from a secret file and must not be shown.
+    pub fn is_secret(&self) -> bool {
+        self.scalars().into_iter().any(Scalar::is_secret)
     }
 }
 
@@ -173,6 +293,7 @@ pub(crate) enum Item {
     Option(Assignment),
     Stanza(Stanza),
     Include(Include),
+    Conditional(Conditional),
 }
 
 /// `name = value`.
@@ -207,9 +328,28 @@ impl Include {
     }
 }
 
+/// `if_env "NAME" { body }`: the body continues in the scope around it, as an include does, when the condition holds.
+///
+/// The body of one that does not hold is in the tree as well: its words are checked, and it sets nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Conditional {
+    pub word: Word,
+    pub condition: Scalar,
+    /// Whether it and every conditional stanza around it hold; false until `substitute` has looked.
+    pub holds: bool,
+    pub body: Vec<Item>,
+    /// From the opening brace to the closing one.
+    pub braces: Span,
+}
+
 /// Characters that cannot stand in a bare word.
 pub(crate) fn needs_quotes(text: &str) -> bool {
-    let special = |c: char| c.is_whitespace() || c.is_control() || "#/\"'={}[](),;\\".contains(c) || !c.is_ascii();
+    let special = |c: char| {
+        matches!(
+            c,
+            '#' | '/' | '"' | '\'' | '=' | '{' | '}' | '[' | ']' | '(' | ')' | ',' | ';' | '\\' | '$' | '\0'..=' ' | '\x7f'..
+        )
+    };
     text.is_empty() || text.contains(special)
 }
 
@@ -228,7 +368,29 @@ fn escape(text: &str) -> String {
     out
 }
 
-fn unescape(raw: &str) -> String {
+/// Decodes `\"` and keeps every other pair.
+fn unescape_pattern(raw: &str) -> Cow<'_, str> {
+    if !raw.contains("\\\"") {
+        return Cow::Borrowed(raw);
+    }
+    let mut out = String::with_capacity(raw.len());
+    let mut chars = raw.chars();
+    while let Some(c) = chars.next() {
+        match (c, chars.clone().next()) {
+            ('\\', Some('"')) => out.extend(chars.next()),
+            ('\\', Some(_)) => out.extend([Some(c), chars.next()].into_iter().flatten()),
+            _ => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Decodes a piece of an interpolating string: as in double quotes, and `\$` is a dollar sign; and as a pattern reads it.
+pub(crate) fn unescape_interpolated(raw: &str) -> (String, Cow<'_, str>) {
+    (unescape(raw, true), unescape_pattern(raw))
+}
+
+fn unescape(raw: &str, interpolated: bool) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut chars = raw.chars();
     while let Some(c) = chars.next() {
@@ -241,6 +403,7 @@ fn unescape(raw: &str) -> String {
             Some('n') => out.push('\n'),
             Some('t') => out.push('\t'),
             Some('"') => out.push('"'),
+            Some('$') if interpolated => out.push('$'),
             Some('\\') => out.push('\\'),
             Some(other) => out.extend(['\\', other]),
             None => out.push('\\'),

@@ -307,3 +307,12 @@ pub(crate) fn compile_pattern(text: &str, ignore_case: bool) -> Result<regex::Re
         format!("`{text}` is not a valid regular expression: {reason}")
     })
 }
+
+/// What to do about a pattern that does not compile.
+pub(crate) fn pattern_advice(pattern: &str) -> String {
+    let special = ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|look| pattern.contains(look));
+    match special {
+        true => "look-around is not supported; write the pattern without it, or use two stanzas".to_owned(),
+        false => "a backslash before ( ) [ ] { } . * + ? takes it literally".to_owned(),
+    }
+}

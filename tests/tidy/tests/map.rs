@@ -44,6 +44,7 @@ const SEAMS: [(&str, &[&str], &[&str]); 3] = [
 const RANDOM_SEAM: &[&str] = &["crates/scheduler/src/random.rs", "crates/spool/src/disk/"];
 
 const FILE_SEAM: &[&str] = &[
+    "crates/config/src/secret.rs",
     "crates/config/src/source.rs",
     "crates/delivery/src/maildir.rs",
     "crates/ec_console/src/",

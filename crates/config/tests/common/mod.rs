@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use config::{
     Address, Configuration, Declared, Diagnostics, Dict, Environment, Generation, IpNets, Lookup, Opt, Pattern, Perms,
-    Registry, Scope, Seconds, Throttle, scopes,
+    Registry, Scope, Seconds, Throttle, Variables, scopes,
 };
 
 pub const MESSAGE_EXPIRATION: Opt<Seconds> =
@@ -101,11 +101,14 @@ impl Etc {
     }
 
     pub fn load(&self) -> Result<Configuration, Diagnostics> {
-        Configuration::load(
-            registry(),
-            self.main(),
-            Environment { node_name: Some("node1".to_owned()), ..Environment::default() },
-        )
+        self.load_with(&[])
+    }
+
+    /// Loads where exactly these variables are set.
+    pub fn load_with(&self, variables: &[(&str, &str)]) -> Result<Configuration, Diagnostics> {
+        let variables = Variables::of(variables.iter().copied());
+        let environment = Environment { node_name: Some("node1".to_owned()), variables, ..Environment::default() };
+        Configuration::load(registry(), self.main(), environment)
     }
 
     /// The diagnostics of a refused load, directories left out.
