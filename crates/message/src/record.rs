@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
 
-use smtp::{ForwardPath, Mailbox, ReversePath};
+use smtp::{AddressRules, ForwardPath, Mailbox, ReversePath};
 
 use crate::envelope::{Context, DeliveryState, Dictionary, Envelope, Origin, Protocol, QueueName};
 use crate::id::MessageId;
@@ -293,9 +293,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The bare `postmaster` is the one mailbox without a domain (RFC 5321 4.5.1).
+/// The bare `postmaster` is the one mailbox without a domain (RFC 5321 4.5.1). Whatever rules an address was taken under,
+/// it is one here.
 fn mailbox(text: &str) -> Option<Mailbox> {
-    if text == Mailbox::postmaster().as_str() { Some(Mailbox::postmaster()) } else { Mailbox::parse(text).ok() }
+    if text == Mailbox::postmaster().as_str() {
+        return Some(Mailbox::postmaster());
+    }
+    Mailbox::parse_under(AddressRules::Relaxed, text).ok()
 }
 
 #[cfg(test)]

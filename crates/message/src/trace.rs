@@ -1,4 +1,5 @@
-//! Trace header fields: Return-Path and Received (RFC 5321 4.4), in the documented form.
+//! Header fields a relay adds: Return-Path and Received (RFC 5321 4.4), and Date and Message-ID where the sender left them
+//! out, in the documented form.
 //!
 //! Takes what a transaction knows and appends header lines in wire form. Pure; on the hot path, so it appends into the
 //! caller's buffer and allocates nothing of its own.
@@ -97,6 +98,22 @@ pub fn received(out: &mut Vec<u8>, trace: &Trace<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends a Date field (RFC 5322 3.6.1).
+pub fn date(out: &mut Vec<u8>, date: &Date) {
+    out.extend_from_slice(b"Date: ");
+    out.extend_from_slice(date.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a Message-ID field (RFC 5322 3.6.4): `<CC.CC.PPPPP.TTTTTTTT@host>`, the id with dots.
+pub fn message_id(out: &mut Vec<u8>, id: MessageId, host: &str) {
+    out.extend_from_slice(b"Message-ID: <");
+    out.extend(id.text().map(|octet| if matches!(octet, b'/' | b'-') { b'.' } else { octet }));
+    out.push(b'@');
+    put_word(out, host);
+    out.extend_from_slice(b">\r\n");
+}
+
 fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let written = out.write_fmt(text);
     debug_assert!(written.is_ok(), "writing to a Vec cannot fail");
@@ -171,6 +188,18 @@ mod tests {
                 ") with ESMTP\r\n",
                 "\tid 71/A0-03127-08B31BA6; Mon, 21 Sep 2026 14:13:20 +0000\r\n",
             )
+        );
+    }
+
+    #[test]
+    fn date_and_message_id_have_the_documented_form() {
+        let mut out = Vec::new();
+        date(&mut out, &Date::new(Duration::from_secs(1_790_000_000)));
+        message_id(&mut out, "71/A0-03127-08B31BA6".parse().unwrap(), "mx.here.test");
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            "Date: Mon, 21 Sep 2026 14:13:20 +0000\r\nMessage-ID: <71.A0.03127.08B31BA6@mx.here.test>\r\n"
         );
     }
 

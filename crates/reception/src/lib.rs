@@ -6,8 +6,10 @@
 //!
 //! Everything here lives on the event loop of its session. Knows nothing of delivery.
 
+mod conformance;
 mod context;
 mod epoch;
+mod front;
 mod link;
 mod listener;
 mod options;

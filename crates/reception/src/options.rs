@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use config::{Chain, Declared, Dict, Generation, IpNets, Opt, Scope, Seconds, scopes};
 use message::envelope::Dictionary;
-use smtp::{Extensions, Limits, Reply, ServerOptions, Timeouts, replies};
+use smtp::{Blanks, Extensions, Limits, Reply, ServerOptions, Timeouts, replies};
 
+use crate::conformance::{self, HeaderRules};
 use crate::relay::DomainGlobs;
 
 /// Every option of this crate.
@@ -19,6 +20,15 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &STATIC_BANNER,
     &RECEIVED_HOSTNAME,
     &RFC2822_TRACE_HEADERS,
+    &conformance::RFC2822_DATE_HEADER,
+    &conformance::RFC2822_MESSAGEID_HEADER,
+    &conformance::RFC2822_MISSING_HEADERS,
+    &conformance::RFC2822_LONE_LF_IN_HEADERS,
+    &conformance::RFC2822_LONE_LF_IN_BODY,
+    &conformance::RFC2822_MAX_LINE_LENGTH,
+    &conformance::RFC2822_MAX_LINE_LENGTH_POLICY,
+    &conformance::RFC2821_PEDANTIC_ADDRESS_RULES,
+    &conformance::RFC2821_ALLOW_WHITESPACE_IN_ENVELOPE,
     &SMTP_EXTENSIONS,
     &REQUIRE_EHLO,
     &ALLOW_NULL_ENVELOPE_SENDER,
@@ -225,6 +235,8 @@ pub struct ListenerOptions {
     pub server: Arc<ServerOptions>,
     /// Put trace header fields in front of messages.
     pub trace_headers: bool,
+    /// Header fields a message may lack.
+    pub headers: HeaderRules,
     /// The name in Received fields.
     pub received_hostname: Box<str>,
     /// Octets of a header section.
@@ -249,6 +261,7 @@ impl PartialEq for ListenerOptions {
     fn eq(&self, other: &Self) -> bool {
         self.server == other.server
             && self.trace_headers == other.trace_headers
+            && self.headers == other.headers
             && self.received_hostname == other.received_hostname
             && (self.header_octets_max, self.hops_max) == (other.header_octets_max, other.hops_max)
             && self.relay_hosts.nets() == other.relay_hosts.nets()
@@ -267,6 +280,7 @@ impl ListenerOptions {
         let hostname = reader.text(&HOSTNAME).unwrap_or_else(|| system_hostname.into());
         Self {
             trace_headers: reader.read(&RFC2822_TRACE_HEADERS),
+            headers: HeaderRules::resolve(generation, chain),
             received_hostname: reader.text(&RECEIVED_HOSTNAME).unwrap_or_else(|| hostname.clone()),
             header_octets_max: reader.count(&MAX_HEADER_SIZE, usize::MAX),
             hops_max: reader.count(&MAX_RECEIVED_HEADERS, usize::MAX),
@@ -315,7 +329,12 @@ impl Reader<'_> {
             require_ehlo: self.read(&REQUIRE_EHLO),
             allow_null_reverse_path: self.read(&ALLOW_NULL_ENVELOPE_SENDER),
             allow_address_literal: self.read(&ALLOW_IP_LITERAL),
-            allow_trailing_blanks: self.read(&ALLOW_TRAILING_WHITESPACE_IN_COMMANDS),
+            blanks: Blanks {
+                trailing: self.read(&ALLOW_TRAILING_WHITESPACE_IN_COMMANDS),
+                in_envelope: self.read(&conformance::RFC2821_ALLOW_WHITESPACE_IN_ENVELOPE),
+            },
+            addresses: conformance::address_rules(self.generation, self.chain),
+            lines: conformance::line_rules(self.generation, self.chain),
             reverse_path_domain: self.text(&DOMAIN_FOR_UNQUALIFIED_SENDER_ADDRESS),
             forward_path_domain: self.text(&DOMAIN_FOR_UNQUALIFIED_RECIPIENT_ADDRESSES),
             limits: self.limits(),

@@ -9,13 +9,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use message::MessageId;
-use message::trace::{Trace, With, received_and_return_path};
+use message::trace::{Trace, With};
 use netlistener::{Accepted, Seat};
 use queue::Arrival;
 use smtp::{Phase, Received, Refusal, Refused, ServerSession, Step, Verdict};
 
 use crate::context::{Scope, ValidationContext};
 use crate::epoch::Epoch;
+use crate::front::Front;
 use crate::link::{Event, Link};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
@@ -46,6 +47,8 @@ struct Session {
     can_relay: bool,
     /// The transaction's id, from DATA on.
     batch: MessageId,
+    /// What stands in front of the message, from DATA on.
+    front: Front,
     /// Who decided on the refusal that the core is about to report, and as what the rejectlog knows it.
     decided: Decided,
     _seat: Seat,
@@ -72,8 +75,9 @@ impl Session {
         let mut context = ValidationContext::default();
         context.variables.connection.clone_from(&options.context);
         let can_relay = relay::client_may_relay(&options, peer_ip);
-        let (batch, decided) = (MessageId::NULL, Decided::default());
-        let mut session = Self { shop, epoch, options, core, facts, context, can_relay, batch, decided, _seat: seat };
+        let (batch, front, decided) = (MessageId::NULL, Front::default(), Decided::default());
+        let mut session =
+            Self { shop, epoch, options, core, facts, context, can_relay, batch, front, decided, _seat: seat };
         if can_relay && !session.epoch.phases.idle {
             session.context.set(Scope::Connection, "can_relay", "true");
         }
@@ -176,10 +180,10 @@ impl Session {
             || relay::recipient_is_ours(&self.options, &transaction.reverse_path, forward_path.mailbox())
     }
 
-    /// The message may come: here it gets its id and its trace fields.
+    /// The message may come: here it gets its id and the header fields in front of it.
     fn take_data(&mut self) -> Verdict {
         self.batch = self.shop.ids.next();
-        let Some(transaction) = self.core.transaction().filter(|_| self.options.trace_headers) else {
+        let Some(transaction) = self.core.transaction() else {
             return Verdict::Accept;
         };
         let helo = self.core.helo();
@@ -192,8 +196,8 @@ impl Session {
             id: self.batch,
             date: &self.shop.date(),
         };
-        let mut fields = Vec::with_capacity(320);
-        received_and_return_path(&mut fields, &trace);
+        let mut fields = Vec::with_capacity(448);
+        self.front = Front::write(&mut fields, &trace, self.options.trace_headers, self.options.headers);
         Verdict::AcceptWithTrace(fields)
     }
 
@@ -206,6 +210,7 @@ impl Session {
             facts: &self.facts,
             context: &mut self.context,
             batch: self.batch,
+            front: self.front,
         };
         let stored = bringing.store(received).await;
         let now = self.shop.clock.now();

@@ -8,15 +8,18 @@
 //! One message is stored for each RCPT: a recipient named twice gets two, as with Momentum. A recipient that policy
 //! refuses here refuses the whole message, so that the client knows of everything that was not accepted.
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use message::header::{self, Survey};
+use message::wire;
 use message::{Body, Envelope, MessageId, Origin, Protocol};
 use queue::Arrival;
 use smtp::{ForwardPath, Mailbox, Received, Reply, Transaction, replies};
 use tracing::error;
 
-use crate::context::ValidationContext;
+use crate::conformance::{DateHeader, MissingHeaders};
+use crate::context::{Scope, ValidationContext};
 use crate::epoch::Epoch;
+use crate::front::{Front, Needed};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
 use crate::phases::{FinalVerdict, MessageArgs, RecipientArgs, SessionFacts};
@@ -35,6 +38,8 @@ pub(crate) struct Bringing<'a> {
     pub(crate) context: &'a mut ValidationContext,
     /// The id of the transaction, as the trace fields have it.
     pub(crate) batch: MessageId,
+    /// What the body begins with.
+    pub(crate) front: Front,
 }
 
 /// A message that is safe.
@@ -47,8 +52,8 @@ pub(crate) struct Kept {
 impl Bringing<'_> {
     /// What to tell the client, and what is left to do then.
     pub(crate) async fn store(&mut self, received: Received) -> Result<Kept, Rejected> {
-        let Received { mut transaction, body, trace_octets } = received;
-        let mut body = self.checked(body, trace_octets).map_err(rejected)?;
+        let Received { mut transaction, body, .. } = received;
+        let mut body = self.checked(body).map_err(rejected)?;
         self.message_phases(&mut transaction, &mut body).await?;
         if transaction.forward_paths.is_empty() {
             return Err(rejected(refusal::NO_RECIPIENTS));
@@ -68,9 +73,10 @@ impl Bringing<'_> {
         Ok(Kept { reply: Reply::with_text(250, Some((2, 0, 0)), format!("OK {}", self.batch)), waiting })
     }
 
-    /// The body with its trace fields in front and no other Return-Path.
-    fn checked(&self, mut body: BytesMut, trace_octets: usize) -> Result<Body, Reply> {
-        let message = &body[trace_octets..];
+    /// The body with the header fields it needs in front and no other Return-Path.
+    fn checked(&mut self, mut body: BytesMut) -> Result<Body, Reply> {
+        let (begin, rules) = (self.front.octets(), self.options.headers);
+        let message = &body[begin..];
         let looked_at = message.len().min(self.options.header_octets_max.saturating_add(LINE_OCTETS));
         let survey = Survey::of(&message[..looked_at]);
         if self.options.header_octets_max < survey.octets {
@@ -79,11 +85,25 @@ impl Bringing<'_> {
         if self.options.hops_max < survey.received {
             return Err(replies::TOO_MANY_HOPS);
         }
-        if self.options.trace_headers && survey.return_paths != 0 {
-            let removed = header::remove(&mut body[trace_octets..], "Return-Path");
-            body.copy_within(0..trace_octets, removed);
-            body.advance(removed);
+        let headerless = survey.octets == 0;
+        if headerless && rules.missing == MissingHeaders::Reject {
+            return Err(replies::HEADERS_MISSING);
         }
+        if !survey.has_date && rules.date == DateHeader::Pedantic {
+            return Err(replies::DATE_MISSING);
+        }
+        if !survey.has_date && !self.epoch.phases.idle {
+            self.context.set(Scope::Message, "rfc2822_date_missing", "true");
+        }
+        let needed = Needed {
+            date: !survey.has_date,
+            message_id: !survey.has_message_id,
+            // Without it the first lines of the content could be taken for fields; an empty message has none.
+            empty_line: headerless && !message.starts_with(b"\r\n") && message != wire::TERMINATOR,
+        };
+        let replaced = self.options.trace_headers && survey.return_paths != 0;
+        let removed = if replaced { header::remove(&mut body[begin..], "Return-Path") } else { 0 };
+        self.front.settle(&mut body, needed, removed);
         Ok(body.freeze())
     }
 

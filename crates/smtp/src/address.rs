@@ -21,6 +21,15 @@ pub struct Mailbox {
     local_part_octets: u8,
 }
 
+/// Which local-parts are taken. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressRules {
+    /// Those of RFC 5321 4.1.2.
+    Pedantic,
+    /// Also those with dots side by side or at an end, such as `a..b` and `ab.`, which some hosts have given out.
+    Relaxed,
+}
+
 /// Why a mailbox was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressError {
@@ -54,12 +63,17 @@ impl Mailbox {
     /// Parses `local-part@domain` (RFC 5321 4.1.2 `Mailbox`): dot-string or quoted-string, then a domain or an address
     /// literal. Source routes are the command grammar's business, not this one's.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
+        Self::parse_under(AddressRules::Pedantic, text)
+    }
+
+    /// As [`Mailbox::parse`], under these rules.
+    pub fn parse_under(rules: AddressRules, text: &str) -> Result<Self, AddressError> {
         if !text.is_ascii() {
             return Err(AddressError::NotAscii);
         }
         let octets = text.as_bytes();
         let local_part_octets =
-            if octets.first() == Some(&b'"') { quoted_string(octets)? } else { dot_string(octets)? };
+            if octets.first() == Some(&b'"') { quoted_string(octets)? } else { dot_string(octets, rules)? };
         if LOCAL_PART_OCTETS_MAX < local_part_octets {
             return Err(AddressError::LocalPartTooLong);
         }
@@ -175,14 +189,17 @@ fn is_address_literal(literal: &str) -> bool {
     }
 }
 
-fn dot_string(octets: &[u8]) -> Result<usize, AddressError> {
+fn dot_string(octets: &[u8], rules: AddressRules) -> Result<usize, AddressError> {
     let end = octets.iter().position(|&octet| octet == b'@').ok_or(AddressError::Syntax)?;
-    let atoms = octets[..end].split(|&octet| octet == b'.');
-    if atoms.into_iter().all(|atom| !atom.is_empty() && atom.iter().all(|&octet| is_atext(octet))) {
-        Ok(end)
-    } else {
-        Err(AddressError::Syntax)
+    let (mut atoms, mut gaps) = (0, 0);
+    for atom in octets[..end].split(|&octet| octet == b'.') {
+        if !atom.iter().all(|&octet| is_atext(octet)) {
+            return Err(AddressError::Syntax);
+        }
+        if atom.is_empty() { gaps += 1 } else { atoms += 1 }
     }
+    let valid = 0 < atoms && (gaps == 0 || rules == AddressRules::Relaxed);
+    if valid { Ok(end) } else { Err(AddressError::Syntax) }
 }
 
 fn quoted_string(octets: &[u8]) -> Result<usize, AddressError> {
@@ -215,6 +232,17 @@ mod tests {
         ] {
             let mailbox = Mailbox::parse(text).unwrap();
             assert_eq!((mailbox.local_part(), mailbox.domain()), (local_part, domain));
+        }
+    }
+
+    #[test]
+    fn relaxed_rules_take_dots_anywhere_and_nothing_else_more() {
+        for text in ["a..b@xxx.test", "ab.@xxx.test", ".ab@xxx.test"] {
+            assert_eq!(Mailbox::parse(text), Err(AddressError::Syntax), "{text}");
+            assert_eq!(Mailbox::parse_under(AddressRules::Relaxed, text).unwrap().domain(), "xxx.test");
+        }
+        for text in ["@x", "..@x", "a b@x", "a(b)@x", "a..b@x..y", "a..b"] {
+            assert_eq!(Mailbox::parse_under(AddressRules::Relaxed, text), Err(AddressError::Syntax), "{text}");
         }
     }
 

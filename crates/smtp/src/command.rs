@@ -7,7 +7,7 @@
 
 use smallvec::SmallVec;
 
-use crate::address::{AddressError, ForwardPath, Mailbox, PATH_OCTETS_MAX, ReversePath};
+use crate::address::{AddressError, AddressRules, ForwardPath, Mailbox, PATH_OCTETS_MAX, ReversePath};
 
 /// One command of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,15 @@ pub struct PathArgument<'a> {
     pub path: &'a str,
     /// The ESMTP parameters, in the order they came; no keyword twice.
     pub parameters: Parameters<'a>,
+}
+
+/// Blanks that are dropped instead of being refused. The default drops none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Blanks {
+    /// Spaces at the end of any command.
+    pub trailing: bool,
+    /// Spaces and tabs at the end of MAIL and RCPT, and spaces inside the angle brackets around the address.
+    pub in_envelope: bool,
 }
 
 /// ESMTP parameters of MAIL or RCPT.
@@ -97,13 +106,14 @@ pub enum CommandError {
 }
 
 impl<'a> Command<'a> {
-    /// Takes a line apart. Blanks at its end are dropped if `trailing_blanks` allows them.
-    pub fn parse(line: &'a [u8], trailing_blanks: bool) -> Result<Self, CommandError> {
+    /// Takes a line apart.
+    pub fn parse(line: &'a [u8], blanks: Blanks) -> Result<Self, CommandError> {
+        let line = if blanks.in_envelope && is_envelope(line) { line.trim_ascii_end() } else { line };
         if !line.iter().all(|octet| (32..=126).contains(octet)) {
             return Err(CommandError::Octets);
         }
         let mut text = std::str::from_utf8(line).map_err(|_| CommandError::Octets)?;
-        if trailing_blanks {
+        if blanks.trailing {
             text = text.trim_end_matches(' ');
         }
         let (verb, argument) = text.split_once(' ').unwrap_or((text, ""));
@@ -115,10 +125,8 @@ impl<'a> Command<'a> {
         match known {
             Verb::Ehlo => client_name(argument).map(Self::Ehlo).ok_or(CommandError::Ehlo),
             Verb::Helo => client_name(argument).map(Self::Helo).ok_or(CommandError::Helo),
-            Verb::Mail => path_argument(argument, "FROM:", CommandError::MailSyntax, CommandError::ReversePathTooLong)
-                .map(Self::Mail),
-            Verb::Rcpt => path_argument(argument, "TO:", CommandError::RcptSyntax, CommandError::ForwardPathTooLong)
-                .map(Self::Rcpt),
+            Verb::Mail => path_argument(argument, "FROM:", blanks).map(Self::Mail).map_err(PathError::of_mail),
+            Verb::Rcpt => path_argument(argument, "TO:", blanks).map(Self::Rcpt).map_err(PathError::of_rcpt),
             Verb::Data if has_argument => Err(CommandError::DataArgument),
             Verb::Data => Ok(Self::Data),
             Verb::Rset if has_argument => Err(CommandError::RsetArgument),
@@ -197,28 +205,54 @@ fn client_name(argument: &str) -> Option<&str> {
     valid.then_some(name)
 }
 
+/// Why the argument of MAIL or RCPT is none.
+enum PathError {
+    Syntax,
+    TooLong,
+    Parameter,
+}
+
+impl PathError {
+    fn of_mail(self) -> CommandError {
+        match self {
+            Self::Syntax => CommandError::MailSyntax,
+            Self::TooLong => CommandError::ReversePathTooLong,
+            Self::Parameter => CommandError::Parameter,
+        }
+    }
+
+    fn of_rcpt(self) -> CommandError {
+        match self {
+            Self::Syntax => CommandError::RcptSyntax,
+            Self::TooLong => CommandError::ForwardPathTooLong,
+            Self::Parameter => CommandError::Parameter,
+        }
+    }
+}
+
+fn is_envelope(line: &[u8]) -> bool {
+    line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"MAIL ") || verb.eq_ignore_ascii_case(b"RCPT "))
+}
+
 /// `FROM:<path> [parameters]`. Blanks after the colon are tolerated, because clients send them and nothing depends on it.
-fn path_argument<'a>(
-    argument: &'a str,
-    word: &str,
-    error: CommandError,
-    too_long: CommandError,
-) -> Result<PathArgument<'a>, CommandError> {
+fn path_argument<'a>(argument: &'a str, word: &str, blanks: Blanks) -> Result<PathArgument<'a>, PathError> {
     let after_word = argument
         .get(..word.len())
         .filter(|prefix| prefix.eq_ignore_ascii_case(word))
         .map(|prefix| argument[prefix.len()..].trim_start_matches(' '))
-        .ok_or(error)?;
-    let bracketed = after_word.strip_prefix('<').ok_or(error)?;
-    let end = closing_bracket(bracketed).ok_or(error)?;
+        .ok_or(PathError::Syntax)?;
+    let bracketed = after_word.strip_prefix('<').ok_or(PathError::Syntax)?;
+    let end = closing_bracket(bracketed).ok_or(PathError::Syntax)?;
     if PATH_OCTETS_MAX < end + "<>".len() {
-        return Err(too_long);
+        return Err(PathError::TooLong);
     }
     let rest = &bracketed[end + 1..];
-    if !rest.is_empty() && !rest.starts_with(' ') {
-        return Err(error);
+    if !rest.is_empty() && (!rest.starts_with(' ') || rest.ends_with(' ')) {
+        return Err(PathError::Syntax);
     }
-    Ok(PathArgument { path: without_source_route(&bracketed[..end]), parameters: parameters(rest)? })
+    let path = &bracketed[..end];
+    let path = if blanks.in_envelope { path.trim_matches(' ') } else { path };
+    Ok(PathArgument { path: without_source_route(path), parameters: parameters(rest)? })
 }
 
 /// Where the path ends: the first `>` outside a quoted local-part.
@@ -244,12 +278,12 @@ fn without_source_route(path: &str) -> &str {
     }
 }
 
-fn parameters(rest: &str) -> Result<Parameters<'_>, CommandError> {
+fn parameters(rest: &str) -> Result<Parameters<'_>, PathError> {
     let mut parameters = Parameters::new();
     for word in rest.split(' ').filter(|word| !word.is_empty()) {
-        let parameter = Parameter::parse(word).ok_or(CommandError::Parameter)?;
+        let parameter = Parameter::parse(word).ok_or(PathError::Parameter)?;
         if parameters.len() == PARAMETERS_MAX || parameters.iter().any(|other| other.is(parameter.keyword)) {
-            return Err(CommandError::Parameter);
+            return Err(PathError::Parameter);
         }
         parameters.push(parameter);
     }
@@ -257,24 +291,24 @@ fn parameters(rest: &str) -> Result<Parameters<'_>, CommandError> {
 }
 
 /// A reverse-path; a local-part alone gets `domain` if there is one.
-pub fn reverse_path(path: &str, domain: Option<&str>) -> Result<ReversePath, AddressError> {
+pub fn reverse_path(path: &str, domain: Option<&str>, rules: AddressRules) -> Result<ReversePath, AddressError> {
     if path.is_empty() {
         return Ok(ReversePath::Null);
     }
-    qualified(path, domain).map(ReversePath::Mailbox)
+    qualified(path, domain, rules).map(ReversePath::Mailbox)
 }
 
 /// A forward-path; a local-part alone gets `domain` if there is one. `<postmaster>` needs none (RFC 5321 4.5.1).
-pub fn forward_path(path: &str, domain: Option<&str>) -> Result<ForwardPath, AddressError> {
-    match qualified(path, domain) {
+pub fn forward_path(path: &str, domain: Option<&str>, rules: AddressRules) -> Result<ForwardPath, AddressError> {
+    match qualified(path, domain, rules) {
         Err(_) if path.eq_ignore_ascii_case("postmaster") => Ok(ForwardPath(Mailbox::postmaster())),
         mailbox => mailbox.map(ForwardPath),
     }
 }
 
-fn qualified(path: &str, domain: Option<&str>) -> Result<Mailbox, AddressError> {
-    let mailbox = match (Mailbox::parse(path), domain) {
-        (Err(AddressError::Syntax), Some(domain)) => Mailbox::parse(&format!("{path}@{domain}"))?,
+fn qualified(path: &str, domain: Option<&str>, rules: AddressRules) -> Result<Mailbox, AddressError> {
+    let mailbox = match (Mailbox::parse_under(rules, path), domain) {
+        (Err(AddressError::Syntax), Some(domain)) => Mailbox::parse_under(rules, &format!("{path}@{domain}"))?,
         (mailbox, _) => mailbox?,
     };
     if PATH_OCTETS_MAX < mailbox.as_str().len() + "<>".len() {
@@ -287,8 +321,10 @@ fn qualified(path: &str, domain: Option<&str>) -> Result<Mailbox, AddressError> 
 mod tests {
     use super::*;
 
+    const PEDANTIC: AddressRules = AddressRules::Pedantic;
+
     fn parse(line: &str) -> Result<Command<'_>, CommandError> {
-        Command::parse(line.as_bytes(), false)
+        Command::parse(line.as_bytes(), Blanks::default())
     }
 
     fn path<'a>(path: &'a str, parameters: &[(&'a str, Option<&'a str>)]) -> PathArgument<'a> {
@@ -341,7 +377,22 @@ mod tests {
         ] {
             assert_eq!(parse(line), Err(error), "{line:?}");
         }
-        assert_eq!(Command::parse(b"RSET  ", true), Ok(Command::Rset));
+        let trailing = Blanks { trailing: true, in_envelope: false };
+        assert_eq!(Command::parse(b"RSET  ", trailing), Ok(Command::Rset));
+    }
+
+    #[test]
+    fn blanks_around_a_path_are_refused_unless_the_envelope_may_hold_them() {
+        let blanks = Blanks { trailing: false, in_envelope: true };
+        for line in ["RCPT TO:<b@y.example> ", "RCPT TO:<b@y.example>\t \t", "rcpt TO:< b@y.example  >"] {
+            let argument = Command::parse(line.as_bytes(), blanks);
+            assert_eq!(argument, Ok(Command::Rcpt(path("b@y.example", &[]))), "{line:?}");
+        }
+        assert_eq!(parse("RCPT TO:<b@y.example> "), Err(CommandError::RcptSyntax));
+        assert_eq!(parse("MAIL FROM:<b@y.example> SIZE=1 "), Err(CommandError::MailSyntax));
+        assert_eq!(parse("RCPT TO:<b@y.example>\t"), Err(CommandError::Octets));
+        assert_eq!(Command::parse(b"RSET ", blanks), Err(CommandError::RsetArgument));
+        assert_eq!(Command::parse(b"RCPT TO:<b\t@y.example>", blanks), Err(CommandError::Octets));
     }
 
     #[test]
@@ -355,19 +406,23 @@ mod tests {
     #[test]
     fn a_path_with_its_brackets_has_at_most_256_octets() {
         let of_octets = |octets: usize| format!("a@{}b", "b.".repeat((octets - "<a@b>".len()) / 2));
-        assert!(reverse_path(&of_octets(255), None).is_ok());
-        assert!(forward_path(&format!("a{}", of_octets(255)), None).is_ok());
-        assert_eq!(forward_path(&of_octets(257), None), Err(AddressError::PathTooLong));
+        assert!(reverse_path(&of_octets(255), None, PEDANTIC).is_ok());
+        assert!(forward_path(&format!("a{}", of_octets(255)), None, PEDANTIC).is_ok());
+        assert_eq!(forward_path(&of_octets(257), None, PEDANTIC), Err(AddressError::PathTooLong));
         let domain = &of_octets(255)["a@".len()..];
-        assert_eq!(reverse_path("ann", Some(domain)), Err(AddressError::PathTooLong), "completed, it is too long");
+        assert_eq!(
+            reverse_path("ann", Some(domain), PEDANTIC),
+            Err(AddressError::PathTooLong),
+            "completed, it is too long"
+        );
     }
 
     #[test]
     fn a_local_part_alone_gets_the_configured_domain() {
-        assert_eq!(reverse_path("", Some("here.test")), Ok(ReversePath::Null));
-        assert_eq!(reverse_path("ann", Some("here.test")).unwrap().as_str(), "ann@here.test");
-        assert_eq!(forward_path("ann", None), Err(AddressError::Syntax));
-        assert_eq!(forward_path("PostMaster", None).unwrap().as_str(), "postmaster");
-        assert_eq!(forward_path("Postmaster", Some("here.test")).unwrap().as_str(), "Postmaster@here.test");
+        assert_eq!(reverse_path("", Some("here.test"), PEDANTIC), Ok(ReversePath::Null));
+        assert_eq!(reverse_path("ann", Some("here.test"), PEDANTIC).unwrap().as_str(), "ann@here.test");
+        assert_eq!(forward_path("ann", None, PEDANTIC), Err(AddressError::Syntax));
+        assert_eq!(forward_path("PostMaster", None, PEDANTIC).unwrap().as_str(), "postmaster");
+        assert_eq!(forward_path("Postmaster", Some("here.test"), PEDANTIC).unwrap().as_str(), "Postmaster@here.test");
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! Comes in: octets in any chunks. Goes out: the body as it came, dot-stuffed and with its terminator, behind the trace
 //! header fields the session was given. Only CRLF "." CRLF ends a message (RFC 5321 4.1.1.4); nothing that resembles it
-//! does, so no peer of the sender can see two messages where this one sees one.
+//! does, so no peer of the sender can see two messages where this one sees one. Lines that are to be mended are noticed
+//! here and mended at the end, by `lines`.
 //!
 //! Invariant: a body with a [`Fault`] is not kept: its octets are counted and thrown away until the end.
 
 use bytes::{Buf, BytesMut};
 use memchr::memchr2;
+
+use crate::lines::{LineRules, Lone, LongLines, repair};
 
 /// Longest text line in octets, without its CRLF and without a stuffed dot (RFC 5321 4.5.3.1.6).
 pub const TEXT_LINE_OCTETS_MAX: usize = 998;
@@ -21,7 +24,7 @@ pub enum Fault {
     TooLarge,
     /// A CR or LF that is not part of a CRLF.
     LoneCrOrLf,
-    /// A line over [`TEXT_LINE_OCTETS_MAX`].
+    /// A line over the limit.
     LineTooLong,
 }
 
@@ -59,14 +62,19 @@ pub struct DataReader {
     /// Octets read, stuffed dots among them.
     octets: u64,
     stuffed_dots: u64,
+    rules: LineRules,
+    /// The longest line that passes unnoticed.
+    line_octets_max: usize,
     fault: Option<Fault>,
+    /// Something is to be mended.
+    flawed: bool,
     imitation: bool,
 }
 
 impl DataReader {
     /// A reader for a message of at most `size_max` octets (RFC 1870 counting: without stuffed dots and terminator), to
     /// be put behind `trace`. `expected` octets are allocated at once.
-    pub fn new(trace: &[u8], size_max: u64, expected: usize) -> Self {
+    pub fn new(trace: &[u8], size_max: u64, expected: usize, rules: LineRules) -> Self {
         let mut body = BytesMut::with_capacity(trace.len() + expected);
         body.extend_from_slice(trace);
         Self {
@@ -77,7 +85,10 @@ impl DataReader {
             line_octets: 0,
             octets: 0,
             stuffed_dots: 0,
+            rules,
+            line_octets_max: rules.long.limit(),
             fault: None,
+            flawed: false,
             imitation: false,
         }
     }
@@ -115,9 +126,20 @@ impl DataReader {
         self.imitation
     }
 
-    /// The whole body, and how many of its octets are the trace header fields in front.
-    pub fn into_body(self) -> (BytesMut, usize) {
-        (self.body, self.trace_octets)
+    /// The whole body, mended where the rules say so, and how many of its octets are the trace header fields in front. A
+    /// message with nothing to mend is handed over as it came.
+    pub fn finish(self) -> Result<(BytesMut, usize), Fault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if !self.flawed {
+            return Ok((self.body, self.trace_octets));
+        }
+        let (trace, message) = self.body.split_at(self.trace_octets);
+        let mut mended = BytesMut::with_capacity(self.body.len() + self.body.len() / 16);
+        mended.extend_from_slice(trace);
+        repair(message, self.rules, &mut mended)?;
+        Ok((mended, self.trace_octets))
     }
 
     /// How many octets of `chunk` belong to the message.
@@ -147,8 +169,8 @@ impl DataReader {
                 }
             };
             // Checked as it grows: a line without an end must not be kept either.
-            if TEXT_LINE_OCTETS_MAX < self.line_octets {
-                self.spoil(Fault::LineTooLong);
+            if self.line_octets_max < self.line_octets {
+                self.long_line();
             }
         }
         (at, Progress::Continues)
@@ -162,8 +184,8 @@ impl DataReader {
             at += run;
             match chunk[at..] {
                 [b'\r', b'\n', next, ..] if !matches!(next, b'.' | b'\r' | b'\n') => {
-                    if TEXT_LINE_OCTETS_MAX < self.line_octets {
-                        self.spoil(Fault::LineTooLong);
+                    if self.line_octets_max < self.line_octets {
+                        self.long_line();
                     }
                     self.line_octets = 0;
                     at += 2;
@@ -204,9 +226,20 @@ impl DataReader {
     }
 
     fn lone(&mut self) -> Seen {
-        self.spoil(Fault::LoneCrOrLf);
+        if (self.rules.lone_in_headers, self.rules.lone_in_body) == (Lone::Reject, Lone::Reject) {
+            self.spoil(Fault::LoneCrOrLf);
+        }
+        self.flawed = true;
         self.line_octets = 0;
         Seen::Lone
+    }
+
+    fn long_line(&mut self) {
+        match self.rules.long {
+            LongLines::Ignore => {}
+            LongLines::Reject(_) => self.spoil(Fault::LineTooLong),
+            LongLines::Fix(_) => self.flawed = true,
+        }
     }
 
     /// The first fault is the one reported. The body is dropped: it will not be needed.
@@ -227,7 +260,7 @@ mod tests {
     const UNLIMITED: u64 = u64::MAX;
 
     fn read(message: &[u8], chunk: usize, size_max: u64) -> (DataReader, Progress, Vec<u8>) {
-        let mut reader = DataReader::new(b"T: t\r\n", size_max, 0);
+        let mut reader = DataReader::new(b"T: t\r\n", size_max, 0, LineRules::default());
         let mut input = BytesMut::new();
         let mut progress = Progress::Continues;
         let mut chunks = message.chunks(chunk.max(1));
@@ -247,7 +280,7 @@ mod tests {
             let (reader, progress, rest) = read(message, chunk, UNLIMITED);
             assert_eq!((progress, reader.fault(), &rest[..]), (Progress::Ended, None, &b"MAIL"[..]));
             assert_eq!(reader.size(), message.len() as u64 - 4 - 3 - 1);
-            assert_eq!(reader.into_body(), (BytesMut::from(&b"T: t\r\nSubject: x\r\n\r\n..dot\r\n.\r\n"[..]), 6));
+            assert_eq!(reader.finish().unwrap(), (BytesMut::from(&b"T: t\r\nSubject: x\r\n\r\n..dot\r\n.\r\n"[..]), 6));
         }
     }
 
@@ -279,7 +312,7 @@ mod tests {
         let message = [&[b'a'; 100][..], b"\r\n"].concat().repeat(50);
         let (reader, progress, _) = read(&message, 64, 1000);
         assert_eq!((progress, reader.fault()), (Progress::Continues, Some(Fault::TooLarge)));
-        assert_eq!(reader.into_body().0.capacity(), 0);
+        assert_eq!((reader.body.capacity(), reader.finish()), (0, Err(Fault::TooLarge)));
         for (limit, fault) in [(5, None), (4, Some(Fault::TooLarge))] {
             for chunk in 1..9 {
                 assert_eq!(read(b"..ab\r\n.\r\n", chunk, limit).0.fault(), fault, "chunks of {chunk}");
@@ -294,6 +327,24 @@ mod tests {
                 let message = format!("{dots}{}\r\n.\r\n", "a".repeat(octets));
                 assert_eq!(read(message.as_bytes(), chunk, UNLIMITED).0.fault(), fault, "{octets} by {chunk}");
             }
+        }
+    }
+
+    #[test]
+    fn what_the_rules_mend_is_mended_at_the_end_and_the_rest_stays_as_it_came() {
+        let rules = LineRules { lone_in_headers: Lone::Fix, lone_in_body: Lone::Fix, long: LongLines::Fix(998) };
+        for chunk in 1..9 {
+            let mut reader = DataReader::new(b"T: t\r\n", UNLIMITED, 0, rules);
+            let message = b"A: 1\n\nb\n.\r\nMAIL\r\n.\r\n";
+            let mut input = BytesMut::new();
+            let last = message.chunks(chunk).map(|chunk| {
+                input.extend_from_slice(chunk);
+                reader.push(&mut input)
+            });
+            assert_eq!(last.last(), Some(Progress::Ended));
+            assert!(reader.holds_imitation_of_end());
+            let mended = b"T: t\r\nA: 1\r\n\r\nb\r\n..\r\nMAIL\r\n.\r\n";
+            assert_eq!(reader.finish(), Ok((BytesMut::from(&mended[..]), 6)));
         }
     }
 
@@ -312,7 +363,7 @@ mod tests {
             // Which of two faults is met first may depend on the chunks; that there is one may not.
             prop_assert_eq!(whole.fault().is_some(), cut.fault().is_some());
             if whole.fault().is_none() {
-                prop_assert_eq!(whole.into_body(), cut.into_body());
+                prop_assert_eq!(whole.finish(), cut.finish());
             }
         }
 

@@ -8,11 +8,14 @@ pub mod client;
 pub mod command;
 pub mod data;
 pub mod limits;
+pub mod lines;
 pub mod replies;
 pub mod reply;
 pub mod server;
 
-pub use address::{AddressError, ForwardPath, Mailbox, ReversePath};
+pub use address::{AddressError, AddressRules, ForwardPath, Mailbox, ReversePath};
+pub use command::Blanks;
 pub use limits::{Extensions, Limits, ServerOptions, Timeouts};
+pub use lines::{LineRules, Lone, LongLines};
 pub use reply::Reply;
 pub use server::{Phase, Received, Refusal, Refused, ServerSession, Step, Transaction, Verdict};

@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+use crate::address::AddressRules;
+use crate::command::Blanks;
+use crate::lines::LineRules;
+
 /// How a server presents itself and what it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerOptions {
@@ -18,8 +22,12 @@ pub struct ServerOptions {
     pub allow_null_reverse_path: bool,
     /// Take `user@[192.0.2.1]` in MAIL and RCPT.
     pub allow_address_literal: bool,
-    /// Drop blanks at the end of a command line instead of refusing them.
-    pub allow_trailing_blanks: bool,
+    /// Blanks in commands that are dropped instead of being refused.
+    pub blanks: Blanks,
+    /// Which addresses are taken.
+    pub addresses: AddressRules,
+    /// What becomes of lines that RFC 5322 forbids.
+    pub lines: LineRules,
     /// Completes a reverse-path that is a local-part alone.
     pub reverse_path_domain: Option<Box<str>>,
     /// Completes a forward-path that is a local-part alone.
@@ -40,7 +48,9 @@ impl ServerOptions {
             require_ehlo: false,
             allow_null_reverse_path: true,
             allow_address_literal: true,
-            allow_trailing_blanks: false,
+            blanks: Blanks::default(),
+            addresses: AddressRules::Pedantic,
+            lines: LineRules::default(),
             reverse_path_domain: None,
             forward_path_domain: None,
             limits: Limits::default(),

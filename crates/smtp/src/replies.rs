@@ -100,8 +100,12 @@ pub const TOO_LARGE: Reply = Reply::new(552, (5, 3, 4), "message size limit exce
 pub const HEADER_TOO_LARGE: Reply = Reply::new(552, (5, 3, 4), "header section size limit exceeded");
 /// The message holds a CR or LF that is not part of a CRLF (RFC 5321 2.3.8).
 pub const LONE_CR_OR_LF_IN_DATA: Reply = Reply::new(550, (5, 6, 0), "lone CR or LF in message");
-/// A line of the message is over 998 octets (RFC 5321 4.5.3.1.6).
-pub const TEXT_LINE_TOO_LONG: Reply = Reply::new(550, (5, 6, 0), "line longer than 998 octets in message");
+/// A line of the message is over the limit, 998 octets if no other is set (RFC 5321 4.5.3.1.6).
+pub const TEXT_LINE_TOO_LONG: Reply = Reply::new(550, (5, 6, 0), "line too long in message");
+/// The message has no header section.
+pub const HEADERS_MISSING: Reply = Reply::new(550, (5, 6, 0), "required headers missing");
+/// The message has no Date field (RFC 5322 3.6).
+pub const DATE_MISSING: Reply = Reply::new(550, (5, 6, 0), "required Date header missing");
 /// The message has passed through too many hosts (RFC 5321 6.3).
 pub const TOO_MANY_HOPS: Reply = Reply::new(554, (5, 4, 6), "too many hops, mail loop suspected");
 

@@ -291,6 +291,7 @@ impl ServerSession {
             State::Receiving(receiving) if receiving.reader.fault() == Some(Fault::LoneCrOrLf) => {
                 replies::LONE_CR_OR_LF_IN_DATA
             }
+            State::Receiving(receiving) if receiving.reader.holds_imitation_of_end() => replies::LONE_CR_OR_LF_IN_DATA,
             _ => replies::TIMED_OUT,
         };
         self.disconnect(reply);
@@ -411,7 +412,7 @@ impl ServerSession {
         match input[..end].strip_suffix(b"\r") {
             Some(line) if !line.contains(&b'\r') => {
                 self.deadline = now + self.options.timeouts.command;
-                match Command::parse(line, self.options.allow_trailing_blanks) {
+                match Command::parse(line, self.options.blanks) {
                     Ok(command) => self.command(command, more, now),
                     Err(error) => self.bad_command(error.reply()),
                 }
@@ -470,14 +471,14 @@ impl ServerSession {
         let State::Receiving(receiving) = std::mem::replace(&mut self.state, State::Storing) else { return None };
         let Receiving { transaction, reader, .. } = *receiving;
         let imitation = reader.holds_imitation_of_end();
-        let fault = reader.fault();
-        let (body, trace_octets) = reader.into_body();
-        let Some(fault) = fault else {
-            return Some(Step::Store(Box::new(Received { transaction, body, trace_octets })));
-        };
-        self.refuse(fault.reply());
-        self.state = if imitation { State::Closing } else { State::Ready };
-        None
+        match reader.finish() {
+            Ok((body, trace_octets)) => Some(Step::Store(Box::new(Received { transaction, body, trace_octets }))),
+            Err(fault) => {
+                self.refuse(fault.reply());
+                self.state = if imitation { State::Closing } else { State::Ready };
+                None
+            }
+        }
     }
 
     /// Refuses mail: gives a negative reply, and keeps it for the counters and the log.

@@ -110,7 +110,7 @@ fn a_stop_tells_idle_sessions_and_lets_a_coming_message_finish() {
         assert!(busy.say("DATA").await.starts_with("354"));
         house.listeners.borrow_mut().stop();
         assert_eq!(idle.reply().await, "421 4.3.2 Service shutting down, closing connection");
-        assert!(busy.say(".").await.starts_with("250 2.0.0 OK"));
+        assert!(busy.say("Subject: x\r\n.").await.starts_with("250 2.0.0 OK"));
         assert_eq!(busy.reply().await, "421 4.3.2 Service shutting down, closing connection");
         drop((idle, busy));
         let drained = house.listeners.borrow().drained();

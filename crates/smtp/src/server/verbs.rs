@@ -141,7 +141,8 @@ impl ServerSession {
     fn transaction_of(&self, argument: &PathArgument<'_>) -> Result<Transaction, Reply> {
         let options = &self.options;
         let domain = options.reverse_path_domain.as_deref();
-        let reverse_path = command::reverse_path(argument.path, domain).map_err(AddressError::reply_to_mail)?;
+        let reverse_path =
+            command::reverse_path(argument.path, domain, options.addresses).map_err(AddressError::reply_to_mail)?;
         match &reverse_path {
             ReversePath::Null if !options.allow_null_reverse_path => return Err(replies::NO_NULL_REVERSE_PATH),
             ReversePath::Mailbox(mailbox) => self.check_literal(mailbox.domain())?,
@@ -184,7 +185,7 @@ impl ServerSession {
             return self.bad_command(replies::UNKNOWN_PARAMETER);
         }
         let domain = self.options.forward_path_domain.as_deref();
-        let forward_path = match command::forward_path(argument.path, domain) {
+        let forward_path = match command::forward_path(argument.path, domain, self.options.addresses) {
             Ok(forward_path) => forward_path,
             Err(error) => return self.bad_command(error.reply_to_rcpt()),
         };
@@ -217,7 +218,8 @@ impl ServerSession {
     fn data_accepted(&mut self, transaction: Transaction, trace: &[u8], now: Instant) {
         // Of a message that declared none, the first chunk makes the room: most messages are one.
         let expected = transaction.declared_octets.map_or(0, |octets| octets.min(DECLARED_OCTETS_TRUSTED) + 64);
-        let reader = DataReader::new(trace, self.options.limits.message_octets_max, expected as usize);
+        let size_max = self.options.limits.message_octets_max;
+        let reader = DataReader::new(trace, size_max, expected as usize, self.options.lines);
         let timeouts = &self.options.timeouts;
         let ends_at = now + timeouts.data;
         self.deadline = ends_at.min(now + timeouts.data_block);

@@ -1,7 +1,7 @@
 //! The server session, as dialogues.
 
 use crate::dialogue::{Dialogue, play};
-use smtp::{Reply, ServerOptions};
+use smtp::{LineRules, Lone, LongLines, Reply, ServerOptions};
 
 fn here() -> ServerOptions {
     ServerOptions::named("mx.here.test")
@@ -215,7 +215,8 @@ fn octets_before_the_reply_to_ehlo_or_data_end_the_session() {
 #[test]
 fn command_lines_have_512_octets_and_mail_its_parameters_more() {
     let noop = |octets: usize| format!("NOOP {}", "x".repeat(octets - "NOOP \r\n".len()));
-    let mail = |octets: usize| format!("MAIL FROM:<a@x.test>{}", " ".repeat(octets - "MAIL FROM:<a@x.test>\r\n".len()));
+    let bare = "MAIL FROM:<a@x.test> BODY=7BIT\r\n".len();
+    let mail = |octets: usize| format!("MAIL FROM:<a@x.test> {}BODY=7BIT", " ".repeat(octets - bare));
     transcript(&format!("C: {}\nS: 250 2.0.0 OK", noop(512)));
     transcript(&format!("C: {}\nS: 500 5.5.2 command line too long", noop(513)));
     transcript(&format!("C: {}\nC: NOOP\nS: 500 5.5.2 command line too long\nS: 250 2.0.0 OK", noop(9000)));
@@ -428,7 +429,7 @@ fn extensions_that_are_not_offered_are_not_understood() {
             options.extensions.eight_bit_mime = false;
             options.allow_null_reverse_path = false;
             options.allow_address_literal = false;
-            options.allow_trailing_blanks = true;
+            options.blanks.trailing = true;
             options.reverse_path_domain = Some("here.test".into());
         },
         "C: EHLO pc
@@ -444,5 +445,43 @@ fn extensions_that_are_not_offered_are_not_understood() {
          S: 550 5.7.1 address literals not accepted
          S: 250 2.1.0 MAIL FROM accepted
          S: 250 2.0.0 OK",
+    );
+}
+
+#[test]
+fn mended_lines_hide_no_second_message_and_the_session_goes_on() {
+    let fix = |options: &mut ServerOptions| {
+        options.lines = LineRules { lone_in_headers: Lone::Fix, lone_in_body: Lone::Fix, long: LongLines::Reject(998) };
+    };
+    let dialogue = with(
+        fix,
+        "C: MAIL FROM:<a@x.test>
+         C: RCPT TO:<b@here.test>
+         C: DATA
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.1.5 RCPT TO accepted
+         S: 354 send the message; end it with <CRLF>.<CRLF>
+         C: Subject: x\\n\\nfirst\\n.\\nMAIL FROM:<evil@x.test>\\n.
+         C: more
+         C: .
+         S: 250 2.0.0 OK 71/A0-03127-08B31BA6
+         C: NOOP
+         S: 250 2.0.0 OK",
+    );
+    let text = String::from_utf8(dialogue.stored[0].clone()).unwrap();
+    assert_eq!(text, "Trace: t\r\nSubject: x\r\n\r\nfirst\r\n..\r\nMAIL FROM:<evil@x.test>\r\n..\r\nmore\r\n.\r\n");
+    // Of what was sent behind its imitation of an end, a client that waits for a reply learns at last.
+    with(
+        fix,
+        "C: MAIL FROM:<a@x.test>
+         C: RCPT TO:<b@here.test>
+         C: DATA
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.1.5 RCPT TO accepted
+         S: 354 send the message; end it with <CRLF>.<CRLF>
+         C: Subject: x\\n.\\n\\
+         T: 181
+         S: 550 5.6.0 lone CR or LF in message
+         S: (closes)",
     );
 }
