@@ -22,8 +22,9 @@ use tokio::task::JoinSet;
 
 use crate::alarm::Alarm;
 use crate::disposition::{Attempt, Failed, Rest};
-use crate::held::{Held, InHand, Taken};
+use crate::held::{Held, InHand, Taken, Tokens};
 use crate::hosts::Pace;
+use crate::limits::{HostLimits, Slot};
 use crate::maintainer::Maintainer;
 use crate::opening::{self, NoSession, host_failed};
 use crate::options::QueueSettings;
@@ -74,6 +75,12 @@ pub(crate) struct Connection {
     pub(crate) pace: Rc<Pace>,
     /// What led here.
     opened_under: Rc<QueueSettings>,
+    /// The limits of the host, and the settings they belong to.
+    host: (Rc<QueueSettings>, Option<Rc<HostLimits>>),
+    /// What the throttles gave for the first message, until that is taken.
+    first: Option<Tokens>,
+    /// The places under the host's limits.
+    slots: [Option<Slot>; 2],
     stream: Box<dyn Stream>,
     session: ClientSession,
     buffer: Box<[u8; READ_OCTETS]>,
@@ -117,6 +124,9 @@ impl Connection {
             candidate: candidate.clone(),
             pace: maintainer.hosts.borrow_mut().pace(remote),
             opened_under: settings.clone(),
+            host: (settings.clone(), settings.host_limits(&maintainer.shared.limits, &record.name, &candidate.host)),
+            first: None,
+            slots: Default::default(),
             stream,
             alarm: Alarm::new(session.deadline()),
             session,
@@ -140,6 +150,11 @@ impl Connection {
                 None => connection.progress().await,
             }
         }
+    }
+
+    /// What was taken for it under the limits of queue and host.
+    pub(crate) fn admitted(&mut self, first: Tokens, slots: [Option<Slot>; 2]) {
+        (self.first, self.slots) = (Some(first), slots);
     }
 
     /// Carries messages until the session is over, then waits for what the outcomes still need. Says so if the host turned
@@ -266,10 +281,50 @@ impl Connection {
                 }
                 // Reading ahead, so that the session need not wait for the disk.
                 None if !accepts && !self.next_is_on_disk() => return,
-                None => match self.maintainer.next(&self.record, &settings) {
-                    Some(taken) => self.upcoming = Some(self.upcoming(taken)),
-                    None => return,
-                },
+                None if !self.take_next(&settings) => return,
+                None => {}
+            }
+        }
+    }
+
+    /// Takes the next message of the queue, if there is one and the throttles have a place for it.
+    fn take_next(&mut self, settings: &Rc<QueueSettings>) -> bool {
+        let first = self.first.take();
+        let is_first = first.is_some();
+        let Some(tokens) = first.or_else(|| self.tokens(settings)) else { return false };
+        match self.maintainer.next(&self.record, settings) {
+            Some(mut taken) => {
+                taken.held.pay(tokens);
+                self.upcoming = Some(self.upcoming(taken));
+                true
+            }
+            None => {
+                self.first = is_first.then_some(tokens);
+                false
+            }
+        }
+    }
+
+    /// Places for one more message. Without one in the queue's own throttle the session stays, idle, for its turn; without
+    /// one in the host's it ends, for another host may have room.
+    fn tokens(&mut self, settings: &Rc<QueueSettings>) -> Option<Tokens> {
+        if !Rc::ptr_eq(&self.host.0, settings) {
+            let limits = &self.maintainer.shared.limits;
+            self.host = (settings.clone(), settings.host_limits(limits, &self.record.name, &self.candidate.host));
+        }
+        if settings.limits.messages.is_none() && self.host.1.is_none() {
+            return Some(Tokens::default());
+        }
+        if self.maintainer.queues.borrow().active(self.record.queue) == 0 {
+            return None;
+        }
+        let now = self.maintainer.deps.clock.now();
+        let own = settings.limits.message(now).map_err(|busy| self.maintainer.saturated(&self.record, busy)).ok()?;
+        match self.host.1.as_ref().map_or(Ok(None), |host| host.message(now)) {
+            Ok(of_host) => Some([own, of_host]),
+            Err(_) => {
+                self.session.quit();
+                None
             }
         }
     }
@@ -308,24 +363,30 @@ impl Connection {
         let eight_bit = first.envelope().eight_bit;
         let mut messages: SmallVec<[InHand; 1]> = SmallVec::new();
         messages.push(first);
-        while messages.len() < settings.batch_max {
-            let sibling = {
-                let first = messages[0].envelope();
-                self.maintainer.queues.borrow_mut().take_if(self.record.queue, |next| {
-                    let next_one = &next.envelope;
-                    next_one.batch == first.batch && next_one.reverse_path == first.reverse_path && next.body.is_some()
-                })
-            };
-            let Some(Taken { held, resident: Some(resident), .. }) = sibling.map(|taken| self.maintainer.taken(taken))
+        while messages.len() < settings.batch_max && self.is_sibling_next(&messages[0]) {
+            let Some(tokens) = self.tokens(settings) else { break };
+            let taken = self.maintainer.queues.borrow_mut().take(self.record.queue);
+            let Some(Taken { mut held, resident: Some(resident), .. }) =
+                taken.map(|taken| self.maintainer.taken(taken))
             else {
                 break;
             };
+            held.pay(tokens);
             messages.push(InHand { held, resident });
         }
         let forward_paths = messages.iter().map(|message| &message.envelope().forward_path);
         self.session.submit(&messages[0].envelope().reverse_path, forward_paths, body, eight_bit);
         self.jobs.push_back(Job { messages, settings: settings.clone(), submitted: self.maintainer.deps.clock.now() });
         self.settle();
+    }
+
+    /// Whether the next message of the queue can share the transaction of this one.
+    fn is_sibling_next(&self, first: &InHand) -> bool {
+        let (queues, first) = (self.maintainer.queues.borrow(), first.envelope());
+        queues.head(self.record.queue).is_some_and(|next| {
+            let envelope = &next.envelope;
+            envelope.batch == first.batch && envelope.reverse_path == first.reverse_path && next.body.is_some()
+        })
     }
 
     fn read_again(&mut self, message: InHand) {

@@ -179,7 +179,7 @@ impl Maintainer {
     pub(crate) fn put_back(&self, messages: impl DoubleEndedIterator<Item = InHand>) {
         let mut queues = self.queues.borrow_mut();
         for message in messages.rev() {
-            queues.put_back(message.held.settle(), Some(message.resident));
+            queues.put_back(message.held.returned(), Some(message.resident));
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use config::Configuration;
@@ -12,7 +11,8 @@ use scheduler::{Clock, LoopHandle, Meters, Random, ThreadPools};
 use spool::Spool;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::maintainer::{Maintainer, Order};
+use crate::limits::Limits;
+use crate::maintainer::{Maintainer, Order, Shared};
 use crate::seams::{Bouncer, Connector, Names};
 
 /// What delivery is built on.
@@ -55,15 +55,17 @@ impl Engine {
     ) -> (Intake, EngineHandle) {
         let (intake, arrivals) = queue::intake(loops.len(), INTAKE_CAPACITY);
         let bouncer = bouncer(&intake);
-        let outbound = Arc::new(AtomicUsize::new(0));
+        let limits = Arc::new(Limits::default());
+        let outbound = Arc::default();
         let mut orders = Vec::new();
         for (event_loop, arrivals) in loops.iter().zip(arrivals) {
             let (sender, receiver) = mpsc::channel(ORDERS_CAPACITY);
             orders.push(sender);
-            let (deps, bouncer, outbound) = (deps.clone(), bouncer.clone(), outbound.clone());
-            let (label, count) = (event_loop.name().to_owned(), loops.len());
+            let deps = deps.clone();
+            let shared = Shared { loops: loops.len(), outbound: Arc::clone(&outbound), limits: limits.clone() };
+            let (label, bouncer) = (event_loop.name().to_owned(), bouncer.clone());
             event_loop.spawn(move || {
-                let maintainer = Rc::new(Maintainer::new(deps, bouncer, &label, count, outbound));
+                let maintainer = Rc::new(Maintainer::new(deps, bouncer, &label, shared));
                 maintainer.run(arrivals, receiver)
             });
         }

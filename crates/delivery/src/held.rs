@@ -7,12 +7,17 @@ use message::{Body, Envelope, MessageId};
 use queue::{Arrival, Ticket};
 
 use crate::maintainer::{Maintainer, TICK};
+use crate::throttle::Token;
 
 /// The right to settle one message.
 pub(crate) struct Held {
     maintainer: Rc<Maintainer>,
     ticket: Option<Ticket>,
+    paid: Tokens,
 }
+
+/// What the throttles of the queue and of the host took for a message, to be free again if it is not tried.
+pub(crate) type Tokens = [Option<Token>; 2];
 
 /// A message taken for an attempt, in memory or not.
 pub(crate) struct Taken {
@@ -30,7 +35,18 @@ pub(crate) struct InHand {
 impl Held {
     /// The ticket, to settle the message with it at once.
     pub(crate) fn settle(mut self) -> Ticket {
+        self.paid.iter_mut().filter_map(Option::take).for_each(Token::spend);
+        self.returned()
+    }
+
+    /// The ticket of a message that was not tried.
+    pub(crate) fn returned(mut self) -> Ticket {
         self.ticket.take().expect("only settling takes the ticket, and it takes the whole of Held")
+    }
+
+    /// The throttles have a place for the message.
+    pub(crate) fn pay(&mut self, tokens: Tokens) {
+        self.paid = tokens;
     }
 
     /// The ticket, to ask about the message.
@@ -61,7 +77,7 @@ impl InHand {
 impl Maintainer {
     /// Holds a message that was taken from the table.
     pub(crate) fn held(self: &Rc<Self>, ticket: Ticket) -> Held {
-        Held { maintainer: self.clone(), ticket: Some(ticket) }
+        Held { maintainer: self.clone(), ticket: Some(ticket), paid: Tokens::default() }
     }
 
     /// As [`Maintainer::held`], with what was taken.

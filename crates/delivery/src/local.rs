@@ -24,7 +24,12 @@ pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, 
             // A reload sends the rest elsewhere.
             return;
         }
-        let Some(taken) = maintainer.next(record, &settings) else { return };
+        let tokens = match settings.limits.message(maintainer.deps.clock.now()) {
+            Ok(token) => [token, None],
+            Err(busy) => return maintainer.saturated(record, busy),
+        };
+        let Some(mut taken) = maintainer.next(record, &settings) else { return };
+        taken.held.pay(tokens);
         let message = match taken.resident {
             Some(resident) => InHand { held: taken.held, resident },
             None => match maintainer.read(taken.held, taken.id).await {

@@ -26,14 +26,25 @@ use crate::connection;
 use crate::engine::Deps;
 use crate::held::Taken;
 use crate::hosts::Hosts;
+use crate::limits::{FULL_PAUSE, Limits, Saturated};
 use crate::local;
-use crate::options::{Aggressiveness, DeliveryMethod, QueueSettings};
+use crate::options::{Aggressiveness, DeliveryMethod, QueueSettings, Surroundings};
 use crate::place::Place;
 use crate::record::DomainRecord;
 use crate::seams::Bouncer;
 
 /// Something to be done on the loop, from another thread.
 pub(crate) type Order = Box<dyn FnOnce(&Rc<Maintainer>) + Send>;
+
+/// What the delivery loops have in common.
+pub(crate) struct Shared {
+    /// How many they are.
+    pub(crate) loops: usize,
+    /// Connections of all of them.
+    pub(crate) outbound: Arc<AtomicUsize>,
+    /// Throttles and counts that span queues.
+    pub(crate) limits: Arc<Limits>,
+}
 
 /// One delivery loop's state.
 pub(crate) struct Maintainer {
@@ -44,10 +55,10 @@ pub(crate) struct Maintainer {
     pub(crate) meter: Meter,
     pub(crate) stopping: Cell<bool>,
     records: RefCell<HashMap<QueueId, Rc<DomainRecord>>>,
-    loops: usize,
+    pub(crate) shared: Shared,
     start: Instant,
-    /// Connections of all loops.
-    pub(crate) outbound: Arc<AtomicUsize>,
+    /// Of the newest generation that settings were resolved from: its number, and whether it has host stanzas.
+    has_hosts: Cell<(u64, bool)>,
     /// When the next sweep is due, and the task to wake when that changes.
     sweep_at: Cell<Option<Instant>>,
     /// When records are next looked through for some to forget.
@@ -68,6 +79,8 @@ pub(crate) struct Meter {
     pub(crate) connections_entered: Counter,
     pub(crate) connections_left: Counter,
     pub(crate) connections_failed: Counter,
+    /// Times that a queue began to wait for a throttle or a full host.
+    pub(crate) throttled: Counter,
 }
 
 impl Meter {
@@ -83,18 +96,13 @@ impl Meter {
             connections_entered: counter("connections.entered"),
             connections_left: counter("connections.left"),
             connections_failed: counter("connections.failed"),
+            throttled: counter("queues.throttled"),
         }
     }
 }
 
 impl Maintainer {
-    pub(crate) fn new(
-        deps: Deps,
-        bouncer: Arc<dyn Bouncer>,
-        label: &str,
-        loops: usize,
-        outbound: Arc<AtomicUsize>,
-    ) -> Self {
+    pub(crate) fn new(deps: Deps, bouncer: Arc<dyn Bouncer>, label: &str, shared: Shared) -> Self {
         let start = deps.clock.now();
         let queues = Queues::new(&deps.meters, label, Moment::of(&deps.clock, start));
         let meter = Meter::new(&deps.meters);
@@ -105,9 +113,9 @@ impl Maintainer {
             meter,
             stopping: Cell::new(false),
             records: RefCell::default(),
-            loops,
+            shared,
             start,
-            outbound,
+            has_hosts: Cell::new((0, false)),
             sweep_at: Cell::new(None),
             retire_at: Cell::new(start),
             sleeper: RefCell::default(),
@@ -183,15 +191,48 @@ impl Maintainer {
     pub(crate) fn maintain(self: &Rc<Self>, record: &Rc<DomainRecord>, ticked: bool) {
         let settings = self.refreshed(record);
         let active = self.queues.borrow().active(record.queue);
-        if active == 0 || self.stopping.get() || settings.suspended || record.is_draining() {
+        let now = self.deps.clock.now();
+        if active == 0 || self.stopping.get() || settings.suspended || record.is_draining() || record.is_throttled(now)
+        {
             return;
         }
         self.wake_in(TICK);
         let woken = record.wake_idle(active);
-        let now = self.deps.clock.now();
-        while self.wants_connection(record, &settings, active, ticked && woken == 0, now) {
-            self.open_connection(record, now);
+        if woken != 0 && settings.limits.messages.is_some() {
+            // Where a throttle sets the pace, more connections than can be used would only come to wait for it.
+            return;
         }
+        while self.wants_connection(record, &settings, active, ticked && woken == 0, now) {
+            if let Some(busy) = settings.limits.busy(now) {
+                return self.saturated(record, busy);
+            }
+            if !self.open_connection(record, &settings, now) {
+                return;
+            }
+        }
+    }
+
+    /// A throttle has no place for this queue: its mail stays active, and the queue is looked at when its turn comes.
+    pub(crate) fn saturated(self: &Rc<Self>, record: &Rc<DomainRecord>, saturated: Saturated) {
+        let now = self.deps.clock.now();
+        if record.is_throttled(now) {
+            return;
+        }
+        let (waiting, turn) = match saturated {
+            Saturated::Full => (None, now + FULL_PAUSE),
+            Saturated::Throttled(limit, free_at) => {
+                let (waiting, turn) = limit.join(free_at);
+                (Some(waiting), turn.max(now + THROTTLE_WAIT_MIN))
+            }
+        };
+        self.meter.throttled.add(1);
+        record.throttled_until.set(Some(turn));
+        let (maintainer, record) = (self.clone(), record.clone());
+        self.spawn(async move {
+            tokio::time::sleep_until(turn.into()).await;
+            drop(waiting);
+            maintainer.maintain(&record, false);
+        });
     }
 
     /// Has a sweep come not after a monotonic second.
@@ -333,7 +374,17 @@ impl Maintainer {
     }
 
     fn resolve(&self, name: &QueueName) -> QueueSettings {
-        QueueSettings::resolve(&self.deps.configuration.current(), name, self.loops, &self.deps.hostname)
+        let generation = self.deps.configuration.current();
+        if self.has_hosts.get().0 != generation.number() {
+            self.has_hosts.set((generation.number(), generation.stanzas("host").next().is_some()));
+        }
+        let surroundings = Surroundings {
+            loops: self.shared.loops,
+            hostname: &self.deps.hostname,
+            limits: &self.shared.limits,
+            has_hosts: self.has_hosts.get().1,
+        };
+        QueueSettings::resolve(&generation, name, &surroundings)
     }
 
     /// Whether one more connection brings the queue towards its goal (reference: operations.md section 7). An open one takes
@@ -347,8 +398,11 @@ impl Maintainer {
         now: Instant,
     ) -> bool {
         let (open, opening) = (record.useful_connections(), record.opening_connections());
+        // A queue that has none may use the reserve.
+        let reserve = if open == 0 { settings.server_connections_reserve } else { 0 };
+        let server_max = settings.server_connections_max.saturating_add(reserve);
         let limited = settings.connections_max <= record.connections.borrow().len()
-            || settings.server_connections_max <= self.outbound.load(Ordering::Relaxed);
+            || server_max <= self.shared.outbound.load(Ordering::Relaxed);
         if limited || record.is_held(now) || record.waits_for_unlinks() {
             return false;
         }
@@ -361,8 +415,9 @@ impl Maintainer {
         }
     }
 
-    fn open_connection(self: &Rc<Self>, record: &Rc<DomainRecord>, now: Instant) {
-        let place = Place::take(self, record, now);
+    /// `false` if a limit that the queue shares with others has no room.
+    fn open_connection(self: &Rc<Self>, record: &Rc<DomainRecord>, settings: &QueueSettings, now: Instant) -> bool {
+        let Some(place) = Place::take(self, record, settings, now) else { return false };
         let (maintainer, record) = (self.clone(), record.clone());
         self.spawn_holding(async move {
             match record.settings().method {
@@ -372,6 +427,7 @@ impl Maintainer {
             drop(place);
             maintainer.maintain(&record, false);
         });
+        true
     }
 
     pub(crate) fn wake_in(&self, wait: Duration) {
@@ -428,6 +484,8 @@ fn backlog_for(open: usize) -> usize {
 
 /// How often a queue with active mail is looked at.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
+/// The shortest wait for a throttle, however fast it is.
+const THROTTLE_WAIT_MIN: Duration = Duration::from_millis(5);
 /// How long an empty record is kept: its counters and its route with it.
 const RETIRE_AFTER: Duration = Duration::from_secs(300);
 /// How often empty records are looked for.

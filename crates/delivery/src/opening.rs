@@ -1,5 +1,6 @@
 //! Opening a connection: the addresses of a queue's route in their order, until one gives a session, and what is remembered of
-//! those that give none.
+//! those that give none. An address whose host has no room, by a limit or a throttle, is passed over like one that failed
+//! lately; if nothing but such hosts is left, the queue waits for the first of them to have room.
 
 use std::io;
 use std::rc::Rc;
@@ -8,10 +9,12 @@ use std::time::Instant;
 use smtp::client::Failure;
 
 use crate::connection::Connection;
+use crate::limits::{Admitted, Saturated};
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
 use crate::record::{DomainRecord, Status};
 use crate::route::{self, Candidate};
+use crate::throttle::Token;
 use crate::unreachable::NotOpened;
 
 /// Tries the addresses of the queue's route in order, until a session opens.
@@ -27,35 +30,64 @@ pub(crate) async fn open(
     record.dns_failures.set(0);
     record.route.borrow_mut().clone_from(&candidates);
     let mut retry_at: Option<Instant> = None;
+    let mut saturated: Option<Saturated> = None;
     let (mut refusal, mut tried) = (None, false);
+    let own_first = settings.limits.message(deps.clock.now()).map_err(NotOpened::Saturated)?;
     for candidate in candidates {
         if maintainer.stopping.get() {
             break;
         }
         let now = deps.clock.now();
         let avoided = maintainer.hosts.borrow().avoided_until(&candidate.remote, now);
-        let until = match avoided {
-            Some(until) => until,
-            None => match Connection::open(maintainer, record, settings, status, &candidate).await {
-                Ok(connection) => {
-                    maintainer.hosts.borrow_mut().works(&candidate.remote);
-                    connection.pace.connected(deps.clock.now().saturating_duration_since(now));
-                    return Ok(connection);
-                }
-                Err(failure) => {
-                    tried = true;
-                    let until = host_failed(maintainer, record, settings, &candidate, &failure);
-                    if let NoSession::Refused(failure) = failure {
-                        refusal = Some((candidate, failure));
-                    }
-                    until
-                }
-            },
+        if let Some(until) = avoided {
+            retry_at = Some(retry_at.map_or(until, |earliest| earliest.min(until)));
+            continue;
+        }
+        let room = match room(maintainer, record, settings, &candidate, now) {
+            Ok(room) => room,
+            Err(busy) => {
+                saturated = Some(saturated.map_or(busy.clone(), |other| other.sooner(busy, now)));
+                continue;
+            }
         };
-        retry_at = Some(retry_at.map_or(until, |earliest| earliest.min(until)));
+        match Connection::open(maintainer, record, settings, status, &candidate).await {
+            Ok(mut connection) => {
+                maintainer.hosts.borrow_mut().works(&candidate.remote);
+                connection.pace.connected(deps.clock.now().saturating_duration_since(now));
+                connection.admitted([own_first, room.first], room.slots);
+                return Ok(connection);
+            }
+            Err(failure) => {
+                tried = true;
+                let until = host_failed(maintainer, record, settings, &candidate, &failure);
+                retry_at = Some(retry_at.map_or(until, |earliest| earliest.min(until)));
+                if let NoSession::Refused(failure) = failure {
+                    refusal = Some((candidate, failure));
+                }
+            }
+        }
+    }
+    // A host that is merely busy will take the mail: nothing has failed.
+    if let Some(saturated) = saturated {
+        return Err(NotOpened::Saturated(saturated));
     }
     let retry_at = retry_at.unwrap_or_else(|| deps.clock.now());
     Err(NotOpened::Unreachable { retry_at, refusal: refusal.map(Box::new), tried, connection: status.id })
+}
+
+/// Whether the throttles and limits of the queue and of the host have room for a connection, and its first message.
+fn room(
+    maintainer: &Maintainer,
+    record: &DomainRecord,
+    settings: &QueueSettings,
+    candidate: &Candidate,
+    now: Instant,
+) -> Result<Admitted, Saturated> {
+    let attempt = settings.limits.connection(now)?;
+    let host = settings.host_limits(&maintainer.shared.limits, &record.name, &candidate.host);
+    let admitted = host.map_or_else(|| Ok(Admitted::default()), |host| host.admit(now))?;
+    attempt.into_iter().for_each(Token::spend);
+    Ok(admitted)
 }
 
 /// The address is left alone for a while: until when.

@@ -1,15 +1,19 @@
 //! The options of delivery, declared where they are used, and resolved into plain values once per (generation, queue).
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 
-use config::{Declared, Generation, IpNets, Lookup, Opt, OptionType, Seconds, Value, one_of, scopes};
+use config::{Declared, Generation, IpNets, Lookup, Opt, OptionType, Seconds, Throttle, Value, one_of, scopes};
 use hooks::HookSet;
 use logging::LogHooks;
 use message::QueueName;
 use queue::{ResidentLimits, RetryOptions};
 use smtp::client::Timeouts;
 
+use crate::limits::{HostLimits, Limits, QueueLimits, ScopedLimit};
 use crate::route_option::{RouteEntry, Routes};
 
 macro_rules! queue_options {
@@ -27,8 +31,18 @@ queue_options! {
         "Under delivery_method maildir: the Maildir of a recipient. %{domain} and %{localpart} stand for the recipient's, lower case, made safe as a file name.";
     MAX_OUTBOUND_CONNECTIONS: u64 = "max_outbound_connections", "32", QUEUE,
         "Most connections of one binding to one routing domain.";
-    SERVER_MAX_OUTBOUND_CONNECTIONS: u64 = "server_max_outbound_connections", "20000", GLOBAL,
-        "Most outbound connections of the whole server.";
+    HOST_MAX_OUTBOUND_CONNECTIONS: ScopedLimit = "max_outbound_connections", "-1", HOST,
+        "In a host stanza: most connections to one host, counted for each host it matches; inside a binding or a group, of its mail. -1: no limit, whatever is set outside host stanzas.";
+    SCOPE_MAX_OUTBOUND_CONNECTIONS: ScopedLimit = "scope_max_outbound_connections", "", QUEUE_AND_HOST,
+        "Most connections of everything together that falls back to this value: of all bindings under domain, of all domains under a binding or group, of all matching hosts under host. Unset or -1: no limit.";
+    SERVER_MAX_OUTBOUND_CONNECTIONS: ScopedLimit = "server_max_outbound_connections", "75000", BINDING,
+        "Most outbound connections of the whole server; in a binding or group, of each binding. -1: no limit.";
+    SERVER_RESERVE_OUTBOUND_CONNECTIONS: u64 = "server_reserve_outbound_connections", "200", GLOBAL,
+        "Connections beyond server_max_outbound_connections for queues that have none, so that busy ones do not starve them.";
+    OUTBOUND_THROTTLE_MESSAGES: Throttle = "outbound_throttle_messages", "", QUEUE_AND_HOST,
+        "Most messages (recipients) sent, \"N\" each second or \"N/S\" in any S seconds, by everything together that falls back to this value. A host stanza's holds besides. 0 or unset: no limit.";
+    OUTBOUND_THROTTLE_CONNECTIONS: Throttle = "outbound_throttle_connections", "", QUEUE_AND_HOST,
+        "Most connections begun, \"N\" each second or \"N/S\" in any S seconds, by everything together that falls back to this value. A host stanza's holds besides. 0 or unset: no limit.";
     CONNECTION_ALLOCATION_AGGRESSIVENESS: Aggressiveness = "connection_allocation_aggressiveness", "normal", QUEUE,
         "normal: connections are added one by one while mail waits; high: as many at once as messages are active, up to max_outbound_connections.";
     MAX_DELIVERIES_PER_CONNECTION: u64 = "max_deliveries_per_connection", "0", QUEUE,
@@ -98,6 +112,20 @@ impl OptionType for Aggressiveness {
     }
 }
 
+type HostTable = RefCell<HashMap<Arc<str>, Option<Rc<HostLimits>>>>;
+
+/// What settings are resolved with, beside the generation and the queue.
+pub(crate) struct Surroundings<'a> {
+    /// Delivery loops: each has its share of the memory.
+    pub(crate) loops: usize,
+    /// This machine's name.
+    pub(crate) hostname: &'a Arc<str>,
+    /// What the loops share.
+    pub(crate) limits: &'a Limits,
+    /// The generation has host stanzas.
+    pub(crate) has_hosts: bool,
+}
+
 /// The values in force for one queue in one generation.
 pub(crate) struct QueueSettings {
     pub(crate) generation: Arc<Generation>,
@@ -108,6 +136,11 @@ pub(crate) struct QueueSettings {
     pub(crate) maildir_path: String,
     pub(crate) connections_max: usize,
     pub(crate) server_connections_max: usize,
+    pub(crate) server_connections_reserve: usize,
+    /// Shared with other queues and other loops.
+    pub(crate) limits: QueueLimits,
+    /// Of hosts as they are met; none at all in a generation without host stanzas.
+    hosts: Option<HostTable>,
     pub(crate) aggressiveness: Aggressiveness,
     pub(crate) deliveries_max: u64,
     pub(crate) batch_max: usize,
@@ -127,13 +160,15 @@ pub(crate) struct QueueSettings {
 }
 
 impl QueueSettings {
-    pub(crate) fn resolve(generation: &Arc<Generation>, queue: &QueueName, loops: usize, hostname: &Arc<str>) -> Self {
+    pub(crate) fn resolve(generation: &Arc<Generation>, queue: &QueueName, surroundings: &Surroundings<'_>) -> Self {
+        let Surroundings { loops, hostname, limits, has_hosts } = *surroundings;
         let lookup =
             Lookup::Queue { binding_group: &queue.binding_group, binding: &queue.binding, domain: &queue.domain };
         let chain = &generation.chain(&lookup);
         let seconds = |option: &Opt<Seconds>| generation.read(option, chain).into();
         let number = |option: &Opt<u64>| usize::try_from(generation.read(option, chain)).unwrap_or(usize::MAX);
         let connect = generation.read(&CONNECT_TIMEOUT, chain);
+        let server = generation.get(&SERVER_MAX_OUTBOUND_CONNECTIONS, &Lookup::Global);
         let ehlo_name = match generation.read(&EHLO_HOSTNAME, chain) {
             name if name == "__hostname__" || name.is_empty() => hostname.clone(),
             name => name.into(),
@@ -145,7 +180,10 @@ impl QueueSettings {
             method: generation.read(&DELIVERY_METHOD, chain),
             maildir_path: generation.read(&MAILDIR_PATH, chain),
             connections_max: number(&MAX_OUTBOUND_CONNECTIONS).max(1),
-            server_connections_max: number(&SERVER_MAX_OUTBOUND_CONNECTIONS).max(1),
+            server_connections_max: usize::try_from(server.most).map_or(usize::MAX, |most| most.max(1)),
+            server_connections_reserve: number(&SERVER_RESERVE_OUTBOUND_CONNECTIONS),
+            limits: limits.of_queue(generation, queue),
+            hosts: has_hosts.then(HostTable::default),
             aggressiveness: generation.read(&CONNECTION_ALLOCATION_AGGRESSIVENESS, chain),
             deliveries_max: generation.read(&MAX_DELIVERIES_PER_CONNECTION, chain),
             batch_max: number(&MAX_RECIPIENTS_PER_BATCH).max(1),
@@ -174,6 +212,20 @@ impl QueueSettings {
         }
     }
 
+    /// The limits of a host for a queue; `None` if there are none.
+    pub(crate) fn host_limits(&self, shared: &Limits, queue: &QueueName, host: &Arc<str>) -> Option<Rc<HostLimits>> {
+        let mut hosts = self.hosts.as_ref()?.borrow_mut();
+        if let Some(known) = hosts.get(host) {
+            return known.clone();
+        }
+        if hosts.len() == HOSTS_KEPT {
+            hosts.clear();
+        }
+        let limits = shared.of_host(&self.generation, queue, host);
+        hosts.insert(host.clone(), limits.clone());
+        limits
+    }
+
     /// Whether a connection opened under `other` is one that these values would open, too.
     pub(crate) fn leads_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.generation, &other.generation)
@@ -194,3 +246,6 @@ impl QueueSettings {
         self.skipped.contains(remote.ip())
     }
 }
+
+/// Hosts a queue's settings remember the limits of.
+const HOSTS_KEPT: usize = 256;

@@ -27,6 +27,8 @@ pub(crate) struct DomainRecord {
     pub(crate) route: RefCell<Vec<Candidate>>,
     /// No connection is tried before.
     pub(crate) hold_until: Cell<Option<Instant>>,
+    /// A throttle lets nothing go before, and somebody will look then.
+    pub(crate) throttled_until: Cell<Option<Instant>>,
     /// Consecutive rounds in which no host could be reached.
     pub(crate) failures: Cell<u64>,
     pub(crate) unreachable_since: Cell<Option<Instant>>,
@@ -46,6 +48,7 @@ impl DomainRecord {
             connections: RefCell::default(),
             route: RefCell::default(),
             hold_until: Cell::new(None),
+            throttled_until: Cell::new(None),
             failures: Cell::new(0),
             unreachable_since: Cell::new(None),
             dns_failures: Cell::new(0),
@@ -62,6 +65,7 @@ impl DomainRecord {
         *self.settings.borrow_mut() = settings;
         // What held connections back may have changed with it.
         self.hold_until.set(None);
+        self.throttled_until.set(None);
     }
 
     /// A session with one of the hosts opened.
@@ -82,6 +86,10 @@ impl DomainRecord {
 
     pub(crate) fn is_held(&self, now: Instant) -> bool {
         self.hold_until.get().is_some_and(|until| now < until)
+    }
+
+    pub(crate) fn is_throttled(&self, now: Instant) -> bool {
+        self.throttled_until.get().is_some_and(|until| now < until)
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::disposition::{Attempt, Failed};
 use crate::held::{InHand, Taken};
+use crate::limits::Saturated;
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
 use crate::record::DomainRecord;
@@ -23,6 +24,8 @@ use crate::route::{Candidate, Unroutable};
 /// Why a connection did not come about.
 pub(crate) enum NotOpened {
     Unroutable(Unroutable),
+    /// A throttle, or every host that is not left alone, has no room: nothing has failed.
+    Saturated(Saturated),
     /// Every address failed or is being left alone.
     Unreachable {
         /// When the first of them may be tried again.
@@ -66,6 +69,7 @@ impl Maintainer {
         let pause: Duration = settings.host_failure_retry.into();
         let now = self.deps.clock.now();
         match not_opened {
+            NotOpened::Saturated(saturated) => self.saturated(record, saturated),
             NotOpened::Unroutable(Unroutable::NullMx) => self.drain(record, settings, NULL_MX).await,
             NotOpened::Unroutable(Unroutable::Prohibited) => self.drain(record, settings, PROHIBITED).await,
             NotOpened::Unroutable(Unroutable::NoHost) => {

@@ -229,12 +229,6 @@ impl Queues {
         Some(Taken { ticket: Ticket(number), id, retries, resident })
     }
 
-    /// As [`Queues::take`], if the message is in memory and `wanted`: for siblings that can share a transaction.
-    pub fn take_if(&mut self, queue: QueueId, wanted: impl FnOnce(&Resident) -> bool) -> Option<Taken> {
-        let head = self.messages.get(*self.at(queue).active.front()?)?;
-        if head.resident.as_deref().is_some_and(wanted) { self.take(queue) } else { None }
-    }
-
     /// The message at the head of the active queue, if it is in memory.
     pub fn head(&self, queue: QueueId) -> Option<&Resident> {
         self.messages.get(*self.at(queue).active.front()?)?.resident.as_deref()

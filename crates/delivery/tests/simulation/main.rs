@@ -1,7 +1,9 @@
 //! The rules of delivery, in simulated time on an in-memory network.
 
+mod limits;
 mod network;
 mod orders;
+mod throttles;
 mod trouble;
 mod world;
 
