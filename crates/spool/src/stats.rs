@@ -9,6 +9,8 @@ use scheduler::{Counter, Meters};
 pub struct SpoolStats {
     /// Messages alive.
     pub messages: u64,
+    /// When the oldest of them was made, since 1970, to within eight seconds.
+    pub oldest: Option<Duration>,
     /// Octets of memory their index takes.
     pub index_bytes: u64,
     /// Segments on disk that hold records.
@@ -84,6 +86,9 @@ pub struct Gauges {
     pub recovery_total: Counter,
     pub recovered: Counter,
     pub handed_over: Counter,
+    pub index_complete: Counter,
+    pub summaries_written: Counter,
+    pub summaries_read: Counter,
 }
 
 impl Gauges {
@@ -107,6 +112,9 @@ impl Gauges {
             recovery_total: counter("recovery.total"),
             recovered: counter("recovery.messages"),
             handed_over: counter("recovery.handed_over"),
+            index_complete: counter("recovery.index_complete"),
+            summaries_written: counter("summaries.written"),
+            summaries_read: counter("summaries.read"),
         }
     }
 

@@ -4,8 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every moment there is, in the order a message meets them.
-pub const POINTS: &[&str] =
-    &["write", "written", "sync", "synced", "segment", "prewrite", "unlink", "compact", "recycle", "recovered"];
+pub const POINTS: &[&str] = &[
+    "write",
+    "written",
+    "sync",
+    "synced",
+    "segment",
+    "prewrite",
+    "unlink",
+    "compact",
+    "recycle",
+    "summary",
+    "recovered",
+];
 
 /// The environment variable that arms a daemon. Only crash tests set it.
 pub const ENVIRONMENT: &str = "POSTRIDER_CRASH_POINT";

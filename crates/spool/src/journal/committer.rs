@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use super::batch::{Batch, Effect, Payload, size_of_store, unlink_record};
 use super::inbox::{Claim, Copied, Op};
-use super::index::{Index, Killed, Segment};
+use super::index::{Index, Killed, Segment, Summarised};
 use super::record::{CommitEnd, HEADER, Kind, PAGE, Record};
-use super::segment::{CUTS_MAX, Cut, DATA, SegmentHeader};
+use super::segment::{CUTS_MAX, Cut, DATA, FORMAT, SegmentHeader};
 use super::shared::Shared;
 use super::spares::{Role, Spare};
 use crate::chain::Staged;
@@ -148,8 +148,8 @@ impl Committer {
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let header =
-            SegmentHeader { sequence, epoch: self.epoch, mark, newest: self.newest, previous: self.previous, cuts };
+        let (epoch, newest, previous) = (self.epoch, self.newest, self.previous);
+        let header = SegmentHeader { sequence, epoch, format: FORMAT, mark, newest, previous, cuts };
         index.segments.insert(sequence, new_segment(&spare, mark, role));
         drop(index);
         self.current = Some(Current { sequence, mark, spare, offset: DATA, first_page: Some(header.page()), role });
@@ -515,6 +515,7 @@ fn new_segment(spare: &Spare, mark: u64, role: Role) -> Segment {
         stuck: false,
         abandoned: false,
         unscrubbed: false,
+        summarised: Summarised::No,
         role,
     }
 }

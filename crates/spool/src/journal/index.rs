@@ -7,10 +7,12 @@
 //! Invariant: `live` of a segment is the sum of its records that a live message needs, plus its unlink records whose
 //! target may still stand in an older segment. A segment may be reused when that is zero.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
+use message::MessageId;
 use smallvec::SmallVec;
 
 use super::record;
@@ -46,6 +48,8 @@ pub struct Index {
     /// Segments on disk, by sequence number.
     pub segments: BTreeMap<u32, Segment>,
     tombs: BTreeMap<(u32, u32), HashMap<u32, u64>>,
+    /// Messages alive by the time they were made, so that the oldest is known without a walk.
+    ages: BTreeMap<u32, u32>,
     /// A sealed segment has lost its last live record.
     dead: bool,
 }
@@ -91,8 +95,23 @@ pub struct Segment {
     pub abandoned: bool,
     /// It could be neither scrubbed nor removed; not tried again before the device works.
     pub unscrubbed: bool,
+    /// Whether its summary is on disk.
+    pub summarised: Summarised,
     /// What it may be used for.
     pub role: Role,
+}
+
+/// Whether a segment's summary is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Summarised {
+    /// Not yet.
+    No,
+    /// It is.
+    Yes,
+    /// It cannot be summarised: something in it is not as it should be.
+    Never,
+    /// The device did not let it; tried again when it works.
+    Failed,
 }
 
 /// What becomes free when a message is unlinked, and what its unlink record must say.
@@ -141,6 +160,21 @@ impl Index {
         self.bodies.insert(StoredBody { place, siblings: 0 })
     }
 
+    /// Keeps a wanted body although all who want it so far may go: others are still to be added.
+    pub fn hold_body(&mut self, body: u32) {
+        self.bodies.get_mut(body).siblings += 1;
+    }
+
+    /// All who want it have been added.
+    pub fn release_body(&mut self, body: u32) {
+        let held = self.bodies.get_mut(body);
+        held.siblings -= 1;
+        if held.siblings == 0 {
+            let place = self.bodies.remove(body).place;
+            self.debit(place.segment, place.stored());
+        }
+    }
+
     /// A body nobody came to want.
     pub fn drop_unwanted_body(&mut self, body: u32) {
         if self.bodies.get(body).siblings == 0 {
@@ -161,6 +195,7 @@ impl Index {
             self.credit(place.segment, place.stored());
         }
         self.credit(headers.segment, headers.stored());
+        *self.ages.entry(age_of(id)).or_default() += 1;
         let slot = self.messages.insert(Message { id: halves(id), headers, first, body });
         let messages = &self.messages;
         let shard = &mut self.shards[shard_of(id)];
@@ -194,6 +229,12 @@ impl Index {
         let found = self.shards[shard_of(id)].find_entry(hash(id), |&slot| messages.get(slot).id == halves(id)).ok()?;
         let (slot, _) = found.remove();
         let message = self.messages.remove(slot);
+        if let Entry::Occupied(mut age) = self.ages.entry(age_of(id)) {
+            *age.get_mut() -= 1;
+            if *age.get() == 0 {
+                age.remove();
+            }
+        }
         let mut freed = SmallVec::new();
         freed.push((message.headers.segment, message.headers.stored()));
         let body = self.bodies.get_mut(message.body);
@@ -215,11 +256,17 @@ impl Index {
 
     /// Counts an unlink record in `segment` as needed while a segment of `range` is on disk.
     pub fn add_tomb(&mut self, range: (u32, u32), segment: u32) {
+        self.add_tombs(range, segment, 1);
+    }
+
+    /// As [`Index::add_tomb`], for so many of the same range.
+    pub fn add_tombs(&mut self, range: (u32, u32), segment: u32, count: u32) {
         if !self.tomb_is_needed(range, segment) {
             return;
         }
-        *self.tombs.entry(range).or_default().entry(segment).or_default() += TOMB;
-        self.credit(segment, TOMB);
+        let octets = TOMB * u64::from(count);
+        *self.tombs.entry(range).or_default().entry(segment).or_default() += octets;
+        self.credit(segment, octets);
     }
 
     /// An unlink record has been copied from one segment to another.
@@ -264,15 +311,21 @@ impl Index {
         }
     }
 
-    /// What of a segment is alive, in order of offset: headers by message, bodies by number.
-    pub fn live_in(&self, segment: u32) -> Vec<(Place, Alive)> {
-        let headers = self.messages.iter().filter(|(_, message)| message.headers.segment == segment);
-        let headers = headers.map(|(_, message)| (message.headers, Alive::Headers(whole(message.id))));
-        let bodies = self.bodies.iter().filter(|(_, body)| body.place.segment == segment);
-        let bodies = bodies.map(|(number, body)| (body.place, Alive::Body(number)));
-        let mut alive: Vec<(Place, Alive)> = headers.chain(bodies).collect();
-        alive.sort_unstable_by_key(|(place, _)| *place);
-        alive
+    /// What of a sealed segment is alive among [`PART`] messages and bodies from number `from` on; the next number, if there
+    /// are more. In parts, because the whole of a large index takes longer to walk than a commit may wait.
+    pub fn live_in(&self, segment: u32, from: u32, alive: &mut Vec<(Place, Alive)>) -> Option<u32> {
+        let messages = self.messages.range(from, PART).filter(|(_, message)| message.headers.segment == segment);
+        alive.extend(messages.map(|(_, message)| (message.headers, Alive::Headers(whole(message.id)))));
+        let bodies = self.bodies.range(from, PART).filter(|(_, body)| body.place.segment == segment);
+        alive.extend(bodies.map(|(number, body)| (body.place, Alive::Body(number))));
+        let next = from + PART;
+        (next < self.messages.end().max(self.bodies.end())).then_some(next)
+    }
+
+    /// When the oldest message alive was made, in seconds since 1970, to within [`AGE_SECONDS`].
+    pub fn oldest_seconds(&self) -> Option<u64> {
+        let (&window, _) = self.ages.first_key_value()?;
+        Some(u64::from(window) * u64::from(AGE_SECONDS))
     }
 
     /// Whether a sealed segment has died since this was last asked.
@@ -286,9 +339,14 @@ impl Index {
         abandoned.map(|(&sequence, segment)| Cut { sequence, end: segment.end }).collect()
     }
 
-    /// The device works again: what could not be scrubbed may be tried once more.
+    /// The device works again: what could not be scrubbed or summarised may be tried once more.
     pub fn retry_scrubs(&mut self) {
-        self.segments.values_mut().for_each(|segment| segment.unscrubbed = false);
+        for segment in self.segments.values_mut() {
+            segment.unscrubbed = false;
+            if segment.summarised == Summarised::Failed {
+                segment.summarised = Summarised::No;
+            }
+        }
     }
 
     /// Octets left in the segment that is being written, and what it may be used for.
@@ -350,6 +408,14 @@ const fn shard_of(id: u64) -> usize {
     (hash(id) >> 20) as usize % SHARDS
 }
 
+fn age_of(id: u64) -> u32 {
+    MessageId::from_bits(id).seconds() / AGE_SECONDS
+}
+
+/// Messages and bodies looked at in one hold of the lock: a third of a millisecond.
+const PART: u32 = 1 << 16;
+/// Messages made within so many seconds count as of one age.
+const AGE_SECONDS: u32 = 8;
 /// Growing one table of 64 moves a sixty-fourth of the messages at once.
 const SHARDS: usize = 64;
 const TOMB: u64 = record::HEADER as u64;

@@ -7,9 +7,13 @@
 mod batch;
 mod committer;
 mod crowd;
+mod groups;
+mod handover;
 mod inbox;
 mod index;
+pub mod inspect;
 mod open;
+mod reading;
 mod record;
 mod recovery;
 mod scan;
@@ -17,6 +21,8 @@ mod segment;
 mod shared;
 mod slab;
 mod spares;
+mod summary;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod upkeep;

@@ -3,7 +3,7 @@
 //! Reads one page of each file, and the record headers of the segment used last for the newest id, so it takes no time
 //! however large the spool is; the records are recovery's. A file the device cannot read is left alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -13,13 +13,14 @@ use scheduler::{Clock, Meters};
 use super::JournalOptions;
 use super::committer::Committer;
 use super::inbox::Inbox;
-use super::index::{Index, Segment};
+use super::index::{Index, Segment, Summarised};
 use super::record::{Kind, PAGE};
 use super::recovery::Recovery;
 use super::scan::{Found, Scanner};
 use super::segment::{DATA, FORMAT, FirstPage, SegmentHeader};
 use super::shared::{Shared, Work, reserve_bytes};
 use super::spares::{Role, Spare, Spares, slot_of};
+use super::summary;
 use crate::disk::{Disk, Lock};
 use crate::error::OpenError;
 use crate::stats::Gauges;
@@ -40,7 +41,7 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     }
     let lock = take_lock(disk.as_ref(), &options)?;
     disk.sync_dir(&options.base).map_err(failed("sync", &options.base))?;
-    let Files { files, unreadable, next_slot } = read_first_pages(disk.as_ref(), &directory)?;
+    let Files { files, summaries, unreadable, next_slot } = read_first_pages(disk.as_ref(), &directory)?;
     let space = disk.space(&directory).map_err(failed("measure", &directory))?;
     let segment_bytes = fitting(options.segment_bytes, space.total_bytes);
     if !options.force_fsync {
@@ -51,6 +52,7 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     let (sequence, epoch) =
         (highest(|header| header.sequence.into()) as u32, highest(|header| header.epoch.into()) as u32);
     // Unreadable segments may have been used last: their numbers stay theirs.
+    let unreadable = unreadable.len() as u32;
     let (sequence, epoch) =
         (sequence.saturating_add(unreadable.saturating_mul(SEQUENCES_OF_UNREADABLE)), epoch.saturating_add(unreadable));
     let last = used.values().next_back().map_or(0, |(header, spare)| newest_in(header, spare));
@@ -63,7 +65,8 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
         let end = ends.get(&sequence).map(|&(end, _)| end);
         let reserve = u64::from(spare.capacity) == reserve_bytes(segment_bytes);
         let role = if reserve { Role::Reserve } else { Role::Ordinary };
-        let segment = Segment { role, ..old_segment(&header, spare, end, abandoned) };
+        let summarised = if summaries.contains(&spare.slot) { Summarised::Yes } else { Summarised::No };
+        let segment = Segment { role, summarised, ..old_segment(&header, spare, end, abandoned) };
         index.segments.insert(sequence, segment);
         old.insert(sequence, (header, end));
     }
@@ -88,14 +91,16 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
 }
 
 /// The files of the journal's directory.
-struct Files {
-    files: Vec<(u32, Spare, FirstPage)>,
-    /// How many could not be read.
-    unreadable: u32,
-    next_slot: u32,
+pub(super) struct Files {
+    pub files: Vec<(u32, Spare, FirstPage)>,
+    /// The slots of those that have a summary.
+    pub summaries: BTreeSet<u32>,
+    /// The slots of those that could not be read.
+    pub unreadable: Vec<u32>,
+    pub next_slot: u32,
 }
 
-type Used = BTreeMap<u32, (SegmentHeader, Spare)>;
+pub(super) type Used = BTreeMap<u32, (SegmentHeader, Spare)>;
 
 fn take_lock(disk: &dyn Disk, options: &JournalOptions) -> Result<Box<dyn Send + Sync>, OpenError> {
     let path = options.base.join("lock");
@@ -105,10 +110,14 @@ fn take_lock(disk: &dyn Disk, options: &JournalOptions) -> Result<Box<dyn Send +
     }
 }
 
-fn read_first_pages(disk: &dyn Disk, directory: &Path) -> Result<Files, OpenError> {
-    let (mut files, mut unreadable, mut next_slot) = (Vec::new(), 0, 0);
+pub(super) fn read_first_pages(disk: &dyn Disk, directory: &Path) -> Result<Files, OpenError> {
+    let (mut files, mut summaries, mut unreadable, mut next_slot) = (Vec::new(), BTreeSet::new(), Vec::new(), 0);
     for name in disk.list(directory).map_err(failed("list", directory))? {
         let path = directory.join(&name);
+        if let Some(slot) = summary::slot_of(&name) {
+            summaries.insert(slot);
+            continue;
+        }
         let Some(slot) = slot_of(&name) else {
             tracing::warn!(target: "SPOOL", "{} is not a segment; left alone", path.display());
             continue;
@@ -119,7 +128,7 @@ fn read_first_pages(disk: &dyn Disk, directory: &Path) -> Result<Files, OpenErro
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(target: "SPOOL", "cannot read {}: {error}; left for the next start, everything else is kept", path.display());
-                unreadable += 1;
+                unreadable.push(slot);
                 continue;
             }
         };
@@ -127,7 +136,7 @@ fn read_first_pages(disk: &dyn Disk, directory: &Path) -> Result<Files, OpenErro
             file.len().map_err(failed("measure", &path))?.min(u64::from(u32::MAX) / PAGE as u64 * PAGE as u64);
         files.push((slot, Spare { slot, file, capacity: capacity as u32 }, page));
     }
-    Ok(Files { files, unreadable, next_slot })
+    Ok(Files { files, summaries, unreadable, next_slot })
 }
 
 /// The newest id in a segment. Its header knows only those before it.
@@ -183,7 +192,7 @@ fn aside_name(disk: &dyn Disk, damaged: &Path, slot: u32) -> Result<PathBuf, Ope
 }
 
 /// Where the records of segments end, as later headers say; and whether they were abandoned there.
-fn known_ends(used: &Used) -> BTreeMap<u32, (u32, bool)> {
+pub(super) fn known_ends(used: &Used) -> BTreeMap<u32, (u32, bool)> {
     let mut ends = BTreeMap::new();
     for (header, _) in used.values() {
         let former = header.previous.iter().map(|cut| (cut.sequence, (cut.end, false)));
@@ -209,6 +218,7 @@ fn old_segment(header: &SegmentHeader, spare: Spare, end: Option<u32>, abandoned
         stuck: false,
         abandoned,
         unscrubbed: false,
+        summarised: Summarised::No,
         role: Role::Ordinary,
     }
 }

@@ -28,7 +28,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn code(self) -> u8 {
+    /// The number on disk, below eight.
+    pub const fn code(self) -> u8 {
         match self {
             Self::Body => 1,
             Self::Headers => 2,
@@ -37,7 +38,8 @@ impl Kind {
         }
     }
 
-    const fn from_code(code: u8) -> Option<Self> {
+    /// What a number on disk stands for.
+    pub const fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Body),
             2 => Some(Self::Headers),

@@ -1,31 +1,33 @@
 //! Recovery: what an earlier run left, read back while new mail is already being accepted.
 //!
-//! Walks the old segments in order, decides what is alive, adds it to the index, and hands every message over. Runs on a
-//! thread of its own, once. It writes nothing to an old segment: what it decides against is unlinked by a new record, so a
-//! crash in the middle of it changes nothing.
+//! Reads the old segments in order, by their summaries where there are good ones, adds what is alive to the index, and hands
+//! every message over. Runs on a thread of its own, once. It writes nothing to an old segment: what it decides against is
+//! unlinked by a new record, so a crash in the middle of it changes nothing.
 //!
 //! Live mail is handed over whatever else goes wrong: a correction that cannot be written is decided again by the next
 //! recovery, and a segment that cannot be read in full stays where it is, never reclaimed, for a start that can.
 //!
-//! Invariant: a group that is not whole was never acknowledged if it belongs to the last commit of its epoch; none of it
-//! counts. In an earlier commit, or in an epoch that cannot be read in full, it was whole once and has been damaged since;
-//! what is left of it counts.
+//! Checksums: segments without a summary are verified in full, bodies included. Upkeep leaves only a few of those, the newest,
+//! so this is bounded, and the last commit of a run, the only one that can be torn, is always among them. Summarised
+//! segments were verified when the summary was written; a record of theirs is verified again whenever it is read.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use message::MessageId;
 
+use super::handover::hand_over;
 use super::inbox::Copied;
-use super::index::Place;
-use super::record::{Kind, Record};
+use super::index::{Place, Summarised};
+use super::record::Kind;
 use super::scan::{Found, Scanner};
 use super::segment::{DATA, SegmentHeader};
 use super::shared::Shared;
+use super::summary::Summary;
+use super::tally::{Correction, Damage, Decided, Standing, Tally};
 use super::upkeep::Submit;
-use crate::error::SpoolError;
 
 /// The old segments of a spool, still to be read.
 pub struct Recovery {
@@ -33,78 +35,37 @@ pub struct Recovery {
     pub old: BTreeMap<u32, (SegmentHeader, Option<u32>)>,
 }
 
-/// What the walk has found so far.
-#[derive(Default)]
-struct Tally {
-    messages: HashMap<u64, Candidate>,
-    bodies: HashMap<u64, Place>,
-    tombs: Vec<((u32, u32), u32)>,
-    /// The last commit seen of each epoch; the highest number there is for one that was closed in order.
-    last_commit: HashMap<u32, u64>,
-    /// Groups that are not whole.
-    broken: Vec<Group>,
-    damage: Vec<Damage>,
-    /// Segments that must stay for the next recovery, of which this one has read only part.
-    kept: BTreeSet<u32>,
-    /// Older messages whose id was given again: where their headers and bodies stand.
-    doubles: Vec<(u64, Place, Option<Place>)>,
-}
-
-struct Candidate {
-    headers: Place,
-    batch: u64,
-    first: u32,
-}
-
-#[derive(Clone, Default)]
-struct Group {
-    epoch: u32,
-    commit: u64,
-    segment: u32,
-    start: u32,
-    seen: u32,
-    size: u32,
-    ids: Vec<u64>,
-}
-
-struct Damage {
-    epoch: u32,
-    segment: u32,
-    range: Range<u32>,
-    /// It was written by this commit or an earlier one.
-    commit: u64,
-}
-
 impl Recovery {
     /// Reads everything and hands the encoded headers of each live message to `each`. Corrections go out through `submit`.
     pub fn run(self, shared: &Shared, submit: &mut Submit<'_>, each: &mut dyn FnMut(MessageId, Vec<u8>)) {
         shared.gauges.recovery_total.set(self.old.len() as u64);
-        let mut tally = Tally::default();
-        for (&sequence, (header, end)) in &self.old {
-            if let Some(why) = self.walk(shared, sequence, header, *end, &mut tally) {
-                shared.gauges.damaged.add(1);
-                tracing::error!(target: "SPOOL", "segment {sequence} cannot be read in full: {why}; kept for the next start, everything else is recovered");
-                tally.unreadable(sequence, header.epoch);
-            }
-            shared.gauges.recovery_done.add(1);
-        }
-        tally.report(shared);
-        let corrections = tally.settle(shared);
+        let mut decided = self.read(shared).decide();
+        decided.damage.iter().for_each(|damage| report_damage(shared, damage));
+        decided.lost.iter().for_each(|lost| report_lost(shared, lost));
+        let corrections = corrections(shared, &decided.corrections);
+        let kept = std::mem::take(&mut decided.kept);
         let mut evidence = self.evidence(&corrections);
-        evidence.retain(|sequence| !tally.kept.contains(sequence));
-        let counted = self.old.keys().copied().filter(|sequence| !tally.kept.contains(sequence));
-        let counted = counted.filter(|sequence| !evidence.contains(sequence)).collect();
-        let recovered = tally.index(shared);
+        evidence.retain(|sequence| !kept.contains(sequence));
+        let counted = self.old.keys().filter(|sequence| !kept.contains(sequence) && !evidence.contains(sequence));
+        let counted = counted.copied().collect();
+        let alive = std::mem::take(&mut decided.alive);
+        shared.gauges.recovered.set(alive.len() as u64);
+        let mut indexing = Indexing::of(&mut decided);
+        // Some at once: deliveries begin while the rest is being put in order.
+        let first = alive.len().min(FIRST);
+        let at_once = indexing.add(shared, &mut decided, &alive[..first]);
+        indexing.hold(shared);
+        hand_over(shared, &at_once, each);
+        let rest = indexing.add(shared, &mut decided, &alive[first..]);
+        indexing.release(shared);
+        drop(alive);
+        shared.gauges.recovered.set((at_once.len() + rest.len()) as u64);
+        drop(at_once);
+        report_doubles(shared, &indexing.doubles);
+        add_tombs(shared, decided);
         count(shared, &counted);
-        for id in recovered {
-            match shared.fetch_headers(id) {
-                Ok(encoded) => each(MessageId::from_bits(id), encoded),
-                // Unlinked meanwhile: nobody's loss.
-                Err(SpoolError::Missing { .. }) => {}
-                Err(error) => tracing::error!(target: "SPOOL", "left in the spool, not delivered: {error}"),
-            }
-            shared.gauges.handed_over.add(1);
-        }
+        shared.gauges.index_complete.set(1);
+        hand_over(shared, &rest, each);
         let mut written = true;
         for chunk in corrections.chunks(CHUNK) {
             if let Err(error) = submit(chunk.to_vec()) {
@@ -118,6 +79,21 @@ impl Recovery {
         shared.crash.pass("recovered");
     }
 
+    fn read(&self, shared: &Shared) -> Tally {
+        let mut tally = Tally::default();
+        for (&sequence, (header, end)) in &self.old {
+            if !summarised(shared, sequence, header, *end, &mut tally)
+                && let Some(why) = walk(shared, sequence, header, *end, &mut tally)
+            {
+                shared.gauges.damaged.add(1);
+                tracing::error!(target: "SPOOL", "segment {sequence} cannot be read in full: {why}; kept for the next start, everything else is recovered");
+                tally.unreadable(sequence, header.epoch);
+            }
+            shared.gauges.recovery_done.add(1);
+        }
+        tally
+    }
+
     /// The segments that must stay until the corrections are written: that a damaged group was whole once is known from
     /// later commits of its epoch.
     fn evidence(&self, corrections: &[Copied]) -> BTreeSet<u32> {
@@ -129,191 +105,146 @@ impl Recovery {
         let of_epochs = self.old.iter().filter(|(_, (header, _))| epochs.contains(&header.epoch));
         of_epochs.map(|(&sequence, _)| sequence).collect()
     }
+}
 
-    /// Reads one segment into the tally; why not all of it, if so.
-    fn walk(
-        &self,
-        shared: &Shared,
-        sequence: u32,
-        header: &SegmentHeader,
-        end: Option<u32>,
-        tally: &mut Tally,
-    ) -> Option<io::Error> {
-        let file = shared.index().segments.get(&sequence).map(|segment| std::sync::Arc::clone(&segment.file))?;
-        let mut scanner = match Scanner::new(file.as_ref(), header.mark, end) {
-            Ok(scanner) => scanner,
-            Err(error) => return Some(error),
-        };
-        let mut group = Group::default();
-        let (mut reached, first_damage) = (DATA, tally.damage.len());
-        let failure = loop {
-            let found = match scanner.step() {
-                Ok(Some(found)) => found,
-                Ok(None) => break scanner.met_unreadable().then(|| io::Error::other("unreadable pages")),
-                Err(error) => break Some(error),
-            };
-            match found {
-                Found::Record(offset, record) => {
-                    reached = record.ends_commit.next(u64::from(offset) + record.stored() as u64) as u32;
-                    let place = Place { segment: sequence, offset, payload: record.payload };
-                    tally.take(header.epoch, place, &record, &mut group);
-                    tally.bound_damage(first_damage, record.commit);
-                }
-                Found::Damage(range, record) => {
-                    let commit = record.map_or(u64::MAX, |record| record.commit);
-                    tally.damage.push(Damage { epoch: header.epoch, segment: sequence, range, commit });
-                }
+/// Takes a segment from its summary, if there is a good one. A known end counts more than what a summary says.
+fn summarised(shared: &Shared, sequence: u32, header: &SegmentHeader, end: Option<u32>, tally: &mut Tally) -> bool {
+    let slot = match shared.index().segments.get(&sequence) {
+        Some(segment) if segment.summarised == Summarised::Yes && !segment.abandoned => segment.slot,
+        _ => return false,
+    };
+    let summary = Summary::read(shared.disk().as_ref(), &shared.spares.summary_path(slot), sequence, header.mark);
+    let good = summary.filter(|summary| end.is_none_or(|end| end == summary.end));
+    let mut index = shared.index();
+    let Some(segment) = index.segments.get_mut(&sequence) else { return false };
+    match &good {
+        Some(summary) => segment.end = summary.end,
+        None => segment.summarised = Summarised::No,
+    }
+    drop(index);
+    if let Some(summary) = &good {
+        tally.take_summary(header.epoch, sequence, summary);
+        shared.gauges.summaries_read.add(1);
+    }
+    good.is_some()
+}
+
+/// Reads one segment into the tally; why not all of it, if so.
+fn walk(
+    shared: &Shared,
+    sequence: u32,
+    header: &SegmentHeader,
+    end: Option<u32>,
+    tally: &mut Tally,
+) -> Option<io::Error> {
+    let file = shared.index().segments.get(&sequence).map(|segment| Arc::clone(&segment.file))?;
+    let mut reached = DATA;
+    let failure = match Scanner::new(file.as_ref(), header.mark, end) {
+        Ok(scanner) => scan_into(tally, scanner, sequence, header.epoch, &mut reached),
+        Err(error) => Some(error),
+    };
+    if failure.is_none()
+        && let Some(segment) = shared.index().segments.get_mut(&sequence)
+    {
+        segment.end = end.unwrap_or(reached);
+    }
+    failure
+}
+
+/// Takes what a scanner finds; `reached` becomes the end of the last record. Why not all could be read, if so.
+pub(super) fn scan_into(
+    tally: &mut Tally,
+    mut scanner: Scanner<'_>,
+    sequence: u32,
+    epoch: u32,
+    reached: &mut u32,
+) -> Option<io::Error> {
+    let first_damage = tally.damages();
+    loop {
+        match scanner.step() {
+            Ok(Some(Found::Record(offset, record))) => {
+                *reached = record.ends_commit.next(u64::from(offset) + record.stored() as u64) as u32;
+                tally.take(epoch, Place { segment: sequence, offset, payload: record.payload }, &record);
+                tally.bound_damage(first_damage, record.commit);
             }
-        };
-        tally.end_group(&mut group);
-        if failure.is_none()
-            && let Some(segment) = shared.index().segments.get_mut(&sequence)
-        {
-            segment.end = end.unwrap_or(reached);
+            Ok(Some(Found::Damage(range, record))) => {
+                tally.damaged(epoch, sequence, range, record.map_or(u64::MAX, |record| record.commit));
+            }
+            Ok(None) => return scanner.met_unreadable().then(|| io::Error::other("unreadable pages")),
+            Err(error) => return Some(error),
         }
-        failure
     }
 }
 
-impl Tally {
-    fn take(&mut self, epoch: u32, place: Place, record: &Record, group: &mut Group) {
-        let last = self.last_commit.entry(epoch).or_default();
-        *last = record.commit.max(*last);
-        if group.segment != place.segment || group.start != record.group_start {
-            self.end_group(group);
-            let (segment, start, size) = (place.segment, record.group_start, record.group_size);
-            *group = Group { epoch, commit: record.commit, segment, start, seen: 0, size, ids: Vec::new() };
+/// Corrections as records: what is decided against is unlinked, what is left of a damaged group is written anew, so that the
+/// next recovery need not decide again.
+fn corrections(shared: &Shared, decided: &[Correction]) -> Vec<Copied> {
+    let copied = |correction: &Correction| match *correction {
+        Correction::Torn(Standing { id, headers, .. }) => {
+            Some(Copied::Unlink { id, range: (headers.segment, headers.segment), from: None, reserve: true })
         }
-        group.seen += 1;
-        match record.kind {
-            Kind::Body => {
-                self.bodies.insert(record.id, place);
-            }
-            Kind::Headers => {
-                group.ids.push(record.id);
-                let candidate = Candidate { headers: place, batch: record.link, first: place.segment };
-                match self.messages.get_mut(&record.id) {
-                    Some(found) if found.batch == record.link => found.headers = place,
-                    _ => {
-                        let former = self.messages.insert(record.id, candidate);
-                        let double =
-                            former.map(|found| (record.id, found.headers, self.bodies.get(&found.batch).copied()));
-                        self.doubles.extend(double);
-                    }
-                }
-            }
-            Kind::Unlink => {
-                self.messages.remove(&record.id);
-                self.tombs.push((((record.link >> 32) as u32, record.link as u32), place.segment));
-            }
-            // Written only when everything before was synced: whatever is broken was whole once.
-            Kind::Close => *self.last_commit.entry(epoch).or_default() = u64::MAX,
+        Correction::Left(Standing { id, batch, headers: from, .. }) => {
+            let (_, payload) = shared.read_record(from, id, Kind::Headers).ok()?;
+            Some(Copied::Headers { id, batch, from, payload: Bytes::from(payload) })
         }
+    };
+    decided.iter().filter_map(copied).collect()
+}
+
+/// Adds what is alive to the index, piece by piece.
+struct Indexing {
+    /// The numbers of bodies in the index, by their place in the order of batches.
+    numbers: Vec<u32>,
+    doubles: Vec<(u64, Place, Option<Place>)>,
+    /// Bodies kept for siblings that are still to be added.
+    held: Vec<u32>,
+}
+
+impl Indexing {
+    fn of(decided: &mut Decided) -> Self {
+        let numbers = vec![UNNUMBERED; decided.bodies.len()];
+        Self { numbers, doubles: std::mem::take(&mut decided.doubles), held: Vec::new() }
     }
 
-    /// Of that segment only part was read: nothing is known about the end of its epoch, and it must stay.
-    fn unreadable(&mut self, sequence: u32, epoch: u32) {
-        self.last_commit.insert(epoch, u64::MAX);
-        self.kept.insert(sequence);
+    /// Whoever is handed over may be delivered before its siblings are added: the bodies added so far must stay.
+    fn hold(&mut self, shared: &Shared) {
+        self.held = self.numbers.iter().copied().filter(|&number| number != UNNUMBERED).collect();
+        let mut index = shared.index();
+        self.held.iter().for_each(|&body| index.hold_body(body));
     }
 
-    fn end_group(&mut self, group: &mut Group) {
-        let group = std::mem::take(group);
-        if group.seen < group.size {
-            self.broken.push(group);
-        }
+    fn release(&mut self, shared: &Shared) {
+        let mut index = shared.index();
+        self.held.drain(..).for_each(|body| index.release_body(body));
     }
 
-    /// A good record of `commit` follows the damage found since `from`.
-    fn bound_damage(&mut self, from: usize, commit: u64) {
-        for damage in self.damage[from..].iter_mut().rev().take_while(|damage| damage.commit == u64::MAX) {
-            damage.commit = commit;
-        }
-    }
-
-    /// Sets aside what could not be read, and says so.
-    fn report(&self, shared: &Shared) {
-        for damage in &self.damage {
-            let last = self.last_commit.get(&damage.epoch).copied().unwrap_or(0);
-            let (segment, range) = (damage.segment, damage.range.clone());
-            let aside = shared.set_aside(segment, range.clone());
-            if last <= damage.commit {
-                tracing::warn!(target: "SPOOL", "segment {segment}: bytes {range:?} were being written when the last run ended; not acknowledged, dropped; copy in {}", aside.display());
-            } else {
-                shared.gauges.damaged.add(1);
-                tracing::error!(target: "SPOOL", "segment {segment}: bytes {range:?} are damaged; set aside in {}, everything else is kept", aside.display());
-            }
-        }
-    }
-
-    /// Decides about broken groups and lost bodies. What is decided against is unlinked, what is left of a damaged group
-    /// is written anew, so that the next recovery need not decide again.
-    fn settle(&mut self, shared: &Shared) -> Vec<Copied> {
-        let mut corrections = Vec::new();
-        for group in std::mem::take(&mut self.broken) {
-            let torn = self.last_commit.get(&group.epoch).is_none_or(|&last| last <= group.commit);
-            for &id in &group.ids {
-                let stands_here =
-                    |found: &&Candidate| found.headers.segment == group.segment && group.start <= found.headers.offset;
-                let Some(found) = self.messages.get(&id).filter(stands_here) else { continue };
-                if torn {
-                    self.messages.remove(&id);
-                    corrections.push(Copied::Unlink {
-                        id,
-                        range: (group.segment, group.segment),
-                        from: None,
-                        reserve: true,
-                    });
-                } else if let Ok((_, payload)) = shared.read_record(found.headers, id, Kind::Headers) {
-                    let (batch, from) = (found.batch, found.headers);
-                    corrections.push(Copied::Headers { id, batch, from, payload: Bytes::from(payload) });
-                }
-            }
-        }
-        let bodies = &self.bodies;
-        let lost = self.messages.extract_if(|_, found| !bodies.contains_key(&found.batch));
-        for (id, found) in lost {
-            shared.gauges.damaged.add(1);
-            if !self.kept.is_empty() {
-                // Its body may stand where nothing could be read.
-                self.kept.insert(found.headers.segment);
-            }
-            let from = found.headers.offset;
-            let aside = shared.set_aside(found.headers.segment, from..from + found.headers.stored() as u32);
-            let id = MessageId::from_bits(id);
-            tracing::error!(target: "SPOOL", "message {id}: its body is damaged and cannot be delivered; envelope set aside in {}", aside.display());
-        }
-        corrections
-    }
-
-    /// Adds what is alive to the index; the ids in the order they stand on disk. A message whose id this run has given
-    /// again is set aside: never its envelope with the other's body.
-    fn index(mut self, shared: &Shared) -> Vec<u64> {
-        let mut alive: Vec<(u64, Candidate)> = self.messages.drain().collect();
-        alive.sort_unstable_by_key(|(_, found)| found.headers);
-        let mut numbers: HashMap<u64, u32> = HashMap::new();
-        let mut recovered = Vec::with_capacity(alive.len());
+    /// Those that were added. A message whose id this run has given again is not: never its envelope with the other's body.
+    fn add(&mut self, shared: &Shared, decided: &mut Decided, alive: &[Standing]) -> Vec<Standing> {
+        let mut added = Vec::with_capacity(alive.len());
         for chunk in alive.chunks(CHUNK) {
             let mut index = shared.index();
-            for (id, found) in chunk {
-                let Some(&place) = self.bodies.get(&found.batch) else { continue };
-                if index.contains(*id) {
-                    self.doubles.push((*id, found.headers, Some(place)));
+            for found in chunk {
+                let Some((position, place)) = decided.bodies.find(found.batch) else { continue };
+                if index.contains(found.id) {
+                    self.doubles.push((found.id, found.headers, Some(place)));
                     continue;
                 }
-                let body = *numbers.entry(found.batch).or_insert_with(|| index.add_body(place));
-                index.add_message(*id, found.headers, found.first, body);
-                recovered.push(*id);
+                let number = &mut self.numbers[position];
+                if *number == UNNUMBERED {
+                    *number = index.add_body(place);
+                }
+                index.add_message(found.id, found.headers, found.first, *number);
+                added.push(*found);
             }
         }
-        report_doubles(shared, &self.doubles);
-        let mut index = shared.index();
-        for (range, segment) in self.tombs {
-            index.add_tomb(range, segment);
-        }
-        drop(index);
-        shared.gauges.recovered.set(recovered.len() as u64);
-        recovered
+        added
+    }
+}
+
+fn add_tombs(shared: &Shared, decided: Decided) {
+    let mut index = shared.index();
+    for ((range, segment), count) in decided.tombs {
+        index.add_tombs(range, segment, count);
     }
 }
 
@@ -329,17 +260,43 @@ fn count(shared: &Shared, segments: &BTreeSet<u32>) {
     shared.kick();
 }
 
+/// Sets aside what could not be read, and says so.
+fn report_damage(shared: &Shared, damage: &Damage) {
+    let (segment, range) = (damage.segment, damage.range.clone());
+    let aside = shared.set_aside(segment, range.clone());
+    if damage.torn {
+        tracing::warn!(target: "SPOOL", "segment {segment}: bytes {range:?} were being written when the last run ended; not acknowledged, dropped; copy in {}", aside.display());
+    } else {
+        shared.gauges.damaged.add(1);
+        tracing::error!(target: "SPOOL", "segment {segment}: bytes {range:?} are damaged; set aside in {}, everything else is kept", aside.display());
+    }
+}
+
+/// Sets the envelope of a message aside whose body is not there.
+fn report_lost(shared: &Shared, lost: &Standing) {
+    shared.gauges.damaged.add(1);
+    let aside = set_aside(shared, lost.headers);
+    let id = MessageId::from_bits(lost.id);
+    tracing::error!(target: "SPOOL", "message {id}: its body is damaged and cannot be delivered; envelope set aside in {}", aside.display());
+}
+
 /// Sets messages aside whose id belongs to a newer one.
 fn report_doubles(shared: &Shared, doubles: &[(u64, Place, Option<Place>)]) {
     for &(id, headers, body) in doubles {
         shared.gauges.damaged.add(1);
-        let aside = |place: Place| shared.set_aside(place.segment, place.offset..place.offset + place.stored() as u32);
-        let envelope = aside(headers);
-        body.map(aside);
+        let envelope = set_aside(shared, headers);
+        body.map(|body| set_aside(shared, body));
         let id = MessageId::from_bits(id);
         tracing::error!(target: "SPOOL", "message {id}: a newer message has the same id; the older is not delivered, set aside in {}", envelope.display());
     }
 }
 
+fn set_aside(shared: &Shared, place: Place) -> std::path::PathBuf {
+    shared.set_aside(place.segment, place.offset..place.offset + place.stored() as u32)
+}
+
 /// Messages per hold of the index lock, and records per correcting commit.
 const CHUNK: usize = 1000;
+/// Messages handed over before the rest is put in order.
+const FIRST: usize = 500;
+const UNNUMBERED: u32 = u32::MAX;

@@ -23,6 +23,8 @@ pub struct SegmentHeader {
     pub sequence: u32,
     /// Counts runs of the daemon that wrote.
     pub epoch: u32,
+    /// The format it was written in.
+    pub format: u32,
     /// What its records bear (see [`super::record`]).
     pub mark: u64,
     /// The newest id stored before this segment was begun.
@@ -61,7 +63,7 @@ impl SegmentHeader {
         let mut page = vec![0; PAGE];
         let header = &mut page[..HEADER];
         header[..8].copy_from_slice(MAGIC);
-        header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        header[8..12].copy_from_slice(&self.format.to_le_bytes());
         header[12..16].copy_from_slice(&self.sequence.to_le_bytes());
         header[16..20].copy_from_slice(&self.epoch.to_le_bytes());
         header[20..24].copy_from_slice(&(self.cuts.len() as u32).to_le_bytes());
@@ -112,6 +114,7 @@ fn parse(header: &[u8]) -> FirstPage {
     FirstPage::Header(SegmentHeader {
         sequence: u32_at(header, 12),
         epoch: u32_at(header, 16),
+        format,
         mark: u64_at(header, 24),
         newest: u64_at(header, 32),
         previous: Some(cut(0)).filter(|previous| previous.sequence != 0),
@@ -141,7 +144,7 @@ mod tests {
     fn header() -> SegmentHeader {
         let cuts = vec![Cut { sequence: 3, end: 8192 }; CUTS_MAX];
         let previous = Some(Cut { sequence: 6, end: 12_288 });
-        SegmentHeader { sequence: 7, epoch: 2, mark: 99, newest: 5, previous, cuts }
+        SegmentHeader { sequence: 7, epoch: 2, format: FORMAT, mark: 99, newest: 5, previous, cuts }
     }
 
     #[test]

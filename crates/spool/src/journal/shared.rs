@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use message::MessageId;
 use scheduler::Clock;
@@ -10,7 +11,8 @@ use scheduler::Clock;
 use super::JournalOptions;
 use super::inbox::Inbox;
 use super::index::{Index, Place};
-use super::record::{HEADER, Kind, PAGE, Record, stored};
+use super::reading::{Unread, read_record};
+use super::record::{Kind, PAGE, Record, stored};
 use super::spares::{RESERVES, Spares};
 use crate::disk::{CrashPoints, Disk};
 use crate::error::SpoolError;
@@ -164,21 +166,10 @@ impl Shared {
             self.index().segments.get(&place.segment).map(|found| (Arc::clone(&found.file), found.mark, found.slot));
         let damaged = |why: &str| SpoolError::Damaged { id: MessageId::NULL, why: why.to_owned() };
         let (file, mark, slot) = found.ok_or_else(|| damaged("its segment is gone"))?;
-        let mut octets = vec![0; HEADER + place.payload as usize];
-        let read = file.read_full(&mut octets, u64::from(place.offset));
-        let read = read.map_err(|error| SpoolError::from_io("read", &self.spares.path(slot), error, (0, 0)))?;
-        octets.truncate(read);
-        let record =
-            Record::parse(&octets, mark).filter(|record| record.kind == kind && record.payload == place.payload);
-        let record = record.ok_or_else(|| damaged("its record's header does not match its checksum"))?;
-        let payload = octets.split_off(HEADER);
-        if payload.len() != place.payload as usize || crc32c::crc32c(&payload) != record.payload_crc {
-            return Err(SpoolError::Damaged {
-                id: MessageId::from_bits(record.id),
-                why: "its record does not match its checksum".to_owned(),
-            });
-        }
-        Ok((record, payload))
+        read_record(file.as_ref(), mark, place, kind).map_err(|unread| match unread {
+            Unread::Io(error) => SpoolError::from_io("read", &self.spares.path(slot), error, (0, 0)),
+            Unread::Damaged(why) => damaged(why),
+        })
     }
 
     /// Says that a live record cannot be read, and sets a copy aside.
@@ -211,14 +202,15 @@ impl Shared {
 
     /// How the journal is doing.
     pub fn stats(&self) -> SpoolStats {
-        let (messages, memory, segments, (used_bytes, live_bytes)) = {
+        let (messages, oldest, memory, segments, (used_bytes, live_bytes)) = {
             let index = self.index();
-            (index.len(), index.memory(), index.segments.len(), index.space())
+            (index.len(), index.oldest_seconds(), index.memory(), index.segments.len(), index.space())
         };
         let (unlinks_waiting, waiting_bytes) = self.inbox.backlog();
         let spare_segments = self.spares.count().ordinary;
         self.gauges.stats(SpoolStats {
             messages: messages as u64,
+            oldest: oldest.map(Duration::from_secs),
             index_bytes: memory as u64,
             segments: segments as u64,
             spare_segments: spare_segments as u64,

@@ -65,10 +65,15 @@ impl<T: Copy> Slab<T> {
         value.expect("a slab number in use")
     }
 
-    /// All values with their numbers.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let slots = self.blocks.iter().flat_map(|block| block.iter());
-        (0..).zip(slots).filter_map(|(number, slot)| Some((number, slot.as_ref()?)))
+    /// One more than the highest number there is.
+    pub fn end(&self) -> u32 {
+        self.next
+    }
+
+    /// The values of `count` numbers from `from` on, with their numbers.
+    pub fn range(&self, from: u32, count: u32) -> impl Iterator<Item = (u32, &T)> {
+        let end = from.saturating_add(count).min(self.next);
+        (from..end).filter_map(|number| Some((number, self.try_get(number)?)))
     }
 }
 

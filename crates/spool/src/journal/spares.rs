@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::summary;
 use crate::disk::{Disk, DiskFile};
 
 /// A segment file with nothing in it.
@@ -151,6 +152,11 @@ impl Spares {
     /// Where a file is.
     pub fn path(&self, slot: u32) -> PathBuf {
         self.directory.join(name_of(slot))
+    }
+
+    /// Where a file's summary is.
+    pub fn summary_path(&self, slot: u32) -> PathBuf {
+        self.directory.join(summary::name_of(slot))
     }
 
     /// The directory of all of them.

@@ -25,6 +25,7 @@ mod environment;
 mod full;
 mod ids;
 mod power_loss;
+mod summaries;
 
 /// One run of a journal, without threads.
 pub struct Run {

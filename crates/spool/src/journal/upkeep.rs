@@ -14,12 +14,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::inbox::Copied;
-use super::index::{Alive, Index, Place, Segment};
+use super::index::{Alive, Index, Place, Segment, Summarised};
 use super::record::{HEADER, Kind, PAGE};
 use super::scan::{Found, Scanner};
 use super::segment::DATA;
 use super::shared::Shared;
 use super::spares::{RESERVES, Role, Spare};
+use super::summary::Summary;
 use crate::error::SpoolError;
 
 /// Hands records to the committer and waits until they are durable.
@@ -42,6 +43,9 @@ pub(super) fn step(shared: &Shared, submit: &mut Submit<'_>) -> bool {
     }
     let short = is_short(shared);
     if short && shared.spares.promote() {
+        return true;
+    }
+    if !short && summarise(shared) {
         return true;
     }
     match victim(shared, short) {
@@ -77,6 +81,10 @@ fn recycle(shared: &Shared, sequence: u32, spare: Spare) {
             None
         }
     };
+    if shared.index().segments.get(&sequence).is_some_and(|segment| segment.summarised == Summarised::Yes) {
+        // One that stays is of an earlier use of the file, and counts for nothing.
+        let _ = shared.disk().remove(&shared.spares.summary_path(spare.slot));
+    }
     let removed = if usable.is_some() { Ok(()) } else { shared.spares.remove(spare.slot) };
     if scrubbed.is_err() && removed.is_err() {
         // Neither scrubbed nor removed: its records may come back, so what kills them must stay.
@@ -95,6 +103,44 @@ fn recycle(shared: &Shared, sequence: u32, spare: Spare) {
 fn scrub(spare: &Spare) -> io::Result<()> {
     spare.file.write_all(&mut [IoSlice::new(&[0; PAGE])], 0)?;
     spare.file.fdatasync()
+}
+
+/// Summarises the oldest segment that needs it, so that the next start need not read it. The newest ones are left for a
+/// while: most mail is gone before a summary could be of use. False if there is none, or no room.
+fn summarise(shared: &Shared) -> bool {
+    let candidate = {
+        let index = shared.index();
+        let wanted = |segment: &&Segment| segment.sealed && segment.durable && segment.counted && segment.live != 0;
+        let found = index.segments.iter().rev().filter(|(_, segment)| wanted(segment)).skip(unsummarised(shared));
+        let eligible = |segment: &Segment| !segment.abandoned && !segment.stuck && segment.summarised == Summarised::No;
+        let oldest = found.filter(|(_, segment)| eligible(segment)).last();
+        oldest
+            .map(|(&sequence, segment)| (sequence, Arc::clone(&segment.file), segment.mark, segment.end, segment.slot))
+    };
+    let Some((sequence, file, mark, end, slot)) = candidate else { return false };
+    shared.crash.pass("summary");
+    let written = Summary::of(file.as_ref(), sequence, mark, end).and_then(|summary| match summary {
+        Some(summary) if room_for(shared, summary.file_bytes()) => {
+            summary.write(shared.disk().as_ref(), &shared.spares.summary_path(slot), shared.options.mode)?;
+            shared.gauges.summaries_written.add(1);
+            Ok(Summarised::Yes)
+        }
+        Some(_) => Err(io::ErrorKind::StorageFull.into()),
+        None => Ok(Summarised::Never),
+    });
+    let outcome = written.unwrap_or_else(|error| {
+        tracing::warn!(target: "SPOOL", "cannot summarise segment {sequence}: {error}; the next start reads it whole");
+        Summarised::Failed
+    });
+    if let Some(segment) = shared.index().segments.get_mut(&sequence) {
+        segment.summarised = outcome;
+    }
+    true
+}
+
+/// How many of the newest sealed segments are left to be read whole by the next start.
+fn unsummarised(shared: &Shared) -> usize {
+    (UNSUMMARISED_BYTES / shared.segment_bytes).clamp(0, 2) as usize
 }
 
 /// A file is kept, as far as it is written through, if another spare of its size is wanted.
@@ -269,7 +315,7 @@ fn compact(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> bool {
 
 /// Copies the messages and bodies of a segment, in portions, so that it is never in memory as a whole.
 fn move_survivors(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> Result<(), SpoolError> {
-    let alive = shared.index().live_in(sequence);
+    let alive = alive_in(shared, sequence);
     let (mut portion, mut octets) = (Vec::new(), 0);
     for (place, what) in alive {
         if !portion.is_empty() && portion_bytes(shared) < octets + place.stored() {
@@ -280,6 +326,17 @@ fn move_survivors(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> Re
         portion.extend(read_survivor(shared, place, what)?);
     }
     if portion.is_empty() { Ok(()) } else { submit(portion) }
+}
+
+/// What is alive in a segment, in order. It is sealed, so that nothing can come to live in it meanwhile; what dies is noticed
+/// when it would be written anew.
+fn alive_in(shared: &Shared, sequence: u32) -> Vec<(Place, Alive)> {
+    let (mut alive, mut from) = (Vec::new(), Some(0));
+    while let Some(next) = from {
+        from = shared.index().live_in(sequence, next, &mut alive);
+    }
+    alive.sort_unstable_by_key(|(place, _)| *place);
+    alive
 }
 
 fn read_survivor(shared: &Shared, from: Place, what: Alive) -> Result<Option<Copied>, SpoolError> {
@@ -332,6 +389,8 @@ fn move_tombs(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> Result
 }
 
 const SPARES_KEPT: usize = 2;
+/// A start reads so much in a moment.
+const UNSUMMARISED_BYTES: u64 = 128 << 20;
 const FILL: usize = 1 << 20;
 const COPY_BYTES_MIN: u64 = 16 << 10;
 const COPY_BYTES_MAX: u64 = 4 << 20;
