@@ -12,6 +12,7 @@ mod driver;
 mod error;
 mod file;
 mod memory;
+mod query;
 mod registry;
 mod replace;
 
@@ -19,5 +20,6 @@ pub use driver::{Driver, Entry, Flags, Seek, Stream};
 pub use error::Error;
 pub use file::FileDriver;
 pub use memory::MemoryDriver;
+pub use query::parameters;
 pub use registry::{IoWrappers, is_file};
 pub use replace::{make_folders, replace};

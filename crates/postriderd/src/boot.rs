@@ -137,7 +137,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
 impl Ground {
     fn lay(foreground: bool) -> Result<Self, Failure> {
         let (clock, meters) = (Clock::system(), Meters::new());
-        let schemes = Schemes::register().map_err(|error| Failure::Internal(error.to_string()))?;
+        let schemes = Schemes::register(clock).map_err(|error| Failure::Internal(error.to_string()))?;
         let files = schemes.files.clone();
         let log_writer = LogWriter::start(clock, &meters, files.clone())
             .map_err(|error| Failure::System(format!("cannot start the log writer: {error}")))?;

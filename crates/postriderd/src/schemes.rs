@@ -8,32 +8,50 @@ use http_io::{HttpDriver, HttpIo, Limits, Roots};
 use io_wrapper::{Error, IoWrappers};
 use module::Module;
 use persist_io::{PersistDriver, PersistIo, Place};
+use pipe_io::{PipeDriver, PipeIo};
+use scheduler::Clock;
+use syslog_io::{SyslogDriver, SyslogIo};
 
 /// Every scheme, with its driver registered.
 pub struct Schemes {
     /// Opens them.
     pub files: IoWrappers,
     persist: PersistDriver,
+    pipe: PipeDriver,
+    syslog: SyslogDriver,
 }
 
 impl Schemes {
     /// Registers the drivers of this build.
-    pub fn register() -> Result<Self, Error> {
+    pub fn register(clock: Clock) -> Result<Self, Error> {
         let files = IoWrappers::new();
         let place = Place { folder: Place::FOLDER.into(), folder_mode: 0o700, file_mode: 0o600 };
         let persist = PersistDriver::new(files.clone(), place);
+        let (pipe, syslog) = (PipeDriver::new(clock), SyslogDriver::new(clock));
         for driver in HttpDriver::both(Limits::default(), &Roots::System) {
             files.register(Arc::new(driver))?;
         }
         files.register(Arc::new(persist.clone()))?;
-        Ok(Self { files, persist })
+        files.register(Arc::new(pipe.clone()))?;
+        files.register(Arc::new(syslog.clone()))?;
+        Ok(Self { files, persist, pipe, syslog })
     }
 
     /// The `.ecm` files of the modules behind the schemes.
-    pub const DESCRIBED: [(&str, &str); 2] = [("http_io.ecm", http_io::ECM), ("persist_io.ecm", persist_io::ECM)];
+    pub const DESCRIBED: [(&str, &str); 4] = [
+        ("http_io.ecm", http_io::ECM),
+        ("persist_io.ecm", persist_io::ECM),
+        ("pipe_io.ecm", pipe_io::ECM),
+        ("syslog_io.ecm", syslog_io::ECM),
+    ];
 
     /// The modules behind the schemes.
     pub fn modules(&self) -> Vec<Arc<dyn Module>> {
-        vec![Arc::new(HttpIo), Arc::new(PersistIo::new(self.persist.clone()))]
+        vec![
+            Arc::new(HttpIo),
+            Arc::new(PersistIo::new(self.persist.clone())),
+            Arc::new(PipeIo::new(self.pipe.clone())),
+            Arc::new(SyslogIo::new(self.syslog.clone())),
+        ]
     }
 }
