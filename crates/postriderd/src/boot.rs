@@ -22,7 +22,7 @@ use queue::Intake;
 use reception::{EsmtpListener, Parts};
 use scheduler::{Clock, Master, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
 use spool::disk::RealDisk;
-use spool::{Journal, JournalOptions, Spool};
+use spool::{JournalOptions, SPOOL_BACKEND, Spool, Store};
 use tokio::sync::watch;
 
 use crate::arguments::Arguments;
@@ -81,8 +81,8 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     pools.configure(RELOAD_POOL, PoolSettings::new(1));
     loops::configure_thread_pools(&current, &pools);
     let loops = Pools::start(&current, &watchdog, &ground.meters)?;
-    let (spool, journal) = open_spool(&current, &ground, &pools)?;
-    let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), journal.newest()));
+    let (spool, store) = open_spool(&current, &ground, &pools)?;
+    let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), store.newest()));
     let resolver = resolver(&current, &ground)?;
     let hostname = hostname(&current);
     let deps = Deps {
@@ -119,7 +119,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         meters: ground.meters,
         paniclog: ground.paniclog,
         spool,
-        journal,
+        store,
         engine,
         resolver,
         pools,
@@ -179,11 +179,12 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
     Ok((configuration, modules))
 }
 
-fn open_spool(generation: &Generation, ground: &Ground, pools: &ThreadPools) -> Result<(Spool, Arc<Journal>), Failure> {
-    let opened =
-        Journal::open(JournalOptions::configured(generation), Arc::new(RealDisk), ground.clock, &ground.meters);
-    let journal = Arc::new(opened.map_err(|error| Failure::Spool(error.to_string()))?);
-    Ok((Spool::new(vec![journal.clone()], Arc::new(pools.get("SwapIn"))), journal))
+fn open_spool(generation: &Generation, ground: &Ground, pools: &ThreadPools) -> Result<(Spool, Store), Failure> {
+    let kind = generation.get(&SPOOL_BACKEND, &Lookup::Global).parse().map_err(Failure::Configuration)?;
+    let options = JournalOptions::configured(generation);
+    let store = Store::open(kind, options, Arc::new(RealDisk), ground.clock, &ground.meters);
+    let store = store.map_err(|error| Failure::Spool(error.to_string()))?;
+    Ok((Spool::new(vec![store.module()], Arc::new(pools.get("SwapIn"))), store))
 }
 
 fn resolver(generation: &Generation, ground: &Ground) -> Result<Resolver, Failure> {

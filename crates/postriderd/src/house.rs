@@ -15,7 +15,7 @@ use logging::{LogHooks, Paniclog};
 use module::{Loaded, Modules};
 use netlistener::Netlisteners;
 use scheduler::{Clock, Meters, ThreadPools, Watchdog};
-use spool::{Journal, Spool};
+use spool::{Spool, Store};
 use tokio::sync::watch;
 
 use crate::generation;
@@ -38,7 +38,7 @@ pub struct House {
     /// Accepted mail.
     pub spool: Spool,
     /// The spool's store, for its figures.
-    pub journal: Arc<Journal>,
+    pub store: Store,
     /// Queues and deliveries.
     pub engine: EngineHandle,
     /// Names and mail hosts.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use message::MessageId;
 
+use crate::backend::Kind;
+
 /// Why an operation on a message failed. Cheap to clone: one failed sync refuses every message of its batch.
 #[derive(Clone, Debug)]
 pub enum SpoolError {
@@ -114,6 +116,15 @@ pub enum OpenError {
         /// The newest format this release reads.
         known: u32,
     },
+    /// Another back end's mail is in the directory.
+    OtherKind {
+        /// The spool's directory.
+        base: PathBuf,
+        /// What it holds.
+        found: Kind,
+        /// What was to be opened.
+        asked: Kind,
+    },
     /// A file or directory could not be used.
     Io {
         /// The step, as a verb.
@@ -136,6 +147,12 @@ impl fmt::Display for OpenError {
                 f,
                 "{} is of spool format {found}, this release knows formats up to {known}: start the release that wrote it",
                 path.display()
+            ),
+            Self::OtherKind { base, found, asked } => write!(
+                f,
+                "spool {base} holds a {found} store and spool_backend is {asked}: mail in it would be passed over; convert it \
+                 with ec_spool_convert --from {found}:{base} --to {asked}:NEWDIR, or set spool_backend = \"{found}\"",
+                base = base.display()
             ),
             Self::Io { doing, path, source } => write!(f, "spool: cannot {doing} {}: {source}", path.display()),
         }

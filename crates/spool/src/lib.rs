@@ -1,11 +1,13 @@
 //! The spool: the IO chain and its backends, durable before the 250.
 //!
-//! [`Spool`] is the door. [`chain`] is the contract with IO modules, [`journal`] the default store, [`memory`] the one for
-//! tests, [`disk`] the seam below which the real and the faulty disk live.
+//! [`Spool`] is the door. [`chain`] is the contract with IO modules, [`journal`] the default store, [`file`] two files
+//! a message, [`memory`] the one for tests, [`disk`] the seam below which the real and the faulty disk live.
 
+mod backend;
 pub mod chain;
 pub mod disk;
 mod error;
+pub mod file;
 mod held;
 pub mod journal;
 pub mod memory;
@@ -14,12 +16,15 @@ mod relay;
 mod spool;
 mod stats;
 mod ticket;
+mod writer;
 
+pub use backend::{Kind, Store};
 pub use chain::{IoCaller, IoModule, IoResult};
 pub use error::{OpenError, SpoolError};
+pub use file::FileStore;
 pub use journal::{Journal, JournalOptions};
 pub use memory::Memory;
-pub use options::OPTIONS;
+pub use options::{OPTIONS, SPOOL_BACKEND};
 pub use spool::{DiskQueueRead, Job, Read, ReadHeaders, ReadPool, Spool, Stored, Unlinked};
 pub use stats::SpoolStats;
 pub use ticket::{Admission, Promise, Ticket};

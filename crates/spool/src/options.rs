@@ -2,12 +2,24 @@
 
 use config::{Declared, Generation, Lookup, Opt, Perms, scopes};
 
+use crate::backend::Kind;
 use crate::disk::CrashPoints;
 use crate::journal::JournalOptions;
 
 /// The spool's directory.
 pub const SPOOLBASE: Opt<String> =
     Opt::new("spoolbase", "\"/var/spool/postrider\"", scopes::GLOBAL, "Directory of the spool.").not_tunable();
+
+/// Which store.
+pub const SPOOL_BACKEND: Opt<String> = Opt::new(
+    "spool_backend",
+    "journal",
+    scopes::GLOBAL,
+    "How mail is kept on disk: journal (one log, the fastest), file (two files a message), or memory (not at all: everything \
+     is lost when the process ends). A directory keeps its kind; ec_spool_convert changes it.",
+)
+.not_tunable()
+.check(|word: &String| word.parse::<Kind>().map(drop));
 
 /// Permissions of its files.
 pub const SPOOL_MODE: Opt<Perms> =
@@ -55,8 +67,15 @@ pub const SPOOL_UNLINK_BACKLOG: Opt<u64> = Opt::new(
 .check(|&backlog| if backlog == 0 { Err("must be at least 1".to_owned()) } else { Ok(()) });
 
 /// All options of the spool.
-pub const OPTIONS: &[&dyn Declared] =
-    &[&SPOOLBASE, &SPOOL_MODE, &FORCE_FSYNC, &SPOOL_SEGMENT_BYTES, &SPOOL_WAITING_BYTES, &SPOOL_UNLINK_BACKLOG];
+pub const OPTIONS: &[&dyn Declared] = &[
+    &SPOOLBASE,
+    &SPOOL_BACKEND,
+    &SPOOL_MODE,
+    &FORCE_FSYNC,
+    &SPOOL_SEGMENT_BYTES,
+    &SPOOL_WAITING_BYTES,
+    &SPOOL_UNLINK_BACKLOG,
+];
 
 impl JournalOptions {
     /// As a configuration says; a crash test's environment may say where to die.

@@ -80,7 +80,7 @@ async fn summary(house: &House) -> SummaryData {
     let by_type = |what: &str| ["mx", "a", "aaaa", "other"].map(|kind| since(&format!("dns.{what}.{kind}")));
     let (queries, timeouts) = (by_type("queries"), by_type("timeouts"));
     let answers = since("dns.answers");
-    let stats = house.journal.stats();
+    let stats = house.store.stats();
     SummaryData {
         outbound_concurrency: counts.outbound_concurrency as u64,
         inbound_concurrency: depth("reception.sessions"),
@@ -139,7 +139,7 @@ fn pool_queue(house: &House, name: &str) -> PoolQueue {
 
 async fn memory(house: &House) -> MemoryReport {
     let counts = house.engine.counts().await;
-    let spool = house.journal.stats();
+    let spool = house.store.stats();
     let queued = (counts.active + counts.delayed + counts.in_flight) as u64;
     let fixed = FixedType {
         name: "queue:message".to_owned(),
@@ -184,7 +184,7 @@ async fn outbound(house: &House) -> OutboundSessions {
 }
 
 fn spool(house: &House) -> Reply {
-    let stats = house.journal.stats();
+    let stats = house.store.stats();
     let rows = [
         ("Messages", stats.messages.to_string()),
         ("Segments", format!("{} in use, {} spare", stats.segments, stats.spare_segments)),

@@ -2,7 +2,8 @@
 //!
 //! Until `fdatasync`, each 512-octet sector written may, after [`FaultyDisk::crash`], be found old, new, or as any write in
 //! between left it, independently of its neighbours; so may the file's length. Until `sync_dir`, each making, removing or
-//! renaming of an entry may or may not have happened. A sync that is told to fail drops its sectors: later syncs do not
+//! renaming of an entry may or may not have happened; a directory whose parent was not synced may be gone with all that is in
+//! it. A sync that is told to fail drops its sectors: later syncs do not
 //! bring them back. All choices come from one seed.
 //!
 //! Invariant: a file handle from before a crash is dead, and so is the lock; using the handle panics.
@@ -48,6 +49,7 @@ struct State {
     durable_entries: BTreeMap<PathBuf, usize>,
     unsynced_entries: Vec<EntryChange>,
     directories: BTreeSet<PathBuf>,
+    unsynced_directories: BTreeSet<PathBuf>,
     locked: BTreeSet<PathBuf>,
     faults: Vec<Fault>,
     capacity: u64,
@@ -89,6 +91,7 @@ impl FaultyDisk {
             durable_entries: BTreeMap::new(),
             unsynced_entries: Vec::new(),
             directories: BTreeSet::new(),
+            unsynced_directories: BTreeSet::new(),
             locked: BTreeSet::new(),
             faults: Vec::new(),
             capacity: u64::MAX / 4,
@@ -218,6 +221,12 @@ impl State {
         for change in changes {
             if self.next() & 1 == 0 {
                 change.apply(&mut entries);
+            }
+        }
+        for lost in std::mem::take(&mut self.unsynced_directories) {
+            if self.next() & 1 == 0 {
+                self.directories.retain(|directory| !directory.starts_with(&lost));
+                entries.retain(|path, _| !path.starts_with(&lost));
             }
         }
         self.entries = entries.clone();
@@ -400,7 +409,22 @@ impl FileState {
 
 impl Disk for FaultyDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.state().directories.insert(path.to_owned());
+        let mut state = self.state();
+        let within =
+            |state: &State, path: &Path| path.parent().is_some_and(|parent| state.directories.contains(parent));
+        let mut new: Vec<&Path> = path.ancestors().take_while(|path| !state.directories.contains(*path)).collect();
+        // What lies above the first directory ever made is not the disk's: it is always there.
+        let known = new.last().is_some_and(|top| within(&state, top));
+        if !known {
+            new.truncate(1);
+        }
+        for path in new {
+            state.power()?;
+            state.directories.insert(path.to_owned());
+            if known {
+                state.unsynced_directories.insert(path.to_owned());
+            }
+        }
         Ok(())
     }
 
@@ -449,10 +473,37 @@ impl Disk for FaultyDisk {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let &file = state.entries.get(from).ok_or(io::ErrorKind::NotFound)?;
+        if state.entries.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.power()?;
+        state.change(EntryChange::Add(to.to_owned(), file));
+        Ok(())
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let inside = |other: &PathBuf| other.parent() == Some(path);
+        if state.entries.keys().any(inside) || state.directories.iter().any(inside) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        state.power()?;
+        if !state.directories.remove(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(())
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         let state = self.state();
-        let inside = state.entries.keys().filter(|entry| entry.parent() == Some(path));
-        Ok(inside.filter_map(|entry| Some(entry.file_name()?.to_str()?.to_owned())).collect())
+        let both = state.entries.keys().chain(&state.directories);
+        let inside = both.filter(|entry| entry.parent() == Some(path));
+        let mut names: Vec<_> = inside.filter_map(|entry| Some(entry.file_name()?.to_str()?.to_owned())).collect();
+        names.sort();
+        Ok(names)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -467,6 +518,7 @@ impl Disk for FaultyDisk {
         for change in synced {
             EntryChange::apply(&change, &mut state.durable_entries);
         }
+        state.unsynced_directories.retain(|directory| directory.parent() != Some(path));
         Ok(())
     }
 

@@ -16,7 +16,7 @@ pub use real::RealDisk;
 
 /// A file system, as far as the spool needs one.
 pub trait Disk: Send + Sync {
-    /// Makes a directory and its parents; not an error if it is there.
+    /// Makes a directory and its parents; not an error if it is there. Durable after [`Disk::sync_dir`] on its parent.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
@@ -26,7 +26,11 @@ pub trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Renames a file. Durable after [`Disk::sync_dir`] on both directories.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// The names in a directory, in order.
+    /// Gives a file one more name. Durable after [`Disk::sync_dir`] on the new name's directory.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a directory that is empty; an error if it is not.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// The names in a directory, files and directories, in order.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
     /// Makes the entries of a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;

@@ -1,0 +1,205 @@
+//! Which store a spool directory has: the choice in the configuration, and the mark in the directory that keeps a daemon
+//! from passing over mail that another back end holds.
+//!
+//! The mark is the file `backend` in the spool's directory; a directory with a `journal` folder and no mark has a journal.
+
+use std::fmt;
+use std::io::IoSlice;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use message::MessageId;
+use scheduler::{Clock, Meters};
+
+use crate::chain::IoModule;
+use crate::disk::Disk;
+use crate::error::OpenError;
+use crate::file::{self, FileStore};
+use crate::journal::{Journal, JournalOptions};
+use crate::memory::Memory;
+use crate::stats::SpoolStats;
+
+/// The kinds of store. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Segments in one log.
+    Journal,
+    /// Two files a message.
+    File,
+    /// Nothing on disk.
+    Memory,
+}
+
+impl Kind {
+    /// Every kind, the default first.
+    pub const ALL: [Self; 3] = [Self::Journal, Self::File, Self::Memory];
+
+    /// The word of the configuration, the tools and the mark.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Journal => "journal",
+            Self::File => "file",
+            Self::Memory => "memory",
+        }
+    }
+
+    /// What `base` is marked as; `None` for a directory that no store has used.
+    pub fn of_directory(disk: &dyn Disk, base: &Path) -> Result<Option<Self>, OpenError> {
+        let path = base.join(MARK);
+        let failed = |source| OpenError::Io { doing: "read", path: path.clone(), source };
+        let octets = match file::read_file(disk, &path) {
+            Ok(octets) => octets,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let journal = disk.list(base).is_ok_and(|names| names.iter().any(|name| name == "journal"));
+                return Ok(journal.then_some(Self::Journal));
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let word = String::from_utf8_lossy(&octets);
+        word.trim().parse().map(Some).map_err(|problem: String| failed(std::io::Error::other(problem)))
+    }
+
+    /// Marks `base`, durably. Only by whoever has the spool's lock.
+    pub fn mark(self, disk: &dyn Disk, base: &Path, mode: u32) -> Result<(), OpenError> {
+        let (path, new) = (base.join(MARK), base.join(NEW_MARK));
+        let write = || {
+            let _ = disk.remove(&new);
+            let file = disk.create(&new, mode)?;
+            file.write_all(&mut [IoSlice::new(format!("{self}\n").as_bytes())], 0)?;
+            file.fdatasync()?;
+            disk.rename(&new, &path)?;
+            disk.sync_dir(base)
+        };
+        write().map_err(|source| OpenError::Io { doing: "write", path: path.clone(), source })
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == word);
+        known.ok_or_else(|| {
+            format!("{word:?} is no spool back end; known are {}", Self::ALL.map(Self::as_str).join(", "))
+        })
+    }
+}
+
+/// An open store of any kind: the last module of a chain.
+#[derive(Clone)]
+pub enum Store {
+    /// Segments in one log.
+    Journal(Arc<Journal>),
+    /// Two files a message.
+    File(Arc<FileStore>),
+    /// Nothing on disk.
+    Memory(Arc<Memory>),
+}
+
+impl Store {
+    /// Opens a store in `options.base`, and refuses if another kind has been used there.
+    pub fn open(
+        kind: Kind,
+        options: JournalOptions,
+        disk: Arc<dyn Disk>,
+        clock: Clock,
+        meters: &Meters,
+    ) -> Result<Self, OpenError> {
+        let (base, mode) = (options.base.clone(), options.mode);
+        let found = Kind::of_directory(disk.as_ref(), &base)?;
+        if kind == Kind::Memory {
+            tracing::warn!(
+                target: "SPOOL",
+                "spool_backend is memory: NOTHING IS WRITTEN TO DISK, and every stop of this process, also an orderly one, loses \
+                 all mail it has acknowledged and not delivered"
+            );
+            if let Some(found) = found {
+                tracing::warn!(target: "SPOOL", "{} holds a {found} store, which is not read", base.display());
+            }
+            return Ok(Self::Memory(Arc::new(Memory::new())));
+        }
+        if let Some(found) = found.filter(|&found| found != kind) {
+            return Err(OpenError::OtherKind { base, found, asked: kind });
+        }
+        let store = match kind {
+            Kind::Journal => Self::Journal(Arc::new(Journal::open(options, disk.clone(), clock, meters)?)),
+            _ => Self::File(Arc::new(FileStore::open(&options, disk.clone(), clock, meters)?)),
+        };
+        if found != Some(kind) {
+            kind.mark(disk.as_ref(), &base, mode)?;
+        }
+        Ok(store)
+    }
+
+    /// Its place in a chain.
+    pub fn module(&self) -> Arc<dyn IoModule> {
+        match self {
+            Self::Journal(journal) => journal.clone(),
+            Self::File(files) => files.clone(),
+            Self::Memory(memory) => memory.clone(),
+        }
+    }
+
+    /// The newest id known to have been stored, before the disk queue is read. Ids made by this run must be later.
+    pub fn newest(&self) -> Option<MessageId> {
+        match self {
+            Self::Journal(journal) => journal.newest(),
+            Self::File(files) => files.newest(),
+            Self::Memory(_) => None,
+        }
+    }
+
+    /// How the store is doing; what its kind does not have is zero.
+    pub fn stats(&self) -> SpoolStats {
+        match self {
+            Self::Journal(journal) => journal.stats(),
+            Self::File(files) => files.stats(),
+            Self::Memory(memory) => SpoolStats { messages: memory.len().0 as u64, ..SpoolStats::default() },
+        }
+    }
+}
+
+const MARK: &str = "backend";
+const NEW_MARK: &str = "backend.new";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::faulty::FaultyDisk;
+
+    fn open(disk: &FaultyDisk, kind: Kind) -> Result<Store, OpenError> {
+        let options = JournalOptions { segment_bytes: 64 << 10, ..JournalOptions::new("/spool") };
+        Store::open(kind, options, Arc::new(disk.clone()), Clock::system(), &Meters::new())
+    }
+
+    #[test]
+    fn a_directory_keeps_its_kind() {
+        for (kind, other) in [(Kind::Journal, Kind::File), (Kind::File, Kind::Journal)] {
+            let disk = FaultyDisk::seeded(1);
+            drop(open(&disk, kind).unwrap());
+            let Err(refused) = open(&disk, other) else { panic!("{other} opened a {kind} store") };
+            let expected = format!(
+                "spool /spool holds a {kind} store and spool_backend is {other}: mail in it would be passed over; convert it \
+                 with ec_spool_convert --from {kind}:/spool --to {other}:NEWDIR, or set spool_backend = \"{kind}\""
+            );
+            assert_eq!(refused.to_string(), expected);
+            drop(open(&disk, kind).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_journal_from_before_there_were_marks_is_known() {
+        let disk = FaultyDisk::seeded(1);
+        let options = JournalOptions { segment_bytes: 64 << 10, ..JournalOptions::new("/spool") };
+        drop(Journal::open(options, Arc::new(disk.clone()), Clock::system(), &Meters::new()).unwrap());
+        assert!(open(&disk, Kind::File).is_err());
+        drop(open(&disk, Kind::Journal).unwrap());
+    }
+}
