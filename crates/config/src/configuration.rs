@@ -7,10 +7,11 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::changes::Author;
 use crate::diagnostics::{Diagnostics, Fault, Reports, Severity};
 use crate::generation::Generation;
 use crate::include::{self, Loaded};
@@ -18,6 +19,8 @@ use crate::merge::{Merged, merge};
 use crate::registry::{NameId, Registry};
 use crate::scope::ScopeId;
 use crate::source::Environment;
+use crate::texts::Texts;
+use crate::transaction::Transaction;
 use crate::tree::Span;
 
 /// The current configuration; clones share it.
@@ -32,8 +35,10 @@ struct Shared {
     environment: Environment,
     /// The main file.
     path: Mutex<PathBuf>,
-    /// Held for the length of a reload.
+    /// Held for the length of a reload, a commit or a writeback.
     reloading: Mutex<()>,
+    /// Texts written back since the last reload, by the one spelling of their file's name.
+    written: Mutex<HashMap<PathBuf, Arc<str>>>,
 }
 
 impl std::fmt::Debug for Configuration {
@@ -99,8 +104,8 @@ impl Configuration {
     fn starting_with(generation: Generation, path: &Path, environment: Environment) -> Self {
         let registry = generation.registry.clone();
         let current = ArcSwap::from_pointee(generation);
-        let (path, reloading) = (Mutex::new(path.to_owned()), Mutex::new(()));
-        Configuration { shared: Arc::new(Shared { current, registry, environment, path, reloading }) }
+        let (path, reloading, written) = (Mutex::new(path.to_owned()), Mutex::new(()), Mutex::default());
+        Configuration { shared: Arc::new(Shared { current, registry, environment, path, reloading, written }) }
     }
 
     /// The generation in effect.
@@ -125,7 +130,7 @@ impl Configuration {
 
     /// Like [`Configuration::reload`], from another main file, which stays the main file when it is accepted.
     pub fn reload_from(&self, path: Option<&Path>, prepare: Prepare<'_>) -> Result<Arc<Generation>, Diagnostics> {
-        let _alone = self.shared.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone();
         let path = path.map_or_else(|| self.path(), Path::to_owned);
         let old = self.current();
         let reading = Reading::of_file(&path, &self.shared.environment);
@@ -133,7 +138,57 @@ impl Configuration {
         let generation = Arc::new(prepared(generation, prepare)?);
         self.shared.current.store(generation.clone());
         *self.shared.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        self.shared.written.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(generation)
+    }
+
+    /// Begins a transaction on the running generation, or on an empty configuration.
+    ///
+    /// Predefined thread pools, debug flags and the timestamp format are built in: an empty configuration has them too.
+    pub fn begin(&self, from_scratch: bool) -> Transaction {
+        Transaction::begin(self, from_scratch)
+    }
+
+    /// Puts a transaction into effect. Refused when another change came first; the transaction then can only be dropped.
+    /// Any other refusal leaves it as it was.
+    pub fn commit(&self, transaction: &mut Transaction, prepare: Prepare<'_>) -> Result<Arc<Generation>, Diagnostics> {
+        let _alone = self.alone();
+        let current = self.current();
+        if current.number() != transaction.base().number() {
+            let by = current.extension::<Author>();
+            let by = by.map_or_else(String::new, |author| format!(" by {} at {}", author.who, author.when));
+            return Err(Diagnostics::refused(format!(
+                "the configuration was changed{by} since this transaction began (it began from generation {}, now runs {}); roll it back and begin again",
+                transaction.base().number(),
+                current.number()
+            )));
+        }
+        if transaction.is_empty() {
+            return Ok(current);
+        }
+        let generation = Arc::new(prepared(transaction.build()?, prepare)?);
+        self.shared.current.store(generation.clone());
+        Ok(generation)
+    }
+
+    pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
+        self.shared.reloading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.shared.environment
+    }
+
+    /// What was written back since the last reload.
+    pub(crate) fn written(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<str>>> {
+        self.shared.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file as a generation that is not in effect, as a reload would read it now.
+    pub fn candidate(&self, path: Option<&Path>) -> Result<Generation, Diagnostics> {
+        let (path, current) = (path.map_or_else(|| self.path(), Path::to_owned), self.current());
+        let reading = Reading::of_file(&path, &self.shared.environment);
+        reading.generation(&self.shared.registry, current.number() + 1, Some(&current))
     }
 
     /// Reads and checks a file without putting it into effect; returns the warnings a reload would give.
@@ -149,15 +204,20 @@ pub fn check(registry: &Arc<Registry>, path: &Path, environment: &Environment) -
 }
 
 /// Files read and parsed, words not checked yet.
-struct Reading {
+pub(crate) struct Reading {
     loaded: Loaded,
     reports: Reports,
 }
 
 impl Reading {
     fn of_file(path: &Path, environment: &Environment) -> Self {
+        Reading::of_texts(path, &Texts::default(), environment)
+    }
+
+    /// The main file and all it includes; where `held` has a text, that one counts and not the one on disk.
+    pub fn of_texts(path: &Path, held: &Texts, environment: &Environment) -> Self {
         let mut reports = Reports::default();
-        Reading { loaded: include::load(path, environment, &mut reports), reports }
+        Reading { loaded: include::load(path, held, environment, &mut reports), reports }
     }
 
     fn of_text(path: &Path, text: &str, environment: &Environment) -> Self {
@@ -166,7 +226,7 @@ impl Reading {
     }
 
     /// Checks every word. Beside a running generation, changes that wait for the next start are warned of.
-    fn generation(
+    pub fn generation(
         self,
         registry: &Arc<Registry>,
         number: u64,

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::generation::Generation;
 use crate::kinds::{Naming, core_kind};
 use crate::lookup::Lookup;
-use crate::names::{peer_ip, text_key};
+use crate::names::peer_ip;
 use crate::parser::parse_value;
 use crate::registry::NameId;
 use crate::scope::bits;
@@ -107,7 +107,12 @@ impl Generation {
                     Some(rest.next().ok_or_else(|| format!("scope '{word}' needs the name of an instance"))?)
                 }
                 Naming::Free => {
-                    rest.clone().next().filter(|name| self.has_instance(&path, &lower, name)).inspect(|_| {
+                    // What is no scope by itself can only be a name.
+                    let names = |name: &&str| {
+                        self.has_instance(&path, &lower, name)
+                            || self.registry.kind(&name.to_ascii_lowercase()).is_none()
+                    };
+                    rest.clone().next().filter(names).inspect(|_| {
                         rest.next();
                     })
                 }
@@ -124,20 +129,22 @@ impl Generation {
 
     /// The instance a path leads to.
     pub(crate) fn node_at(&self, path: &ScopePath) -> Option<NodeId> {
-        path.pairs.iter().try_fold(ROOT, |parent, (word, name)| {
-            let lower = word.to_ascii_lowercase();
-            let key = core_kind(&lower).map_or(name.as_str().into(), |kind| text_key(kind.names, name));
-            self.arena().child(parent, self.arena().word_id(&lower)?, &key)
-        })
+        path.pairs.iter().try_fold(ROOT, |parent, (word, name)| self.child_named(parent, word, name))
     }
 
-    fn option_and_path(&self, words: &[&str]) -> Result<(NameId, String, ScopePath), String> {
-        let (option, scope) = words.split_last().ok_or("name an option")?;
-        let path = self.scope_path(scope)?;
+    /// An option by its name, and how it is spelled.
+    pub(crate) fn option_named(&self, option: &str) -> Result<(NameId, String), String> {
         let id = self
             .name_id(option)
             .ok_or_else(|| format!("Unknown option '{option}'{}", hint(option, self.registry.all_names())))?;
-        Ok((id, self.spelling(id, option), path))
+        Ok((id, self.spelling(id, option)))
+    }
+
+    pub(crate) fn option_and_path(&self, words: &[&str]) -> Result<(NameId, String, ScopePath), String> {
+        let (option, scope) = words.split_last().ok_or("name an option")?;
+        let path = self.scope_path(scope)?;
+        let (id, name) = self.option_named(option)?;
+        Ok((id, name, path))
     }
 
     /// `config get [SCOPE...] OPTION`: the value set in exactly this scope.
@@ -155,8 +162,13 @@ impl Generation {
     /// `config eval [SCOPE...] OPTION`: the effective value, with fallback and default.
     pub fn eval_text(&self, words: &[&str]) -> Result<Answer, String> {
         let (id, name, path) = self.option_and_path(words)?;
+        Ok(self.eval_at(id, &name, &path))
+    }
+
+    /// The effective value of an option for a scope.
+    pub(crate) fn eval_at(&self, id: NameId, name: &str, path: &ScopePath) -> Answer {
         let lookup = path.lookup();
-        let exact = || self.node_at(&path).and_then(|node| Some((node, self.arena().node(node).setting(id)?)));
+        let exact = || self.node_at(path).and_then(|node| Some((node, self.arena().node(node).setting(id)?)));
         let found = self.find_setting(id, self.mask_of(id), &lookup).or_else(exact);
         let value = match found {
             Some((_, setting)) => Some(setting.value.clone()),
@@ -164,10 +176,10 @@ impl Generation {
         };
         let source = value.as_ref().map_or("\"\"".to_owned(), |value| value.resolved_source());
         let json = value.as_ref().map_or(Json::Null, value_json);
-        Ok(Answer {
+        Answer {
             text: format!("{name} = {source}"),
             json: json!({ "option": name, "scope": path.to_string(), "value": json }),
-        })
+        }
     }
 
     /// `config eval --why [SCOPE...] OPTION`: where the value comes from, and which settings it beat.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use crate::diagnostics::{Diagnostics, Reports};
 use crate::lexer::{Lexer, TokenKind};
 use crate::parser::parse;
-use crate::source::Sources;
+use crate::source::{Found, Sources};
 
 /// Longest line on which a stanza that was written on one line stays there, in bytes.
 const LINE_BYTES_MAX: usize = 120;
@@ -22,7 +22,7 @@ pub fn format(text: &str) -> Result<String, Diagnostics> {
     parse(text, 0, &mut reports);
     if reports.has_errors() {
         let mut sources = Sources::default();
-        sources.add(PathBuf::from("(text)"), text.to_owned(), None, false);
+        sources.add(PathBuf::from("(text)"), Found::of_text(text), None, false);
         return Err(reports.finish(&sources));
     }
     let (pieces, out) = (pieces_of(text), String::with_capacity(text.len() + text.len() / 8));

@@ -81,10 +81,8 @@ impl Generation {
     /// The files it was read from, in reading order, and whether each is closed to changes from the console: reached by
     /// `readonly_include`, not writable, or included more than once.
     pub fn files(&self) -> Vec<(PathBuf, bool)> {
-        let all: Vec<_> = (0..self.sources.len() as u32).filter_map(|index| self.sources.file(index)).collect();
-        let mut counts: HashMap<_, usize> = HashMap::new();
-        all.iter().for_each(|file| *counts.entry(file.path()).or_default() += 1);
-        all.iter().map(|file| (file.path().to_owned(), file.read_only || counts[file.path()] > 1)).collect()
+        let all = self.sources.iter().filter(|(index, _)| Some(*index) != self.sources.homeless);
+        all.map(|(index, file)| (file.path().to_owned(), !self.sources.takes_changes(index))).collect()
     }
 
     pub(crate) fn arena(&self) -> &Stanzas {
@@ -105,6 +103,14 @@ impl Generation {
         let name = self.registry.id_of_hash(option.hash())?;
         let (node, setting) = self.find_setting(name, option.mask(), lookup)?;
         self.typed(option, node, setting)
+    }
+
+    /// The most specific setting, and the scope it stands in: whoever counts or limits by the scope that set a value wants
+    /// both. `None` when nothing along the chain sets the option.
+    pub fn find_scope<T: OptionType>(&self, option: &Opt<T>, lookup: &Lookup<'_>) -> Option<(T, ScopeId)> {
+        let name = self.registry.id_of_hash(option.hash())?;
+        let (node, setting) = self.find_setting(name, option.mask(), lookup)?;
+        Some((self.typed(option, node, setting)?, self.arena().node(node).id))
     }
 
     /// Resolves a lookup once, to read many options along it with [`Generation::read`].
@@ -163,6 +169,12 @@ impl Generation {
         self.stanzas(word).collect()
     }
 
+    /// The outermost stanzas in the order the files write them, includes where they stand; a stanza written several times
+    /// has the place of the first.
+    pub fn outermost(&self) -> impl Iterator<Item = ScopeRef<'_>> {
+        self.arena().node(ROOT).children.iter().map(|id| ScopeRef { generation: self, id: *id })
+    }
+
     /// The group a binding belongs to: `default` outside every group.
     pub fn group_of(&self, binding: &str) -> String {
         let stanzas = self.arena();
@@ -196,7 +208,7 @@ impl Generation {
         origins
     }
 
-    fn origin(&self, node: NodeId, setting: &Setting) -> Origin {
+    pub(crate) fn origin(&self, node: NodeId, setting: &Setting) -> Origin {
         let (file, line, column) = self.sources.line_of(setting.span);
         Origin { value: setting.value.resolved_source(), scope: title_of(self.arena(), node), file, line, column }
     }

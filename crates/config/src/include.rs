@@ -1,21 +1,28 @@
 //! From the main file to one tree: reads files, parses them, and puts included text where the include stands.
 //!
 //! A relative target is looked for beside the including file, then along the search path. A directory stands for its
-//! files in lexical order. Cycles, depth and the number of files are bounded.
+//! files in lexical order. A target with a scheme is read through the IO wrappers. Cycles, depth and the number of files
+//! are bounded. After the main file and all it includes comes the `local_changes_file`, then what no file takes.
 
 use std::path::{Path, PathBuf};
 
+use crate::changes::{LOCAL_CHANGES_FILE, LOCAL_CHANGES_ONLY};
 use crate::diagnostics::{Fault, Reports};
 use crate::parser::{Parsed, parse};
-use crate::source::{self, Environment, Sources};
+use crate::remote;
+use crate::source::{self, Environment, Found, Sources};
 use crate::substitute::Substitution;
-use crate::tree::{Include, Item, Span};
+use crate::texts::Texts;
+use crate::tree::{Assignment, Include, Item, Span};
 
 /// Deepest chain of includes.
 const INCLUDE_DEPTH_MAX: usize = 32;
 
 /// Most files in one load.
 const FILES_MAX: usize = 10_000;
+
+/// What the text of changes that no file takes is called.
+pub(crate) const HOMELESS: &str = "(console)";
 
 /// Most bytes in one load, repeated includes counted each time.
 const BYTES_MAX: usize = 256 << 20;
@@ -29,29 +36,60 @@ pub(crate) struct Loaded {
     pub unpaired: Vec<u32>,
 }
 
-/// Reads the main file and all it includes.
-pub(crate) fn load(main: &Path, environment: &Environment, reports: &mut Reports) -> Loaded {
-    let mut loader = Loader::new(main, environment, reports);
+/// Reads the main file and all it includes. Where `held` has a text, that one counts and not the one on disk.
+pub(crate) fn load(main: &Path, held: &Texts, environment: &Environment, reports: &mut Reports) -> Loaded {
+    let mut loader = Loader::new(main, held, environment, reports);
     match loader.file(main, None) {
         Ok(items) => loader.loaded.items = items,
-        Err(problem) => loader.reports.push(
-            Fault::nowhere(format!("cannot read the configuration {}: {problem}", main.display()))
-                .help("name another file with -c, or create this one"),
-        ),
+        Err(problem) => {
+            loader.reports.push(
+                Fault::nowhere(format!("cannot read the configuration {}: {problem}", main.display()))
+                    .help("name another file with -c, or create this one"),
+            );
+            return loader.loaded;
+        }
+    }
+    loader.local_changes(main);
+    if !held.homeless.is_empty() {
+        let path = PathBuf::from(HOMELESS);
+        let index = loader.loaded.sources.add(path.clone(), Found::of_text(&held.homeless), None, false);
+        loader.loaded.sources.homeless = Some(index);
+        let items = loader.parsed(index, &path);
+        loader.loaded.items.extend(items);
     }
     loader.loaded
 }
 
 /// Takes a text for the main file, and reads all it includes.
 pub(crate) fn load_text(main: &Path, text: &str, environment: &Environment, reports: &mut Reports) -> Loaded {
-    let mut loader = Loader::new(main, environment, reports);
-    let index = loader.loaded.sources.add(main.to_owned(), text.to_owned(), None, true);
+    let held = Texts::default();
+    let mut loader = Loader::new(main, &held, environment, reports);
+    let index = loader.loaded.sources.add(main.to_owned(), Found::of_text(text), None, true);
     loader.loaded.items = loader.parsed(index, main);
+    loader.local_changes(main);
     loader.loaded
+}
+
+/// A few lines on their own, as a command gives them: they are parsed, and include nothing.
+pub(crate) fn load_fragment(text: &str, reports: &mut Reports) -> Loaded {
+    let mut loaded = Loaded::default();
+    let index = loaded.sources.add(PathBuf::from(HOMELESS), Found::of_text(text), None, true);
+    loaded.items = parse(text, index, reports).items;
+    loaded
+}
+
+/// The last setting of an option outside every stanza.
+fn last_global<'i>(items: &'i [Item], name: &str) -> Option<&'i Assignment> {
+    items.iter().rev().find_map(|item| match item {
+        Item::Option(assignment) if assignment.name.text.eq_ignore_ascii_case(name) => Some(assignment),
+        Item::Include(include) => last_global(&include.items, name),
+        _ => None,
+    })
 }
 
 struct Loader<'l> {
     environment: &'l Environment,
+    held: &'l Texts,
     search_path: Vec<PathBuf>,
     loaded: Loaded,
     /// Files being read, outermost first.
@@ -64,10 +102,20 @@ struct Loader<'l> {
 }
 
 impl<'l> Loader<'l> {
-    fn new(main: &Path, environment: &'l Environment, reports: &'l mut Reports) -> Self {
+    fn new(main: &Path, held: &'l Texts, environment: &'l Environment, reports: &'l mut Reports) -> Self {
         let (search_path, loaded) = (environment.search_path(main), Loaded::default());
         let substitution = Substitution::new(environment.variables.clone());
-        Loader { environment, search_path, loaded, chain: Vec::new(), reports, read_only: 0, bytes: 0, substitution }
+        Loader {
+            environment,
+            held,
+            search_path,
+            loaded,
+            chain: Vec::new(),
+            reports,
+            read_only: 0,
+            bytes: 0,
+            substitution,
+        }
     }
 
     fn file(&mut self, path: &Path, from: Option<Span>) -> Result<Vec<Item>, String> {
@@ -84,26 +132,86 @@ impl<'l> Loader<'l> {
         if self.loaded.sources.len() >= FILES_MAX {
             return Err(format!("the configuration has more than {FILES_MAX} files"));
         }
-        let found = source::read(path)?;
+        let found = match self.held.get(&identity) {
+            Some(held) => held.clone(),
+            None => self.read(path)?,
+        };
+        let index = self.add(path, found, from)?;
+        self.chain.push(identity);
+        let items = self.parsed(index, path);
+        self.chain.pop();
+        Ok(items)
+    }
+
+    fn read(&self, path: &Path) -> Result<Found, String> {
+        let url = path.to_str().filter(|text| remote::scheme_of(text).is_some());
+        let Some(url) = url else { return source::read(path) };
+        let text = remote::read(&self.environment.io_wrappers, url)?;
+        let text: std::sync::Arc<str> = text.into();
+        Ok(Found { on_disk: Some(text.clone()), text, read_only: !remote::is_writable(url), ..Found::default() })
+    }
+
+    /// Takes a text into the load, and tells what is wrong with the file it stands in.
+    fn add(&mut self, path: &Path, found: Found, from: Option<Span>) -> Result<u32, String> {
         self.bytes += found.text.len();
         if self.bytes > BYTES_MAX {
             return Err(format!("the configuration is larger than {} MiB", BYTES_MAX >> 20));
         }
         let read_only = found.read_only || self.read_only > 0;
-        let index = self.loaded.sources.add(path.to_owned(), found.text, from, read_only);
-        if found.world_writable {
+        let (world_writable, invalid_at) = (found.world_writable, found.invalid_at);
+        let index = self.loaded.sources.add(path.to_owned(), found, from, read_only);
+        if world_writable {
             self.world_writable(path, index);
         }
-        if let Some(at) = found.invalid_at {
+        if let Some(at) = invalid_at {
             let span = Span { file: index, start: at as u32, end: at as u32 + 3 };
             self.reports.push(
                 Fault::error(span, "this file is not UTF-8 from here on").help("convert it, for example with iconv"),
             );
         }
-        self.chain.push(identity);
-        let items = self.parsed(index, path);
-        self.chain.pop();
-        Ok(items)
+        Ok(index)
+    }
+
+    /// The file that changes from the console go to: it is read after everything, so that it wins.
+    fn local_changes(&mut self, main: &Path) {
+        let only = last_global(&self.loaded.items, LOCAL_CHANGES_ONLY.name());
+        let only = only.filter(|only| LOCAL_CHANGES_ONLY.parse(&only.value, crate::ScopeId::GLOBAL) == Ok(true));
+        let file = last_global(&self.loaded.items, LOCAL_CHANGES_FILE.name());
+        let file = file.and_then(|file| Some((file.value.scalar()?.text().into_owned(), file.value.span)));
+        let named = file.filter(|(name, _)| !name.is_empty());
+        self.loaded.sources.local_changes_only = only.is_some();
+        match (named, only) {
+            (Some((name, span)), _) => match self.local_changes_file(main, &name) {
+                Ok(items) => self.loaded.items.extend(items),
+                Err(problem) => self.reports.push(Fault::error(span, format!("local_changes_file: {problem}"))),
+            },
+            (None, Some(only)) => {
+                let fault = Fault::error(only.name.span, "local_changes_only needs a local_changes_file");
+                self.reports.push(fault.help("write local_changes_file = \"/path/of/local_changes.conf\" beside it"));
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn local_changes_file(&mut self, main: &Path, name: &str) -> Result<Vec<Item>, String> {
+        if let Some(scheme) = remote::scheme_of(name) {
+            return Err(format!("it must be a file on this machine, not {scheme}://"));
+        }
+        let name = name.strip_prefix("file://").unwrap_or(name);
+        let path = main.parent().unwrap_or(Path::new("")).join(name);
+        let identity = source::canonical(&path);
+        if self.loaded.sources.iter().any(|(_, file)| file.identity() == identity) {
+            return Err(format!("{} is read already; it must be a file of its own", path.display()));
+        }
+        let found = match self.held.get(&identity) {
+            Some(held) => held.clone(),
+            None => {
+                source::read_if_there(&path).map_err(|problem| format!("cannot read {}: {problem}", path.display()))?
+            }
+        };
+        let index = self.add(&path, found, None)?;
+        self.loaded.sources.local_changes = Some(index);
+        Ok(self.parsed(index, &path))
     }
 
     /// The tree of a file in `sources`, with its includes resolved.
@@ -145,10 +253,15 @@ impl<'l> Loader<'l> {
 
     fn include(&mut self, include: &mut Include, includer: &Path) {
         self.read_only += usize::from(include.read_only());
-        match self.target(include, includer) {
+        let written = include.target.text().into_owned();
+        let files = match self.held.target(includer, &written) {
+            Some(files) => Ok(files.clone()),
+            None => self.target(include, includer),
+        };
+        match files {
             Ok(files) => {
-                for path in files {
-                    match self.file(&path, Some(include.target.span())) {
+                for path in &files {
+                    match self.file(path, Some(include.target.span())) {
                         Ok(items) => include.items.extend(items),
                         Err(problem) => {
                             let message = format!("cannot include {}: {problem}", path.display());
@@ -156,6 +269,7 @@ impl<'l> Loader<'l> {
                         }
                     }
                 }
+                self.loaded.sources.targets.insert((includer.to_owned(), written), files);
             }
             Err(fault) => self.reports.push(*fault),
         }
@@ -165,13 +279,23 @@ impl<'l> Loader<'l> {
     /// The files an include stands for.
     fn target(&self, include: &Include, includer: &Path) -> Result<Vec<PathBuf>, Box<Fault>> {
         let (text, span) = (include.target.text(), include.target.span());
-        let text = text.strip_prefix("file://").unwrap_or(&text);
-        if let Some((scheme, _)) = text.split_once("://") {
-            return Err(Box::new(
-                Fault::error(span, format!("includes of {scheme}:// are not supported"))
-                    .help("include a file or a directory"),
-            ));
+        if let Some(scheme) = remote::scheme_of(&text) {
+            return match self.environment.io_wrappers.check(&text) {
+                Ok(()) => Ok(vec![PathBuf::from(text.as_ref())]),
+                Err(_) => {
+                    let known = self.environment.io_wrappers.schemes();
+                    let others = known.iter().filter(|known| *known != "file");
+                    let others: String = others.map(|other| format!(", or {other}://")).collect();
+                    let fault = Fault::error(span, format!("includes of {scheme}:// are not supported"));
+                    Err(Box::new(fault.help(format!("include a file or a directory{others}"))))
+                }
+            };
         }
+        let base = includer.to_str().filter(|base| remote::scheme_of(base).is_some());
+        if let Some(base) = base.filter(|_| !text.starts_with("file://")) {
+            return Ok(vec![PathBuf::from(remote::resolve(base, &text))]);
+        }
+        let text = text.strip_prefix("file://").unwrap_or(&text);
         let own = includer.parent().unwrap_or(Path::new(""));
         let tried: Vec<PathBuf> = match Path::new(text).is_absolute() {
             true => vec![PathBuf::from(text)],

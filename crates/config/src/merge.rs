@@ -12,7 +12,7 @@ use crate::lexer::brief;
 use crate::names::{Key, key_of};
 use crate::registry::{NameId, Place, Registry};
 use crate::scope::bits;
-use crate::stanza::{NewNode, Node, NodeId, ROOT, Setting, Stanzas};
+use crate::stanza::{NewNode, Node, NodeId, Part, ROOT, Setting, Stanzas};
 use crate::suggest::{alternatives, nearest};
 use crate::tree::{Assignment, Item, Scalar, Span, Stanza, Word};
 
@@ -260,6 +260,7 @@ impl Merger<'_> {
             return Some(self.merged.stanzas.rehearsal(at, word, make));
         }
         let (id, new) = self.merged.stanzas.child_or_insert(at, word, key, make);
+        self.merged.stanzas.node_mut(id).parts.push(Part { word: span, braces: stanza.braces });
         if free && new && !parent_free {
             let message = format!("the content of {} is accepted, not yet in effect", self.title(id));
             self.reports.push(Fault::warning(span, message));

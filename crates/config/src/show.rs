@@ -56,10 +56,11 @@ impl Generation {
 
     /// `Name = value`.
     pub(crate) fn setting_text(&self, setting: &Setting) -> String {
-        format!("{} = {}", self.spelling(setting.name, &self.name_text(setting.name)), setting.value.source())
+        format!("{} = {}", self.spelling(setting.name, &self.option_name(setting.name)), setting.value.source())
     }
 
-    fn name_text(&self, id: u32) -> String {
+    /// The name of an option in lower case.
+    pub(crate) fn option_name(&self, id: u32) -> String {
         let extra = || {
             self.merged.extra_names.get((id as usize).checked_sub(self.registry.len())?).map(|name| name.to_string())
         };
@@ -69,7 +70,8 @@ impl Generation {
     /// A scope for a machine.
     pub(crate) fn scope_json(&self, id: NodeId, recurse: bool) -> Json {
         let node = self.arena().node(id);
-        let options = node.settings().iter().map(|setting| (self.name_text(setting.name), value_json(&setting.value)));
+        let options =
+            node.settings().iter().map(|setting| (self.option_name(setting.name), value_json(&setting.value)));
         let scopes = node.children.iter().map(|child| match recurse {
             true => self.scope_json(*child, true),
             false => {

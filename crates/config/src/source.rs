@@ -1,12 +1,16 @@
 //! The files of a configuration: the one place of this crate that touches the file system.
 //!
-//! Reads a file or lists a directory, checks permissions, and remembers every text of a load so that a span can be
-//! turned into file, line and column. Blocks; runs where a load runs.
+//! Reads, lists and replaces files, checks permissions, and remembers every text of a load so that a span can be turned
+//! into file, line and column. Blocks; runs where a load runs.
 
+use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use io_wrapper::IoWrappers;
 
 use crate::tree::Span;
 use crate::variables::Variables;
@@ -15,25 +19,45 @@ use crate::variables::Variables;
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// What a load depends on besides its files.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
     /// The directory of `conf/`; taken from the main file's place when absent.
     pub etc_dir: Option<PathBuf>,
     /// `{NODENAME}` of the search path; no node directory is searched when absent.
     pub node_name: Option<String>,
+    /// `{SUBCLUSTER}` of the search path, after the node's directory; none is searched when absent.
+    pub subcluster: Option<String>,
     /// Refuse files that anyone may write, instead of warning; for a daemon started as root.
     pub refuse_world_writable: bool,
     /// What `${NAME}` and `if_env` read; those of the process unless told otherwise.
     pub variables: Variables,
+    /// What `include "scheme://..."` is read through; `file://` needs nothing here.
+    pub io_wrappers: IoWrappers,
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment")
+            .field("etc_dir", &self.etc_dir)
+            .field("node_name", &self.node_name)
+            .field("subcluster", &self.subcluster)
+            .field("refuse_world_writable", &self.refuse_world_writable)
+            .field("variables", &self.variables)
+            .field("schemes", &self.io_wrappers.schemes())
+            .finish()
+    }
 }
 
 impl Environment {
     /// The directories searched after the including file's own.
     pub(crate) fn search_path(&self, main: &Path) -> Vec<PathBuf> {
         let etc = self.etc_dir.clone().unwrap_or_else(|| etc_dir_of(main));
-        let node =
-            self.node_name.as_deref().filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.'));
-        ["global"].into_iter().chain(node).chain(["default"]).map(|part| etc.join("conf").join(part)).collect()
+        let usable = |name: &Option<String>| {
+            name.clone().filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.'))
+        };
+        let own = usable(&self.node_name).into_iter().chain(usable(&self.subcluster));
+        let parts = ["global".to_owned()].into_iter().chain(own).chain(["default".to_owned()]);
+        parts.map(|part| etc.join("conf").join(part)).collect()
     }
 }
 
@@ -45,12 +69,15 @@ fn etc_dir_of(main: &Path) -> PathBuf {
 }
 
 /// A file that was read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct SourceFile {
     path: PathBuf,
-    text: String,
+    /// One spelling for the file, however it was named.
+    identity: PathBuf,
+    content: Found,
     line_starts: Vec<u32>,
     included_from: Option<Span>,
+    /// Closed to changes from the console: by its permissions, its scheme, or the way it was included.
     pub read_only: bool,
 }
 
@@ -66,38 +93,70 @@ impl SourceFile {
         &self.path
     }
 
+    pub fn identity(&self) -> &Path {
+        &self.identity
+    }
+
     pub fn text(&self) -> &str {
-        &self.text
+        &self.content.text
+    }
+
+    pub fn content(&self) -> &Found {
+        &self.content
+    }
+
+    /// Where the include line that led to the file names it; none for a file that nothing includes.
+    pub fn included_from(&self) -> Option<Span> {
+        self.included_from
     }
 
     pub fn position(&self, at: u32) -> Position {
         let line = self.line_starts.partition_point(|start| *start <= at).max(1);
         let line_start = self.line_starts.get(line - 1).copied().unwrap_or(0);
-        let before = self.text.get(line_start as usize..at as usize).unwrap_or("");
+        let before = self.text().get(line_start as usize..at as usize).unwrap_or("");
         Position { line, column: before.chars().count() + 1, line_start }
     }
 
     /// The text of a line, counted from 1, without its end.
     pub fn line_text(&self, line: usize) -> &str {
         let start = self.line_starts.get(line - 1).copied().unwrap_or(0) as usize;
-        let end = self.line_starts.get(line).map_or(self.text.len(), |next| *next as usize);
-        self.text.get(start..end).unwrap_or("").trim_end_matches(['\n', '\r'])
+        let end = self.line_starts.get(line).map_or(self.text().len(), |next| *next as usize);
+        self.text().get(start..end).unwrap_or("").trim_end_matches(['\n', '\r'])
     }
 }
 
 /// Every file of one load.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
     files: Vec<SourceFile>,
+    /// What each include line was found to mean: the including file and the target as written.
+    pub targets: HashMap<(PathBuf, String), Vec<PathBuf>>,
+    /// The file of `local_changes_file`.
+    pub local_changes: Option<u32>,
+    /// `local_changes_only`: every change from the console goes there.
+    pub local_changes_only: bool,
+    /// The text of changes that no file takes.
+    pub homeless: Option<u32>,
 }
 
 impl Sources {
     /// Adds a text; the index is the `file` of its spans.
-    pub fn add(&mut self, path: PathBuf, text: String, included_from: Option<Span>, read_only: bool) -> u32 {
-        let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at as u32 + 1);
+    pub fn add(&mut self, path: PathBuf, content: Found, included_from: Option<Span>, read_only: bool) -> u32 {
+        let identity = canonical(&path);
+        let starts = content.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at as u32 + 1);
         let line_starts = std::iter::once(0).chain(starts).collect();
-        self.files.push(SourceFile { path, text, line_starts, included_from, read_only });
+        self.files.push(SourceFile { path, identity, content, line_starts, included_from, read_only });
         self.files.len() as u32 - 1
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &SourceFile)> {
+        self.files.iter().enumerate().map(|(index, file)| (index as u32, file))
+    }
+
+    /// Whether a file takes changes from the console: it is writable and stands here once.
+    pub fn takes_changes(&self, index: u32) -> bool {
+        let Some(file) = self.file(index).filter(|file| !file.read_only) else { return false };
+        self.files.iter().filter(|other| other.identity == file.identity).count() == 1
     }
 
     pub fn file(&self, index: u32) -> Option<&SourceFile> {
@@ -129,15 +188,30 @@ impl Sources {
     }
 }
 
-/// A file as found on disk.
+/// The content of a file, as found on disk or as changed since.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
-    pub text: String,
+    pub text: Arc<str>,
+    /// What stands on disk as far as we know; none where there is no file.
+    pub on_disk: Option<Arc<str>>,
     /// The byte at which the text stops being UTF-8, if it does.
     pub invalid_at: Option<usize>,
     /// Anyone may write it.
     pub world_writable: bool,
     /// This user may not write it.
     pub read_only: bool,
+}
+
+impl Found {
+    /// A text that stands on no disk.
+    pub fn of_text(text: &str) -> Self {
+        Found { text: text.into(), ..Found::default() }
+    }
+
+    /// Whether it was changed since it was read.
+    pub fn is_changed(&self) -> bool {
+        self.on_disk.as_deref().unwrap_or_default() != &*self.text
+    }
 }
 
 /// Reads a regular file of bounded size.
@@ -164,7 +238,63 @@ pub(crate) fn read(path: &Path) -> Result<Found, String> {
             (String::from_utf8_lossy(problem.as_bytes()).into_owned(), Some(at))
         }
     };
-    Ok(Found { text, invalid_at, world_writable: mode & 0o002 != 0, read_only: mode & 0o222 == 0 })
+    let text: Arc<str> = text.into();
+    let read_only = mode & 0o222 == 0 || rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err();
+    Ok(Found { on_disk: Some(text.clone()), text, invalid_at, world_writable: mode & 0o002 != 0, read_only })
+}
+
+/// Reads a file that need not exist yet; one that does not is empty.
+pub(crate) fn read_if_there(path: &Path) -> Result<Found, String> {
+    match fs::symlink_metadata(path) {
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(Found::default()),
+        _ => read(path),
+    }
+}
+
+/// Puts a text in the place of a file, as a whole or not at all: a file beside it, synced, takes its name. Mode and owner
+/// stay; a new file has mode 0640. Symbolic links stay too: what they lead to is replaced.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), String> {
+    let path = canonical(path);
+    let told = |doing: &'static str| {
+        let path = path.clone();
+        move |problem: io::Error| format!("cannot {doing} {}: {problem}", path.display())
+    };
+    let old = match fs::metadata(&path) {
+        Ok(metadata) => Some(metadata),
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => None,
+        Err(problem) => return Err(told("look at")(problem)),
+    };
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    let beside = path.with_file_name(format!(".{}", name.to_string_lossy()));
+    let result = write_beside(&beside, text, old.as_ref()).map_err(told("write a new version of")).and_then(|()| {
+        fs::rename(&beside, &path).map_err(told("replace"))?;
+        let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(told("sync the directory of"))
+    });
+    if result.is_err() {
+        // It may never have come to be, or have its final name already.
+        let _ = fs::remove_file(&beside);
+    }
+    result
+}
+
+fn write_beside(beside: &Path, text: &str, old: Option<&fs::Metadata>) -> io::Result<()> {
+    // What an earlier run left behind by a crash; a link planted there is removed, not followed.
+    match fs::remove_file(beside) {
+        Err(problem) if problem.kind() != io::ErrorKind::NotFound => return Err(problem),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(beside)?;
+    file.write_all(text.as_bytes())?;
+    if let Some(old) = old {
+        let own = file.metadata()?;
+        if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+            std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        }
+    }
+    file.set_permissions(fs::Permissions::from_mode(old.map_or(0o640, |old| old.mode() & 0o7777)))?;
+    file.sync_all()
 }
 
 /// Whether a path is there, and is a directory.

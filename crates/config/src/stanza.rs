@@ -37,6 +37,22 @@ pub(crate) struct Setting {
     pub span: Span,
 }
 
+impl Setting {
+    /// From the name to the end of the value.
+    pub fn whole_span(&self) -> Span {
+        self.span.to(self.value.span)
+    }
+}
+
+/// One place a stanza is written at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    /// Its word.
+    pub word: Span,
+    /// From the opening brace to the closing one.
+    pub braces: Span,
+}
+
 /// One scope instance.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -53,7 +69,11 @@ pub(crate) struct Node {
     pub free: bool,
     pub id: ScopeId,
     pub span: Span,
+    /// Every place the files write it at, in reading order; none for the global scope, which every file may write.
+    pub parts: Vec<Part>,
     settings: Vec<Setting>,
+    /// Settings that a later one replaced: name, and from the name to the end of the value.
+    pub shadowed: Vec<(NameId, Span)>,
     index: Vec<(NameId, u32)>,
     containers: Vec<(WordId, Container)>,
     pub children: Vec<NodeId>,
@@ -72,7 +92,9 @@ impl Node {
             free,
             id,
             span,
+            parts: Vec::new(),
             settings: Vec::new(),
+            shadowed: Vec::new(),
             index: Vec::new(),
             containers: Vec::new(),
             children: Vec::new(),
@@ -91,7 +113,10 @@ impl Node {
     /// Sets an option; a second setting replaces the first.
     pub fn set(&mut self, setting: Setting) {
         match self.index.binary_search_by_key(&setting.name, |(id, _)| *id) {
-            Ok(at) => self.settings[self.index[at].1 as usize] = setting,
+            Ok(at) => {
+                let earlier = std::mem::replace(&mut self.settings[self.index[at].1 as usize], setting);
+                self.shadowed.push((earlier.name, earlier.whole_span()));
+            }
             Err(at) => {
                 self.index.insert(at, (setting.name, self.settings.len() as u32));
                 self.settings.push(setting);

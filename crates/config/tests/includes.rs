@@ -121,3 +121,63 @@ fn a_world_writable_file_is_refused_when_asked() {
     let environment = Environment { refuse_world_writable: true, ..Environment::default() };
     assert!(Configuration::load(registry(), etc.main(), environment).is_err());
 }
+
+/// Texts by URL, of a scheme that a module might bring.
+fn wrappers(texts: &[(&str, &'static str)]) -> io_wrapper::IoWrappers {
+    let memory = io_wrapper::MemoryDriver::new();
+    texts.iter().for_each(|(name, text)| memory.insert(name, text.as_bytes()));
+    let wrappers = io_wrapper::IoWrappers::new();
+    wrappers.register(std::sync::Arc::new(memory)).expect("a new scheme");
+    wrappers
+}
+
+fn load_through(etc: &Etc, texts: &[(&str, &'static str)]) -> Result<Configuration, config::Diagnostics> {
+    let environment = Environment { io_wrappers: wrappers(texts), ..Environment::default() };
+    Configuration::load(registry(), etc.main(), environment)
+}
+
+#[test]
+fn a_url_is_read_through_its_scheme_and_is_closed_to_changes() {
+    let etc = Etc::new(&[("ecelerity.conf", "domain \"d\" { include \"memory://host/a.conf\" }\n")]);
+    let texts = [("host/a.conf", "retry_interval = 5 include \"b.conf\""), ("host/b.conf", "message_expiration = 6")];
+    let configuration = load_through(&etc, &texts).expect("valid");
+    let generation = configuration.current();
+    assert_eq!(expiration(&generation, &queue("", "", "d")), 6, "a relative target stays at its host");
+    assert_eq!(generation.files()[1], ("memory://host/a.conf".into(), true));
+    change(&configuration, &["set domain d retry_interval 9"]);
+    configuration.writeback().expect("written");
+    assert_eq!(etc.read("ecelerity.conf"), "domain \"d\" { include \"memory://host/a.conf\" retry_interval = 9 }\n");
+}
+
+#[test]
+fn a_url_that_fails_is_told_at_its_include_line() {
+    let etc = Etc::new(&[("ecelerity.conf", "\ninclude \"memory://nothing\"\ninclude \"ldap://x\"\n")]);
+    let text = etc.tidy(&load_through(&etc, &[]).expect_err("two faults"));
+    assert!(text.contains("ecelerity.conf:2:9") && text.contains("cannot include memory://nothing"), "{text}");
+    assert!(text.contains("includes of ldap:// are not supported") && text.contains("memory://"), "{text}");
+}
+
+#[test]
+fn a_url_that_leads_back_is_a_cycle() {
+    let etc = Etc::new(&[("ecelerity.conf", "include \"memory://h/a\"")]);
+    let text = etc.tidy(&load_through(&etc, &[("h/a", "include \"a\"")]).expect_err("a cycle"));
+    assert!(text.contains("leads back to itself: memory://h/a -> memory://h/a"), "{text}");
+}
+
+#[test]
+fn the_subcluster_is_searched_after_the_node() {
+    let etc = Etc::new(&[
+        ("ecelerity.conf", "include \"x.conf\""),
+        ("conf/default/x.conf", "hostname = \"default\""),
+        ("conf/west/x.conf", "hostname = \"west\""),
+    ]);
+    let environment =
+        Environment { subcluster: Some("west".to_owned()), node_name: Some("n1".to_owned()), ..Environment::default() };
+    let hostname = || {
+        let loaded = Configuration::load(registry(), etc.main(), environment.clone()).expect("valid");
+        loaded.current().get(&HOSTNAME, &Lookup::Global)
+    };
+    assert_eq!(hostname(), "west");
+    etc.write("conf/n1/x.conf", "hostname = \"n1\"");
+    assert_eq!(hostname(), "n1");
+}

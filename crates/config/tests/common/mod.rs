@@ -71,6 +71,7 @@ pub const OPTIONS: &[&dyn Declared] = &[
 pub fn registry() -> Registry {
     let mut registry = Registry::new();
     registry.add_all(OPTIONS);
+    registry.add_all(config::OPTIONS);
     registry
 }
 
@@ -94,6 +95,10 @@ impl Etc {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("create directories");
         std::fs::write(path, text).expect("write a file");
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).expect("a file to read")
     }
 
     pub fn main(&self) -> PathBuf {
@@ -157,4 +162,24 @@ pub fn expiration(generation: &Generation, lookup: &Lookup<'_>) -> u64 {
     let value = generation.get(&MESSAGE_EXPIRATION, lookup);
     assert_eq!(value, generation.read(&MESSAGE_EXPIRATION, &chain), "a resolved chain reads what a lookup finds");
     value.0
+}
+
+/// Changes made by console lines, `set ...` or `unset ...`, committed together; what each said.
+pub fn change(configuration: &Configuration, lines: &[&str]) -> Vec<String> {
+    let mut transaction = configuration.begin(false);
+    let said = lines.iter().map(|line| apply(&mut transaction, line)).collect();
+    if let Err(refused) = configuration.commit(&mut transaction, &mut |_| Ok(())) {
+        panic!("refused:\n{}", refused.render(false));
+    }
+    said
+}
+
+/// One console line inside a transaction, and what it said.
+pub fn apply(transaction: &mut config::Transaction, line: &str) -> String {
+    let answer = match line.split_once(' ') {
+        Some(("set", rest)) => transaction.set(rest),
+        Some(("unset", rest)) => transaction.unset(&rest.split(' ').collect::<Vec<_>>()),
+        _ => panic!("neither set nor unset: {line}"),
+    };
+    answer.map_or_else(|problem| problem, |answer| answer.text)
 }

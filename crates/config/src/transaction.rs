@@ -1,0 +1,272 @@
+//! A transaction: changes that nobody sees but who makes them, until they are committed as a whole.
+//!
+//! Begun from the running generation, it holds a private copy of that generation's texts. Each `set` and `unset` edits
+//! them; reading inside it parses and merges them by the one way there is, when asked. The first transaction to commit
+//! wins: one begun from an older generation is refused and must be rolled back.
+//!
+//! Owned by one console session and used by one command at a time; building a candidate may take as long as a reload.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::assignment::Assigned;
+use crate::configuration::{Configuration, Reading};
+use crate::console::{Answer, ScopePath};
+use crate::diagnostics::{Diagnostics, Reports};
+use crate::edit::{self, Addition};
+use crate::generation::Generation;
+use crate::include;
+use crate::kinds::core_kind;
+use crate::merge::merge;
+use crate::names::text_key;
+use crate::placing::{Home, Placing};
+use crate::registry::NameId;
+use crate::show::value_json;
+use crate::stanza::{NodeId, ROOT};
+use crate::texts::Texts;
+use crate::tree::{Scalar, Span};
+
+/// Changes in the making.
+pub struct Transaction {
+    configuration: Configuration,
+    base: Arc<Generation>,
+    from_scratch: bool,
+    texts: Texts,
+    /// The command lines that repeat it.
+    lines: Vec<String>,
+    /// The texts as a generation, since the last change.
+    candidate: Option<Arc<Generation>>,
+}
+
+impl std::fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Transaction(from generation {}, {} changes)", self.base.number(), self.lines.len())
+    }
+}
+
+impl Transaction {
+    pub(crate) fn begin(configuration: &Configuration, from_scratch: bool) -> Self {
+        let base = configuration.current();
+        let mut texts = match from_scratch {
+            true => Texts::from_scratch(&base.sources),
+            false => Texts::of(&base.sources),
+        };
+        texts.written(&configuration.written());
+        let candidate = (!from_scratch).then(|| base.clone());
+        Transaction { configuration: configuration.clone(), base, from_scratch, texts, lines: Vec::new(), candidate }
+    }
+
+    /// The generation it was begun from.
+    pub fn base(&self) -> &Arc<Generation> {
+        &self.base
+    }
+
+    /// Whether it would change anything.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty() && !self.from_scratch
+    }
+
+    /// The command lines that repeat it, in order.
+    pub fn replay(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// The configuration as this transaction would leave it.
+    pub fn generation(&mut self) -> Result<Arc<Generation>, Diagnostics> {
+        if let Some(candidate) = &self.candidate {
+            return Ok(candidate.clone());
+        }
+        let candidate = Arc::new(self.build()?);
+        self.candidate = Some(candidate.clone());
+        Ok(candidate)
+    }
+
+    /// The candidate for a commit, owned; the transaction can build it again.
+    pub(crate) fn build(&mut self) -> Result<Generation, Diagnostics> {
+        if let Some(Ok(candidate)) = self.candidate.take().map(Arc::try_unwrap) {
+            return Ok(candidate);
+        }
+        let registry = self.configuration.registry();
+        let main = self.configuration.path();
+        let reading = Reading::of_texts(&main, &self.texts, self.configuration.environment());
+        reading.generation(registry, self.base.number() + 1, Some(&self.base))
+    }
+
+    /// `config set [SCOPE...] OPTION [=] VALUE`: `line` is what follows `set`, as typed.
+    pub fn set(&mut self, line: &str) -> Result<Answer, String> {
+        let generation = self.generation().map_err(|refused| refused.render(false))?;
+        let Assigned { path, option, value } = generation.assignment(line)?;
+        let (id, name) = generation.option_named(&option)?;
+        let setting = format!("{name} = {}", value.source());
+        let headings: Vec<String> = path.pairs.iter().map(heading).collect();
+        check_alone(&generation, &headings, &setting)?;
+        let nodes = generation.nodes_along(&path);
+        let whole = nodes.len() == path.pairs.len() + 1;
+        let mut placing = Placing::new(&generation);
+        let replace = nodes.last().filter(|_| whole).and_then(|node| placing.value_to_replace(*node, id));
+        match replace {
+            Some(span) => self.edit(&generation, span.file, |text| edit::replaced(text, bytes(span), &value.source())),
+            None => match placing.home(&nodes, path.pairs.len(), id) {
+                Home::File { file, braces, depth } => {
+                    let addition = Addition { headings: headings[depth..].to_vec(), setting: setting.clone() };
+                    self.edit(&generation, file, |text| match braces {
+                        Some(braces) => edit::inserted(text, braces, &addition),
+                        None => edit::appended(text, &addition),
+                    });
+                }
+                Home::Homeless => {
+                    let addition = Addition { headings, setting: setting.clone() };
+                    self.texts.homeless = edit::appended(&self.texts.homeless, &addition);
+                }
+            },
+        }
+        self.candidate = None;
+        self.lines.push(format!("config set {}{setting}", spoken(&path)));
+        let json = json!({ "option": name, "scope": path.to_string(), "value": value_json(&value) });
+        Ok(Answer { text: setting, json })
+    }
+
+    /// `config unset [SCOPE...] [OPTION]`.
+    pub fn unset(&mut self, words: &[&str]) -> Result<Answer, String> {
+        let generation = self.generation().map_err(|refused| refused.render(false))?;
+        if words.is_empty() {
+            return Err("the global scope cannot be unset; name an option or a scope".to_owned());
+        }
+        match generation.scope_path(words) {
+            // A word may be both, as pathway is: then what stands there decides.
+            Ok(path) if generation.node_at(&path).is_some() || generation.option_and_path(words).is_err() => {
+                self.unset_scope(&generation, &path)
+            }
+            _ => {
+                let (id, name, path) = generation.option_and_path(words)?;
+                self.unset_option(&generation, id, &name, &path)
+            }
+        }
+    }
+
+    fn unset_scope(&mut self, generation: &Arc<Generation>, path: &ScopePath) -> Result<Answer, String> {
+        let node = generation.node_at(path).ok_or_else(|| format!("Scope '{path}' does not exist."))?;
+        let placing = Placing::new(generation);
+        self.remove(generation, &placing, placing.stanzas(node), &format!("scope '{path}'"))?;
+        self.lines.push(format!("config unset {}", spoken(path).trim_end()));
+        let text = format!("\"{path}\" has been unset.");
+        Ok(Answer { text, json: json!({ "scope": path.to_string(), "unset": true }) })
+    }
+
+    fn unset_option(
+        &mut self,
+        generation: &Arc<Generation>,
+        id: NameId,
+        name: &str,
+        path: &ScopePath,
+    ) -> Result<Answer, String> {
+        let placing = Placing::new(generation);
+        let definitions = generation.node_at(path).map_or_else(Vec::new, |node| placing.definitions(node, id));
+        if definitions.is_empty() {
+            return Err(format!("Option '{name}' is not set in scope '{path}'."));
+        }
+        self.remove(generation, &placing, definitions, &format!("'{name}'"))?;
+        self.lines.push(format!("config unset {}{name}", spoken(path)));
+        let after = self.generation().map_err(|refused| refused.render(false))?;
+        let effective = after.eval_at(id, name, path);
+        let text = format!("\"{name}\" has been unset. Effective value is now:\n  {}", effective.text);
+        let json = json!({ "option": name, "scope": path.to_string(), "effective": effective.json["value"] });
+        Ok(Answer { text, json })
+    }
+
+    /// Takes spans out of their files, or nothing at all when one of the files is closed.
+    fn remove(
+        &mut self,
+        generation: &Generation,
+        placing: &Placing<'_>,
+        mut spans: Vec<Span>,
+        what: &str,
+    ) -> Result<(), String> {
+        if let Some(closed) = spans.iter().find(|span| !placing.is_open(span.file)) {
+            let (file, line, _) = generation.sources.line_of(*closed);
+            return Err(format!(
+                "{what} cannot be unset: it is set in {}:{line}, which is closed to changes from the console; set another value instead, or change the file and reload",
+                file.display()
+            ));
+        }
+        // From the last to the first, so that places before them stay true.
+        spans.sort_by_key(|span| std::cmp::Reverse((span.file, span.start)));
+        for span in spans {
+            self.edit(generation, span.file, |text| edit::removed(text, bytes(span)));
+        }
+        self.candidate = None;
+        Ok(())
+    }
+
+    /// Changes the text of one file of the candidate.
+    fn edit(&mut self, generation: &Generation, file: u32, change: impl FnOnce(&str) -> String) {
+        let Some(source) = generation.sources.file(file) else { return };
+        if generation.sources.homeless == Some(file) {
+            self.texts.homeless = change(&self.texts.homeless);
+        } else {
+            let text = self.texts.get(source.identity()).map_or("", |found| &found.text);
+            let text = change(text);
+            self.texts.set(source.identity(), text);
+        }
+    }
+}
+
+/// Checks one setting by itself, so that what is wrong with it is said in the words a file would get.
+fn check_alone(generation: &Generation, headings: &[String], setting: &str) -> Result<(), String> {
+    let addition = Addition { headings: headings.to_vec(), setting: setting.to_owned() };
+    let mut reports = Reports::default();
+    let loaded = include::load_fragment(&addition.line(), &mut reports);
+    merge(&loaded, &generation.registry, &mut reports);
+    match reports.has_errors() {
+        true => Err(reports.finish(&loaded.sources).render(false).trim_end().to_owned()),
+        false => Ok(()),
+    }
+}
+
+fn bytes(span: Span) -> Range<usize> {
+    span.start as usize..span.end as usize
+}
+
+/// `word "name"` as it stands in a file; a pattern keeps its backslashes.
+fn heading((word, name): &(String, String)) -> String {
+    let is_pattern = name.len() > 1 && name.starts_with('/') && name.ends_with('/');
+    match (name.is_empty(), is_pattern) {
+        (true, _) => word.clone(),
+        (false, true) => format!("{word} \"{}\"", name.replace('"', "\\\"")),
+        (false, false) => match Scalar::from_text(name).source() {
+            bare if !bare.starts_with('"') => format!("{word} \"{bare}\""),
+            quoted => format!("{word} {quoted}"),
+        },
+    }
+}
+
+/// A scope as a command line names it, with a blank behind it.
+fn spoken(path: &ScopePath) -> String {
+    path.pairs.iter().map(|pair| heading(pair) + " ").collect()
+}
+
+impl Generation {
+    /// The scopes a path leads through as far as they exist, the global one first.
+    pub(crate) fn nodes_along(&self, path: &ScopePath) -> Vec<NodeId> {
+        let mut nodes = vec![ROOT];
+        for (word, name) in &path.pairs {
+            let parent = nodes.last().copied().unwrap_or(ROOT);
+            match self.child_named(parent, word, name) {
+                Some(node) => nodes.push(node),
+                None => break,
+            }
+        }
+        nodes
+    }
+
+    /// The instance `word name` directly inside a scope.
+    pub(crate) fn child_named(&self, parent: NodeId, word: &str, name: &str) -> Option<NodeId> {
+        let lower = word.to_ascii_lowercase();
+        let word = self.arena().word_id(&lower)?;
+        let key = core_kind(&lower).map_or(name.into(), |kind| text_key(kind.names, name));
+        // A pattern is kept as it was written.
+        self.arena().child(parent, word, &key).or_else(|| self.arena().child(parent, word, name))
+    }
+}

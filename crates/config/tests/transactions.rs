@@ -1,0 +1,127 @@
+//! Transactions: private until committed, first committer wins.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::*;
+use config::{Author, Lookup};
+
+fn text_of(answer: Result<config::Answer, String>) -> String {
+    answer.map_or_else(|problem| problem, |answer| answer.text)
+}
+
+#[test]
+fn nobody_sees_a_change_before_it_is_committed() {
+    let configuration = load("retry_interval = 5");
+    let mut transaction = configuration.begin(false);
+    assert_eq!(apply(&mut transaction, "set retry_interval 60"), "retry_interval = 60");
+    let inside = transaction.generation().expect("valid");
+    assert_eq!(text_of(inside.get_text(&["retry_interval"])), "retry_interval = 60");
+    assert_eq!(text_of(inside.eval_text(&["domain", "d", "retry_interval"])), "retry_interval = 60");
+    assert_eq!(configuration.current().get(&RETRY_INTERVAL, &Lookup::Global).0, 5);
+    let generation = configuration.commit(&mut transaction, &mut |_| Ok(())).expect("first");
+    assert_eq!((generation.number(), generation.get(&RETRY_INTERVAL, &Lookup::Global).0), (2, 60));
+    assert_eq!(configuration.current().number(), 2);
+}
+
+#[test]
+fn the_first_to_commit_wins_and_the_other_is_told_who_it_was() {
+    let configuration = load("retry_interval = 5");
+    let (mut first, mut second) = (configuration.begin(false), configuration.begin(false));
+    apply(&mut first, "set retry_interval 60");
+    apply(&mut second, "set hostname other");
+    let author = Author { who: "ann".to_owned(), when: "12:00:00".to_owned() };
+    configuration
+        .commit(&mut second, &mut |new| {
+            new.extend(Arc::new(author.clone()));
+            Ok(())
+        })
+        .expect("first to commit");
+    let refused = configuration.commit(&mut first, &mut |_| Ok(())).expect_err("too late");
+    let told = refused.render(false);
+    assert!(told.contains("was changed by ann at 12:00:00 since this transaction began"), "{told}");
+    assert!(told.contains("roll it back"), "{told}");
+    assert_eq!(configuration.current().get(&RETRY_INTERVAL, &Lookup::Global).0, 5);
+}
+
+#[test]
+fn a_reload_counts_as_a_commit() {
+    let etc = Etc::new(&[("ecelerity.conf", "hostname = \"h\"")]);
+    let configuration = etc.load().expect("valid");
+    let mut transaction = configuration.begin(false);
+    apply(&mut transaction, "set hostname other");
+    configuration.reload(&mut |_| Ok(())).expect("valid");
+    assert!(configuration.commit(&mut transaction, &mut |_| Ok(())).is_err());
+}
+
+#[test]
+fn a_commit_that_cannot_be_prepared_changes_nothing_and_may_be_tried_again() {
+    let configuration = load("");
+    let mut transaction = configuration.begin(false);
+    apply(&mut transaction, "set hostname a");
+    let refused = configuration.commit(&mut transaction, &mut |_| Err("no such pool".to_owned())).expect_err("refused");
+    assert!(refused.render(false).contains("no such pool"));
+    assert_eq!(configuration.current().number(), 1);
+    apply(&mut transaction, "set retry_interval 9");
+    let generation = configuration.commit(&mut transaction, &mut |_| Ok(())).expect("now it can");
+    assert_eq!(generation.get(&HOSTNAME, &Lookup::Global), "a");
+}
+
+#[test]
+fn replay_gives_the_lines_that_repeat_a_transaction() {
+    let configuration = load("retry_interval = 5");
+    let mut transaction = configuration.begin(false);
+    for line in [
+        "set binding b1 message_expiration 60",
+        "set esmtp_listener listen :25 concurrency = 2",
+        "unset retry_interval",
+    ] {
+        apply(&mut transaction, line);
+    }
+    apply(&mut transaction, "set retry_interval wrong");
+    let lines = transaction.replay().to_vec();
+    assert_eq!(
+        lines,
+        [
+            "config set binding \"b1\" Message_Expiration = 60",
+            "config set esmtp_listener listen \":25\" Concurrency = 2",
+            "config unset retry_interval"
+        ]
+    );
+    let mut again = configuration.begin(false);
+    for line in lines {
+        apply(&mut again, line.strip_prefix("config ").expect("a config command"));
+    }
+    let (first, again) = (transaction.generation().expect("valid"), again.generation().expect("valid"));
+    assert_eq!(first.show(&[], true), again.show(&[], true));
+}
+
+#[test]
+fn from_scratch_begins_empty() {
+    let configuration = load("retry_interval = 5 binding \"b\" { }");
+    let mut transaction = configuration.begin(true);
+    assert!(!transaction.is_empty(), "committing it empties the configuration");
+    apply(&mut transaction, "set hostname a");
+    assert_eq!(text_of(transaction.generation().expect("valid").show(&[], true)), "Hostname = a");
+    configuration.commit(&mut transaction, &mut |_| Ok(())).expect("first");
+    assert_eq!(text_of(configuration.current().show(&[], true)), "Hostname = a");
+}
+
+#[test]
+fn an_empty_transaction_makes_no_generation() {
+    let configuration = load("");
+    let mut transaction = configuration.begin(false);
+    assert!(transaction.is_empty());
+    assert_eq!(configuration.commit(&mut transaction, &mut |_| Ok(())).expect("nothing to do").number(), 1);
+}
+
+#[test]
+fn what_waits_for_the_next_start_is_told_at_commit() {
+    let configuration = load("ec_logger \"l\" { mainlog = \"/a\" }");
+    let mut transaction = configuration.begin(false);
+    apply(&mut transaction, "set ec_logger l mainlog /b");
+    let generation = configuration.commit(&mut transaction, &mut |_| Ok(())).expect("valid");
+    let told = generation.warnings().render(false);
+    assert!(told.contains("the change of `mainlog` (was \"/a\") takes effect at the next start"), "{told}");
+}
