@@ -75,7 +75,10 @@ fn pattern_of(scalar: &Scalar) -> Result<regex::Regex, (String, String)> {
     let text = scalar.pattern_text();
     let value = text.split_once('=').map_or("", |(_, value)| value);
     let pattern = value.get(1..value.len().max(2) - 1).unwrap_or_default();
-    compile_pattern(pattern, false).map_err(|problem| (problem, pattern_advice(pattern)))
+    compile_pattern(pattern, false).map_err(|problem| {
+        let advice = pattern_advice(&problem);
+        (problem, advice)
+    })
 }
 
 fn misnamed(text: &str, name: &str, operator: &str, value: &str) -> (String, String) {
@@ -130,6 +133,6 @@ mod tests {
         assert_eq!(help("! A"), "write \"!A\"");
         assert_eq!(help("!A=x"), "write \"A=x\"");
         assert!(help("").contains("\"NAME!=value\""));
-        assert!(help("A=/(/").contains("backslash"));
+        assert!(help("A=/(/").contains("close the group"));
     }
 }

@@ -103,6 +103,11 @@ impl Reports {
         self.errors > 0
     }
 
+    /// Whether one more warning would be shown: finding out more is worth the work.
+    pub fn wants_warnings(&self) -> bool {
+        self.warnings < FAULTS_MAX
+    }
+
     /// Turns spans into places, in the order of files and lines.
     pub fn finish(mut self, sources: &Sources) -> Diagnostics {
         self.faults

@@ -15,11 +15,22 @@ pub(crate) enum Naming {
     Free,
 }
 
+/// What may stand in a name besides letters and marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blanks {
+    /// Anything.
+    Allowed,
+    /// No blanks: commands and logs separate words by them.
+    Refused,
+    /// Neither blanks nor colons: a binding is named in queue keys, which separate by colons.
+    AndColonsRefused,
+}
+
 /// How the name of a stanza is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NameRule {
-    /// As written; free of blanks when `strict`.
-    Exact { strict: bool },
+    /// As written.
+    Exact { blanks: Blanks },
     /// A domain or host: without case, addresses canonical, `/pattern/` a regular expression.
     Domain,
     /// A socket address.
@@ -43,13 +54,14 @@ const fn kind(word: &'static str, bit: u32, naming: Naming, names: NameRule, par
     Kind { word, bit, naming, names, parents }
 }
 
-const EXACT: NameRule = NameRule::Exact { strict: false };
-const STRICT: NameRule = NameRule::Exact { strict: true };
+const EXACT: NameRule = NameRule::Exact { blanks: Blanks::Allowed };
+const STRICT: NameRule = NameRule::Exact { blanks: Blanks::Refused };
+const BINDING: NameRule = NameRule::Exact { blanks: Blanks::AndColonsRefused };
 
 /// The core stanzas.
 pub(crate) const KINDS: &[Kind] = &[
     kind("binding_group", bits::BINDING_GROUP, Naming::Named, STRICT, bits::GLOBAL),
-    kind("binding", bits::BINDING, Naming::Named, STRICT, bits::GLOBAL | bits::BINDING_GROUP),
+    kind("binding", bits::BINDING, Naming::Named, BINDING, bits::GLOBAL | bits::BINDING_GROUP),
     kind("domain", bits::DOMAIN, Naming::Named, NameRule::Domain, bits::GLOBAL | bits::BINDING_GROUP | bits::BINDING),
     kind("host", bits::HOST, Naming::Named, NameRule::Domain, bits::GLOBAL | bits::BINDING_GROUP | bits::BINDING),
     kind("pathway_group", bits::PATHWAY_GROUP, Naming::Named, STRICT, bits::GLOBAL),

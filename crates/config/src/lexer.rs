@@ -296,7 +296,7 @@ impl<'t> Lexer<'t> {
             reports.push(Fault::error(self.span(start, end + 1), message).help(help));
         } else if let Some(tail) = self.touching(end + 1) {
             self.combined(start, tail, reports);
-            return self.token(TokenKind::Word(Quote::Reference), start, (inner, end), tail);
+            return self.token(TokenKind::Word(Quote::Bare), start, (start, tail), tail);
         }
         self.token(TokenKind::Word(Quote::Reference), start, (inner, end), end + 1)
     }

@@ -9,12 +9,14 @@ use crate::diagnostics::{Fault, Reports};
 use crate::include::Loaded;
 use crate::kinds::{FREE, Kind, NameRule, Naming};
 use crate::lexer::brief;
-use crate::names::{Key, key_of};
+use crate::names::{Key, key_of, listen_key};
+use crate::options::Declared;
 use crate::registry::{NameId, Place, Registry};
 use crate::scope::bits;
 use crate::stanza::{NewNode, Node, NodeId, Part, ROOT, Setting, Stanzas};
 use crate::suggest::{alternatives, nearest};
 use crate::tree::{Assignment, Item, Scalar, Span, Stanza, Word};
+use crate::types::pattern_advice;
 
 /// The checked configuration.
 #[derive(Debug)]
@@ -29,9 +31,18 @@ pub(crate) struct Merged {
 /// Merges and checks; `reports` tells whether the result may be used.
 pub(crate) fn merge(loaded: &Loaded, registry: &Registry, reports: &mut Reports) -> Merged {
     let merged = Merged { stanzas: Stanzas::new(), extra_names: Vec::new(), spellings: HashMap::new() };
-    let mut merger =
-        Merger { registry, loaded, reports, merged, extra_ids: HashMap::new(), idle: HashMap::new(), rehearsing: 0 };
+    let mut merger = Merger {
+        registry,
+        loaded,
+        reports,
+        merged,
+        extra_ids: HashMap::new(),
+        idle: HashMap::new(),
+        sockets: HashMap::new(),
+        rehearsing: 0,
+    };
     merger.items(ROOT, &loaded.items);
+    merger.check_homes();
     merger.report_idle();
     merger.merged.stanzas.finish();
     merger.merged
@@ -51,7 +62,9 @@ struct Merger<'m> {
     extra_ids: HashMap<Box<str>, NameId>,
     /// Options accepted without effect: where first, and how often.
     idle: HashMap<NameId, (Span, usize)>,
-    /// How many conditional stanzas that do not hold are around: what stands there is checked and sets nothing.
+    /// The first `listen` stanza of each socket.
+    sockets: HashMap<String, NodeId>,
+    /// How many stanzas around us are only checked: conditional ones that do not hold, and those with a wrong name.
     rehearsing: usize,
 }
 
@@ -66,16 +79,16 @@ impl Merger<'_> {
                 Item::Stanza(stanza) => self.stanza(at, stanza),
                 Item::Include(include) => self.items(at, &include.items),
                 Item::Conditional(conditional) if conditional.holds => self.items(at, &conditional.body),
-                Item::Conditional(conditional) => self.unheld(at, &conditional.body),
+                Item::Conditional(conditional) => self.rehearse(|merger| merger.items(at, &conditional.body)),
             }
         }
     }
 
-    /// The body of a conditional stanza that does not hold: checked in scopes that are thrown away.
-    fn unheld(&mut self, at: NodeId, items: &[Item]) {
+    /// Checks what shall set nothing, in scopes that are thrown away.
+    fn rehearse(&mut self, check: impl FnOnce(&mut Self)) {
         let kept = self.merged.stanzas.len();
         self.rehearsing += 1;
-        self.items(at, items);
+        check(self);
         self.rehearsing -= 1;
         self.merged.stanzas.forget_from(kept);
     }
@@ -120,7 +133,7 @@ impl Merger<'_> {
                     Some(declaration) => match declaration.option.parse_any(value, self.node(at).id) {
                         Ok(typed) => Some(typed),
                         Err(problem) => {
-                            return self.wrong_value(name, assignment, problem, declaration.option.expected());
+                            return self.wrong_value(assignment, problem, declaration.option);
                         }
                     },
                     None if info.is_documented_at(&place) => {
@@ -159,8 +172,9 @@ impl Merger<'_> {
         Some(next)
     }
 
-    fn wrong_value(&mut self, name: &Word, assignment: &Assignment, problem: String, expected: &str) {
-        let value = &assignment.value;
+    fn wrong_value(&mut self, assignment: &Assignment, problem: String, option: &dyn Declared) {
+        let Assignment { name, value } = assignment;
+        let expected = option.expected();
         if value.is_secret() {
             let message = format!("{}: the content of the secret is not {expected}", name.text);
             let help = format!("correct the file that {} names; its content is never shown", value.source());
@@ -177,8 +191,15 @@ impl Merger<'_> {
                 culprit.map_or_else(|| value.resolved_source(), |element| element.resolved_source().into_owned());
             fault = fault.label(format!("{} stands for {}", brief(&written), brief(&stands)));
         }
-        let told = problem.contains(expected) || problem.starts_with("expected");
-        self.reports.push(if told { fault } else { fault.help(format!("the value is {expected}")) });
+        let element = culprit.is_some() && value.scalar().is_none();
+        let told = element || problem.contains(expected) || problem.starts_with("expected");
+        self.reports.push(match option.default_text() {
+            _ if problem.contains("regular expression") => fault.help(pattern_advice(&problem)),
+            "" | "()" | "[]" if told => fault,
+            "" | "()" | "[]" => fault.help(format!("the value is {expected}")),
+            _ if element || problem.contains("units are") => fault,
+            default => fault.help(format!("for example `{} = {default}`, which is the default", name.text)),
+        });
     }
 
     fn unknown_option(&mut self, at: NodeId, name: &Word) {
@@ -204,13 +225,16 @@ impl Merger<'_> {
         if self.nesting_is_a_guess(name.span) {
             return;
         }
-        let message = format!("option `{}` is not valid in {}", name.text, self.title(at));
-        let valid = if valid.is_empty() { "no scope" } else { valid };
         let nested = self.node(at).parent != ROOT && at != ROOT;
+        let around = if nested { format!(" in {}", self.title(self.node(at).parent)) } else { String::new() };
+        let message = format!("option `{}` is not valid in {}{around}", name.text, self.title(at));
         let advice = if nested { "; inside another scope only where the option is valid in both" } else { "" };
-        self.reports.push(
-            Fault::error(name.span, message).label("not valid here").help(format!("it is valid in: {valid}{advice}")),
-        );
+        let help = match valid {
+            "" => "no scope takes it; remove the line".to_owned(),
+            "global" => "move it out of every stanza: it is valid in the global scope only".to_owned(),
+            _ => format!("move it to where it is valid: {valid}{advice}"),
+        };
+        self.reports.push(Fault::error(name.span, message).label("not valid here").help(help));
     }
 
     fn report_idle(&mut self) {
@@ -235,9 +259,16 @@ impl Merger<'_> {
                 return self.misplaced_stanza(at, stanza, &kind);
             }
         }
-        let Some(key) = self.key_of(stanza, &kind) else { return };
         let free = parent_free || !self.registry.is_live(&word);
-        if let Some(id) = self.instance(at, stanza, &kind, key, free) {
+        let Some(key) = self.key_of(stanza, &kind) else {
+            // Its name is wrong; its content may hold further mistakes.
+            return self.rehearse(|merger| merger.filled(at, stanza, &kind, Key::Exact("".into()), free));
+        };
+        self.filled(at, stanza, &kind, key, free);
+    }
+
+    fn filled(&mut self, at: NodeId, stanza: &Stanza, kind: &Kind, key: Key, free: bool) {
+        if let Some(id) = self.instance(at, stanza, kind, key, free) {
             self.items(id, &stanza.body);
         }
     }
@@ -265,22 +296,72 @@ impl Merger<'_> {
             let message = format!("the content of {} is accepted, not yet in effect", self.title(id));
             self.reports.push(Fault::warning(span, message));
         }
-        if !new && kind.names == NameRule::Listen {
-            self.repeated_listen(id, stanza);
+        if kind.names == NameRule::Listen {
+            self.check_listen(id, new, stanza);
         }
         Some(id)
     }
 
-    /// Two `listen` stanzas of one file that mean one socket are more often a slip than a wish.
-    fn repeated_listen(&mut self, id: NodeId, stanza: &Stanza) {
-        let first = self.node(id).span;
-        if first.file != stanza.word.span.file {
+    /// Two `listen` stanzas that mean one socket are more often a slip than a wish.
+    fn check_listen(&mut self, id: NodeId, new: bool, stanza: &Stanza) {
+        let name = stanza.name.as_ref().map_or("".into(), |name| listen_key(&name.text()).into_owned());
+        let first = match new {
+            true => *self.sockets.entry(name).or_insert(id),
+            false => id,
+        };
+        if (first == id && new) || !self.reports.wants_warnings() || self.is_local_change(stanza.word.span) {
             return;
         }
-        let (_, line, _) = self.loaded.sources.line_of(first);
+        let place = self.place_from(self.node(first).span, stanza.word.span);
         let span = stanza.name.as_ref().map_or(stanza.word.span, Scalar::span);
-        let fault = Fault::warning(span, format!("this is the same socket as {} in line {line}", self.title(id)));
-        self.reports.push(fault.help("the two stanzas are merged into one; remove one, or correct its address"));
+        let (title, holder) = (self.title(first), self.title(self.node(first).parent));
+        let fault = match first == id {
+            true => Fault::warning(span, format!("this is the same socket as {title} in {place}"))
+                .help("the two stanzas are merged into one; remove one, or correct its address"),
+            false => Fault::warning(span, format!("this socket is also that of {title} of {holder}, in {place}")).help(
+                "only one listener can have it; correct the address of one, or set `enable = false` in a listener",
+            ),
+        };
+        self.reports.push(fault.label("a second time"));
+    }
+
+    /// What the console wrote may well come back to a stanza of another file.
+    fn is_local_change(&self, span: Span) -> bool {
+        let option = self.registry.name_id("local_changes_file");
+        let setting = option.and_then(|name| self.node(ROOT).setting(name));
+        let named = setting.and_then(|setting| Some(setting.value.scalar()?.text().into_owned()));
+        named.is_some_and(|named| self.loaded.sources.line_of(span).0 == std::path::Path::new(&named))
+    }
+
+    /// "line 3", or "other.conf:3" for a place in another file than `near`.
+    fn place_from(&self, span: Span, near: Span) -> String {
+        let (file, line, _) = self.loaded.sources.line_of(span);
+        if span.file == near.file { format!("line {line}") } else { format!("{}:{line}", file.display()) }
+    }
+
+    /// A binding or pathway belongs to one group; one that stands in two is found in the first.
+    fn check_homes(&mut self) {
+        let stanzas = &self.merged.stanzas;
+        let is_member = |node: &Node| {
+            node.bit & (bits::BINDING | bits::PATHWAY) != 0
+                && stanzas.node(node.parent).bit & (bits::BINDING_GROUP | bits::PATHWAY_GROUP) != 0
+        };
+        let mut homes: HashMap<(u32, String), NodeId> = HashMap::new();
+        let mut faults = Vec::new();
+        for (id, node) in stanzas.iter().filter(|(_, node)| is_member(node)) {
+            let first = *homes.entry((node.word, node.name_text().into_owned())).or_insert(id);
+            if first == id || !self.reports.wants_warnings() {
+                continue;
+            }
+            let group = |id: NodeId| self.title(stanzas.node(id).parent);
+            let (title, place) = (self.title(id), self.place_from(stanzas.node(first).span, node.span));
+            let message = format!("{title} stands in {} and, in {place}, in {}", group(id), group(first));
+            let word = stanzas.word_text(node.word);
+            let help =
+                format!("a {word} belongs to one group; it is taken to be in {}: rename or remove one", group(first));
+            faults.push(Fault::warning(node.span, message).label("a second time").help(help));
+        }
+        faults.into_iter().for_each(|fault| self.reports.push(fault));
     }
 
     /// The key of a stanza, when its name is what its kind asks for.
@@ -333,7 +414,10 @@ impl Merger<'_> {
             return;
         }
         let message = format!("`{}` cannot stand in {}", stanza.word.text, self.title(at));
-        let help = format!("it belongs in {}", self.registry.stanza_places(kind));
+        let mut help = format!("it belongs in {}", self.registry.stanza_places(kind));
+        if kind.names == NameRule::Listen {
+            help.push_str(": `ESMTP_Listener { Listen \":25\" { ... } }`");
+        }
         self.reports.push(Fault::error(stanza.word.span, message).label("not valid here").help(help));
     }
 }

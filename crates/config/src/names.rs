@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::address::{ListenAddress, parse_ip};
-use crate::kinds::NameRule;
+use crate::kinds::{Blanks, NameRule};
+use crate::lexer::brief;
 use crate::tree::Scalar;
 use crate::types::{compile_pattern, pattern_advice};
 
@@ -22,16 +23,15 @@ pub(crate) enum Key {
 pub(crate) fn key_of(rule: NameRule, name: &Scalar) -> Result<Key, (String, String)> {
     let text = name.text();
     match rule {
-        NameRule::Exact { strict } => match strict && text.contains(char::is_whitespace) {
-            true => Err((format!("the name `{text}` contains a blank"), "use `-` or `_` instead".to_owned())),
-            false => Ok(Key::Exact(text.as_ref().into())),
-        },
+        NameRule::Exact { blanks } => exact(blanks, &text),
+        NameRule::Domain if text.is_empty() => Err(empty_name()),
         NameRule::Domain => {
             let pattern = name.pattern_text();
             match pattern.len() > 1 && pattern.starts_with('/') && pattern.ends_with('/') {
-                true => compile_pattern(&pattern[1..pattern.len() - 1], true)
-                    .map(Key::Regex)
-                    .map_err(|problem| (problem, pattern_advice(&pattern))),
+                true => compile_pattern(&pattern[1..pattern.len() - 1], true).map(Key::Regex).map_err(|problem| {
+                    let advice = pattern_advice(&problem);
+                    (problem, advice)
+                }),
                 false => Ok(Key::Exact(domain_key(&text).into())),
             }
         }
@@ -39,13 +39,38 @@ pub(crate) fn key_of(rule: NameRule, name: &Scalar) -> Result<Key, (String, Stri
             ListenAddress::parse(&text).map(|address| Key::Exact(address.to_string().into())).map_err(|problem| {
                 (
                     problem,
-                    "for example \":25\", \"192.0.2.1:25\", \"[2001:db8::1]:25\" or \"/path/of/socket\"".to_owned(),
+                    match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+                        true => format!("write \":{text}\" for port {text} of every address"),
+                        false => "for example \":25\", \"192.0.2.1:25\", \"[2001:db8::1]:25\" or \"/path/of/socket\""
+                            .to_owned(),
+                    },
                 )
             })
         }
         NameRule::Peer => crate::nets::parse_net(&text).map(Key::Net).map_err(|problem| {
             (problem, "for example \"192.0.2.0/24\", \"192.0.2.7\" or \"2001:db8::/32\"".to_owned())
         }),
+    }
+}
+
+fn empty_name() -> (String, String) {
+    ("the name is empty".to_owned(), "write a name between the quotes".to_owned())
+}
+
+fn exact(blanks: Blanks, text: &str) -> Result<Key, (String, String)> {
+    let colon = |c: char| blanks == Blanks::AndColonsRefused && c == ':';
+    let refused = |c: char| blanks != Blanks::Allowed && c.is_whitespace() || colon(c);
+    match text.find(refused) {
+        _ if text.is_empty() => Err(empty_name()),
+        None => Ok(Key::Exact(text.into())),
+        Some(at) => {
+            let what = if text[at..].starts_with(':') { "a colon" } else { "a blank" };
+            let words: Vec<_> = text.split(refused).filter(|word| !word.is_empty()).collect();
+            Err((
+                format!("the name `{}` contains {what}", brief(text)),
+                format!("write \"{}\"", brief(&words.join("-"))),
+            ))
+        }
     }
 }
 

@@ -3,37 +3,57 @@
 //! Both look an address up once per distinct prefix length, so ten thousand blocks cost what a few lengths cost.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+use crate::address::parse_ip;
 use crate::tree::Value;
 use crate::types::OptionType;
 
 /// Parses `address` or `address/length`; host bits are dropped.
 pub(crate) fn parse_net(text: &str) -> Result<IpNet, String> {
-    let (address, length) = match text.split_once('/') {
-        Some((address, length)) => (address, Some(length)),
-        None => (text, None),
+    let not_a_block = |why: String| format!("`{text}` is not a CIDR block: {why}");
+    let Some((address, digits)) = text.split_once('/') else {
+        let ip = parse_ip(text).map_err(|problem| format!("{problem}{}", range_hint(text)))?;
+        return Ok(IpNet::from(ip));
     };
-    let ip = crate::address::parse_ip(address).map_err(|problem| match length {
-        Some(_) => format!("`{text}` is not a CIDR block: {problem}"),
-        None => problem,
-    })?;
+    let ip = parse_ip(address).map_err(|problem| not_a_block(format!("{problem}{}", completed(address, digits))))?;
     let most = if ip.is_ipv4() { 32 } else { 128 };
-    let length = match length {
-        None => most,
-        Some(digits) => match digits.parse::<u8>() {
-            Ok(length) if length <= most => length,
-            _ => {
-                let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-                return Err(format!(
-                    "`{text}` is not a CIDR block: an {family} prefix length is a number from 0 to {most}"
-                ));
-            }
-        },
+    let length = match digits.parse::<u8>() {
+        Ok(length) if length <= most => length,
+        // An IPv4-mapped address became IPv4; the length counted the 96 bits before it.
+        Ok(length @ 96..=128) if address.contains(':') && ip.is_ipv4() => length - 96,
+        _ => {
+            let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+            let hint = netmask_length(digits).map_or(String::new(), |length| format!("; write `{address}/{length}`"));
+            return Err(not_a_block(format!("an {family} prefix length is a number from 0 to {most}{hint}")));
+        }
     };
-    IpNet::new(ip, length).map(|net| net.trunc()).map_err(|problem| format!("`{text}` is not a CIDR block: {problem}"))
+    IpNet::new(ip, length).map(|net| net.trunc()).map_err(|problem| not_a_block(problem.to_string()))
+}
+
+/// The prefix length of a mask such as 255.255.255.0.
+fn netmask_length(mask: &str) -> Option<u32> {
+    let bits = u32::from(mask.parse::<Ipv4Addr>().ok()?);
+    (bits.leading_ones() + bits.trailing_zeros() == 32 || bits == 0).then(|| bits.leading_ones())
+}
+
+/// `10.1/16` was meant as `10.1.0.0/16`.
+fn completed(address: &str, digits: &str) -> String {
+    let begun = address.trim_end_matches('.');
+    let missing = 3usize.saturating_sub(begun.matches('.').count());
+    let whole = format!("{begun}{}", ".0".repeat(missing));
+    match missing > 0 && whole.parse::<Ipv4Addr>().is_ok() {
+        true => format!("; did you mean `{whole}/{digits}`?"),
+        false => String::new(),
+    }
+}
+
+fn range_hint(text: &str) -> &'static str {
+    let range =
+        text.split_once('-').is_some_and(|(from, to)| parse_ip(from.trim()).is_ok() && parse_ip(to.trim()).is_ok());
+    if range { "; a range is written as CIDR blocks, such as `192.0.2.0/28`" } else { "" }
 }
 
 /// Values under CIDR blocks, found from the longest prefix down.
@@ -148,6 +168,25 @@ mod tests {
             parse_net("192.0.2.0/33").unwrap_err(),
             "`192.0.2.0/33` is not a CIDR block: an IPv4 prefix length is a number from 0 to 32"
         );
-        assert!(parse_net("192.0.2/24").unwrap_err().contains("four numbers"));
+        let told = |text: &str| parse_net(text).unwrap_err();
+        assert!(
+            told("192.0.2/24").contains("four numbers") && told("192.0.2/24").ends_with("did you mean `192.0.2.0/24`?")
+        );
+        assert!(told("10./8").ends_with("did you mean `10.0.0.0/8`?"));
+        assert!(told("192.0.2.0/255.255.255.128").ends_with("; write `192.0.2.0/25`"));
+        assert!(told("192.0.2.0/255.0.255.0").ends_with("from 0 to 32"));
+        assert!(told("192.0.2.1-192.0.2.9").contains("written as CIDR blocks"));
+        assert!(told("2001:db8::/129").ends_with("an IPv6 prefix length is a number from 0 to 128"));
+    }
+
+    #[test]
+    fn spellings_of_one_block_agree() {
+        let block = |text: &str| parse_net(text).map(|net| net.to_string());
+        assert_eq!(block("192.0.2.9/24"), block("192.0.2.0/24"));
+        assert_eq!(block("192.0.2.7"), Ok("192.0.2.7/32".to_owned()));
+        assert_eq!(block("2001:DB8:0::/32"), Ok("2001:db8::/32".to_owned()));
+        assert_eq!(block("[2001:db8::1]"), Ok("2001:db8::1/128".to_owned()));
+        assert_eq!(block("::ffff:192.0.2.0/120"), Ok("192.0.2.0/24".to_owned()));
+        assert_eq!(block("::ffff:192.0.2.7"), Ok("192.0.2.7/32".to_owned()));
     }
 }

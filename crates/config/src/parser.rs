@@ -218,10 +218,12 @@ impl Parser<'_, '_> {
         if !self.at(TokenKind::BraceOpen) {
             let (what, name) = (&word.text, brief(self.lexer.inner(&token)));
             let (message, help) = match self.token.kind {
-                TokenKind::Equals => (
-                    "a condition with = must be quoted".to_owned(),
-                    format!("write `{what} \"{name}=value\" {{ ... }}`"),
-                ),
+                TokenKind::Equals => {
+                    self.advance();
+                    let value = if self.at_word() { brief(self.lexer.inner(&self.token)) } else { "value".into() };
+                    let help = format!("write `{what} \"{name}={value}\" {{ ... }}`");
+                    ("a condition with = must be quoted".to_owned(), help)
+                }
                 _ => (
                     format!("expected {{ after `{what} {}`, found {}", brief(&condition.source()), self.found()),
                     format!("write `{what} {} {{ ... }}`", brief(&condition.source())),

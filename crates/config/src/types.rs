@@ -46,16 +46,36 @@ fn scalar_of<'v>(value: &'v Value, expected: &str) -> Result<&'v Scalar, String>
     value.scalar().ok_or_else(|| format!("expected {expected}, found {}", value.shape()))
 }
 
-/// Reads a number; unit suffixes are not part of the language, and the message says so.
+/// Reads a number; unit suffixes are not part of the language, and the message gives the number to write.
 fn number<N: std::str::FromStr>(value: &Value, expected: &str) -> Result<N, String> {
     let text = scalar_of(value, expected)?.text();
-    text.trim().parse().map_err(|_| {
-        let digits = text.trim().trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        match !digits.is_empty() && digits.len() < text.trim().len() && digits.bytes().all(|b| b.is_ascii_digit()) {
-            true => format!("expected {expected}, found `{text}`; units are not understood, write the plain number"),
-            false => format!("expected {expected}, found `{text}`"),
-        }
-    })
+    text.trim()
+        .parse()
+        .map_err(|_| format!("expected {expected}, found `{text}`{}", without_unit(text.trim(), expected)))
+}
+
+/// What to write in place of a number with a unit.
+fn without_unit(text: &str, expected: &str) -> String {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let unit = text[digits..].trim().to_ascii_lowercase();
+    if digits == 0 || unit.is_empty() || !unit.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return String::new();
+    }
+    let factor: Option<u64> = match (unit.as_str(), expected.contains("seconds")) {
+        ("s" | "sec" | "second" | "seconds", true) => Some(1),
+        ("m" | "min" | "minute" | "minutes", true) => Some(60),
+        ("h" | "hour" | "hours", true) => Some(3600),
+        ("d" | "day" | "days", true) => Some(86400),
+        ("w" | "week" | "weeks", true) => Some(604_800),
+        ("k" | "kb" | "kib", false) => Some(1 << 10),
+        ("m" | "mb" | "mib", false) => Some(1 << 20),
+        ("g" | "gb" | "gib", false) => Some(1 << 30),
+        _ => None,
+    };
+    match factor.and_then(|factor| text[..digits].parse::<u64>().ok()?.checked_mul(factor)) {
+        Some(number) => format!("; units are not understood, write {number}"),
+        None => "; units are not understood, write the plain number".to_owned(),
+    }
 }
 
 impl OptionType for bool {
@@ -298,21 +318,45 @@ impl OptionType for Pattern {
     }
 }
 
-/// Compiles a pattern with bounded size, or says in one line what is wrong with it.
+/// Compiles a pattern with bounded size, or says in one line what is wrong with it, and where.
 pub(crate) fn compile_pattern(text: &str, ignore_case: bool) -> Result<regex::Regex, String> {
-    let built = regex::RegexBuilder::new(text).case_insensitive(ignore_case).size_limit(1 << 20).build();
+    let built = regex::RegexBuilder::new(text).case_insensitive(ignore_case).size_limit(PATTERN_BYTES_MAX).build();
     built.map_err(|problem| {
+        let shown = crate::lexer::brief(text);
+        if let regex::Error::CompiledTooBig(_) = problem {
+            let limit = PATTERN_BYTES_MAX >> 10;
+            return format!("`{shown}` needs more than {limit} KiB as a regular expression");
+        }
         let whole = problem.to_string();
         let reason = whole.lines().rev().find_map(|line| line.strip_prefix("error: ")).unwrap_or(&whole);
-        format!("`{text}` is not a valid regular expression: {reason}")
+        format!("`{shown}` is not a valid regular expression: {reason}{}", place_in(text, &whole))
     })
 }
 
-/// What to do about a pattern that does not compile.
-pub(crate) fn pattern_advice(pattern: &str) -> String {
-    let special = ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|look| pattern.contains(look));
-    match special {
-        true => "look-around is not supported; write the pattern without it, or use two stanzas".to_owned(),
-        false => "a backslash before ( ) [ ] { } . * + ? takes it literally".to_owned(),
+/// Where in a pattern of one line the fault is, out of the marks under it.
+fn place_in(text: &str, report: &str) -> String {
+    let marks = report.lines().find(|line| line.contains('^') && line.trim_matches([' ', '^']).is_empty());
+    let at = marks.and_then(|marks| marks.find('^')?.checked_sub("    ".len()));
+    match at.filter(|_| !text.contains('\n')).and_then(|at| Some((at + 1, text.chars().nth(at)?))) {
+        Some((place, c)) => format!(", at character {place}, `{c}`"),
+        None => String::new(),
     }
+}
+
+/// Largest compiled size of one pattern.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// What to do about a pattern, out of the sentence that says what is wrong with it.
+pub(crate) fn pattern_advice(problem: &str) -> String {
+    let advice = [
+        ("look-around", "write the pattern without (?= (?! (?<= or (?<!; two stanzas often do the same"),
+        ("backreference", "write the pattern without \\1; repeat the group itself"),
+        ("unclosed group", "close the group with ), or write \\( for the character"),
+        ("unopened group", "open the group with (, or write \\) for the character"),
+        ("unclosed character class", "close the class with ], or write \\[ for the character"),
+        ("repetition", "put something before the repetition, or write \\* \\+ \\? \\{ for the character"),
+        ("needs more than", "repeat less, or name fewer kinds of characters"),
+    ];
+    let found = advice.iter().find(|(what, _)| problem.contains(what));
+    found.map_or("a backslash before ( ) [ ] { } . * + ? takes it literally", |(_, advice)| advice).to_owned()
 }

@@ -91,9 +91,9 @@ fn what_does_not_hold_warns_of_nothing_and_leaves_no_trace() {
 fn a_condition_that_cannot_be_read_is_told_how_to_write_it() {
     for (text, help) in [
         ("if_env { hostname = \"x\" }", "write `if_env \"NAME\" { ... }`"),
-        ("if_env A=b { hostname = \"x\" }", "write `if_env \"A=value\" { ... }`"),
+        ("if_env A=b { hostname = \"x\" }", "write `if_env \"A=b\" { ... }`"),
         ("if_env \"A = b\" { }", "write \"A=b\""),
-        ("if_env \"A=/(/\" { }", "a backslash before"),
+        ("if_env \"A=/(/\" { }", "close the group with )"),
         ("if_env ${A} { }", "write the name alone"),
         ("if_env \"A\"\nhostname = \"x\"", "write `if_env \"A\" { ... }`"),
     ] {

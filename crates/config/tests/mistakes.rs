@@ -1,5 +1,7 @@
 //! What an operator is told: each `mistakes/NAME.conf` beside the text it must draw, `NAME.txt`.
 //!
+//! A line `#### FILE` begins another file of the case; the text before the first is the main file.
+//!
 //! After changing a message on purpose, run with `POSTRIDER_BLESS=1` and read the difference.
 
 mod common;
@@ -22,7 +24,11 @@ fn cases() -> Vec<PathBuf> {
 fn each_mistake_is_answered_with_what_to_change() {
     for case in cases() {
         let text = fs::read_to_string(&case).expect("a case");
-        let etc = Etc::new(&[("ecelerity.conf", &text)]);
+        let mut files = text.split("#### ");
+        let etc = Etc::new(&[("ecelerity.conf", files.next().unwrap_or_default())]);
+        for (name, text) in files.filter_map(|file| file.split_once('\n')) {
+            etc.write(name, text);
+        }
         let said = match etc.load() {
             Ok(configuration) => etc.tidy(configuration.current().warnings()),
             Err(diagnostics) => etc.tidy(&diagnostics),
