@@ -41,13 +41,15 @@ impl IoWrappers {
 
     /// As [`IoWrappers::open`], but makes what must exist before it, directories for a file.
     pub fn mkpath_and_open(&self, url: &str, flags: Flags, mode: u32) -> Result<Box<dyn Stream>, Error> {
-        let (driver, rest) = self.driver(url)?;
-        driver.make_path(rest).map_err(|source| Error::Io {
-            doing: "making the directories of",
-            url: url.to_owned(),
-            source,
-        })?;
+        self.make_path(url)?;
         self.open(url, flags, mode)
+    }
+
+    /// Makes what must exist before a name can be created, directories for a file.
+    pub fn make_path(&self, url: &str) -> Result<(), Error> {
+        let (driver, rest) = self.driver(url)?;
+        let made = driver.make_path(rest);
+        made.map_err(|source| Error::Io { doing: "making the directories of", url: url.to_owned(), source })
     }
 
     /// What stands directly under a directory, in name order. May block.

@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
+use gzipio::{GzipDriver, GzipIo};
 use http_io::{HttpDriver, HttpIo, Limits, Roots};
 use io_wrapper::{Error, IoWrappers};
+use jlog::{Jlog, JlogDriver};
 use module::Module;
 use persist_io::{PersistDriver, PersistIo, Place};
 use pipe_io::{PipeDriver, PipeIo};
@@ -31,6 +33,10 @@ impl Schemes {
         for driver in HttpDriver::both(Limits::default(), &Roots::System) {
             files.register(Arc::new(driver))?;
         }
+        for driver in JlogDriver::both() {
+            files.register(Arc::new(driver))?;
+        }
+        files.register(Arc::new(GzipDriver::new(files.clone())))?;
         files.register(Arc::new(persist.clone()))?;
         files.register(Arc::new(pipe.clone()))?;
         files.register(Arc::new(syslog.clone()))?;
@@ -38,8 +44,10 @@ impl Schemes {
     }
 
     /// The `.ecm` files of the modules behind the schemes.
-    pub const DESCRIBED: [(&str, &str); 4] = [
+    pub const DESCRIBED: [(&str, &str); 6] = [
+        ("gzipio.ecm", gzipio::ECM),
         ("http_io.ecm", http_io::ECM),
+        ("jlog.ecm", jlog::ECM),
         ("persist_io.ecm", persist_io::ECM),
         ("pipe_io.ecm", pipe_io::ECM),
         ("syslog_io.ecm", syslog_io::ECM),
@@ -48,7 +56,9 @@ impl Schemes {
     /// The modules behind the schemes.
     pub fn modules(&self) -> Vec<Arc<dyn Module>> {
         vec![
+            Arc::new(GzipIo),
             Arc::new(HttpIo),
+            Arc::new(Jlog),
             Arc::new(PersistIo::new(self.persist.clone())),
             Arc::new(PipeIo::new(self.pipe.clone())),
             Arc::new(SyslogIo::new(self.syslog.clone())),

@@ -1,0 +1,38 @@
+//! The module `jlog`: a stanza without options.
+
+use config::Generation;
+use hooks::HookSetBuilder;
+use module::{Module, Setup, Stage};
+
+/// The module's `.ecm` file, for the catalogue of a daemon it is linked into.
+pub const ECM: &str = include_str!("../jlog.ecm");
+
+/// The module.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Jlog;
+
+impl Module for Jlog {
+    fn name(&self) -> &str {
+        "jlog"
+    }
+
+    fn description(&self) -> &str {
+        "jlog://: journaled logs with named subscribers"
+    }
+
+    fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    fn singleton(&self) -> bool {
+        true
+    }
+
+    fn conf_setup(&self, _setup: &mut Setup<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn ext_init(&self, _: Stage, _: &str, _: &Generation, _: &mut HookSetBuilder) -> Result<(), String> {
+        Ok(())
+    }
+}
