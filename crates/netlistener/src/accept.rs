@@ -1,8 +1,10 @@
 //! Takes connections from one listening socket on one loop, and turns away those that may not come in.
 //!
 //! Every client gets an answer: one over a cap, one that is denied, and one that comes when the process has no
-//! descriptor left (a descriptor is kept in reserve for that). Invariant: no error of `accept` ends the loop.
+//! descriptor left (a descriptor is kept in reserve for that). A proxy that does not say for whom it comes gets none: what
+//! it speaks is not known. Invariant: no error of `accept` ends the loop.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,6 +20,7 @@ use tracing::{debug, error};
 
 use crate::kind::{NetlistenerType, Turned};
 use crate::occupancy::{Admission, Occupancy, Seat};
+use crate::proxy::{self, Announced};
 use crate::station::{Handed, Order, Station, StationHandle, lightest};
 use crate::stream::Stream;
 use crate::turned_away::TurnedAway;
@@ -54,6 +57,7 @@ pub(crate) struct DoorMeter {
     hand_over_failed: Counter,
     denied: Counter,
     over_limit: Counter,
+    without_proxy_header: Counter,
     out_of_descriptors: Counter,
     failed: Counter,
 }
@@ -67,6 +71,7 @@ impl DoorMeter {
             hand_over_failed: counter("hand_over_failed"),
             denied: counter("denied"),
             over_limit: counter("over_limit"),
+            without_proxy_header: counter("without_proxy_header"),
             out_of_descriptors: counter("out_of_descriptors"),
             failed: counter("failed"),
         }
@@ -109,17 +114,18 @@ pub(crate) async fn run(station: Rc<Station>, listening: Listening, door: Door, 
         Err(error) => return error!(target: "NET", "cannot accept on {}: {error}", door.listen),
     };
     let mut reserve = socket.reserve();
-    let turned_away = TurnedAway::at(&door.listen);
+    let desk = Rc::new(Desk { turned_away: TurnedAway::at(&door.listen), station, door, waiting: Cell::new(0) });
+    let door = &desk.door;
     loop {
         // The sender lives as long as the listeners; without it nobody can pause.
         let _ = paused.wait_for(|paused| !paused).await;
         match socket.accept().await {
-            Ok((stream, peer)) => admit(&station, &door, &turned_away, stream, peer),
+            Ok((stream, peer)) => desk.receive(stream, peer),
             Err(error) if is_exhaustion(&error) => {
                 door.meter.out_of_descriptors.add(1);
                 error!(target: "FD", "no descriptor for a connection to {}: {error}; answering 421 where possible, \
                     raise the limit (ulimit -n, LimitNOFILE=) or lower the session caps", door.listen);
-                turn_away_with(&mut reserve, &socket, &door).await;
+                turn_away_with(&mut reserve, &socket, door).await;
                 tokio::time::sleep(BACK_OFF).await;
                 reserve = socket.reserve();
             }
@@ -146,28 +152,84 @@ fn is_exhaustion(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| exhausted.iter().any(|errno| errno.raw_os_error() == code))
 }
 
-fn admit(station: &Rc<Station>, door: &Door, turned_away: &Rc<TurnedAway>, stream: Stream, peer: Option<SocketAddr>) {
-    let ip = peer.map(|peer| peer.ip().to_canonical());
-    let admission = (door.admission)(door.kind.word(), &door.listen, ip);
-    if admission.denied {
-        door.meter.denied.add(1);
-        turned_away.tell(ip, "always_deny is set for it");
-        return stream.say_and_close(door.kind.farewell(Turned::Denied));
+/// Where the connections of one socket on one loop are received.
+struct Desk {
+    station: Rc<Station>,
+    door: Door,
+    turned_away: Rc<TurnedAway>,
+    /// Connections whose PROXY header has not come yet.
+    waiting: Cell<usize>,
+}
+
+impl Desk {
+    fn receive(self: &Rc<Self>, stream: Stream, peer: Option<SocketAddr>) {
+        let admission = self.admission(peer);
+        let Some(timeout) = admission.proxy_timeout else {
+            let local = stream.local();
+            return self.admit(&admission, stream, peer, local);
+        };
+        if admission.waiting_max <= self.waiting.get() {
+            self.door.meter.over_limit.add(1);
+            return self
+                .turned_away
+                .tell(address(peer), "accept_queue_backlog connections wait for their PROXY header");
+        }
+        self.waiting.set(self.waiting.get() + 1);
+        tokio::task::spawn_local(self.clone().hear(stream, peer, admission, timeout));
     }
-    let Some(seat) = door.occupancy.take(&admission.caps, &station.handle.load) else {
-        door.meter.over_limit.add(1);
-        turned_away.tell(ip, "a cap on sessions is reached");
-        return stream.say_and_close(door.kind.farewell(Turned::ConcurrencyLimit));
-    };
-    door.meter.accepted.add(1);
-    let local = match &stream {
-        Stream::Tcp(stream) => stream.local_addr().ok(),
-        Stream::Unix(_) => None,
-    };
-    match lightest(&door.stations, &station.handle.load) {
-        None => station.serve(&door.kind, stream, peer, local, door.listen.clone(), seat),
-        Some(other) => hand_over(door, &other, stream, peer, local, seat),
+
+    /// Hears for whom a proxy comes, and receives it as that client.
+    async fn hear(
+        self: Rc<Self>,
+        mut stream: Stream,
+        proxy: Option<SocketAddr>,
+        admission: Admission,
+        timeout: Duration,
+    ) {
+        let announced = proxy::read(&mut stream, timeout).await;
+        self.waiting.set(self.waiting.get() - 1);
+        match announced {
+            Ok(Announced::Client { peer, local }) => {
+                self.admit(&self.admission(Some(peer)), stream, Some(peer), Some(local));
+            }
+            Ok(Announced::Proxy) => {
+                let local = stream.local();
+                self.admit(&admission, stream, proxy, local);
+            }
+            Err(why) => {
+                self.door.meter.without_proxy_header.add(1);
+                self.turned_away.tell(address(proxy), why.as_str());
+            }
+        }
     }
+
+    fn admission(&self, peer: Option<SocketAddr>) -> Admission {
+        (self.door.admission)(self.door.kind.word(), &self.door.listen, address(peer))
+    }
+
+    fn admit(&self, admission: &Admission, stream: Stream, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
+        let (station, door) = (&self.station, &self.door);
+        if admission.denied {
+            door.meter.denied.add(1);
+            self.turned_away.tell(address(peer), "always_deny is set for it");
+            return stream.say_and_close(door.kind.farewell(Turned::Denied));
+        }
+        let Some(seat) = door.occupancy.take(&admission.caps, &station.handle.load) else {
+            door.meter.over_limit.add(1);
+            self.turned_away.tell(address(peer), "a cap on sessions is reached");
+            return stream.say_and_close(door.kind.farewell(Turned::ConcurrencyLimit));
+        };
+        door.meter.accepted.add(1);
+        match lightest(&door.stations, &station.handle.load) {
+            None => station.serve(&door.kind, stream, peer, local, door.listen.clone(), seat),
+            Some(other) => hand_over(door, &other, stream, peer, local, seat),
+        }
+    }
+}
+
+/// An IPv4 address stays one on a socket of both families.
+fn address(peer: Option<SocketAddr>) -> Option<IpAddr> {
+    peer.map(|peer| peer.ip().to_canonical())
 }
 
 fn hand_over(

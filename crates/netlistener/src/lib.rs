@@ -5,7 +5,7 @@
 //! loop, where it stays. Knows no protocol: a refused client gets the octets its type gives for that.
 //!
 //! Walk: `options` turns stanzas into [`ListenSpec`]s, `socket` binds them, `netlisteners` compares them with what runs,
-//! `station` is the part that lives on a loop, `accept` takes connections, `occupancy` counts sessions against the caps.
+//! `station` is the part that lives on a loop, `accept` takes connections, `proxy` hears who is behind them, `occupancy` counts sessions against the caps.
 
 mod accept;
 mod error;
@@ -13,6 +13,7 @@ mod kind;
 mod netlisteners;
 mod occupancy;
 mod options;
+mod proxy;
 mod socket;
 mod station;
 mod stop;

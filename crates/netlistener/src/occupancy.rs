@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::sync::Notify;
@@ -18,6 +19,10 @@ pub struct Admission {
     pub denied: bool,
     /// While each of these has room.
     pub caps: SmallVec<[Cap; 3]>,
+    /// It has to say first for whom it comes (PROXY protocol), within this time.
+    pub proxy_timeout: Option<Duration>,
+    /// Connections that may wait at this socket to say so.
+    pub waiting_max: usize,
 }
 
 /// At most `sessions_max` sessions under `key`.

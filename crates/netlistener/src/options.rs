@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use config::{Declared, Generation, ListenAddress, Lookup, Opt, Perms, Scope, scopes};
+use config::{Declared, Generation, ListenAddress, Lookup, Opt, Perms, Scope, Seconds, scopes};
 use smallvec::SmallVec;
 
 use crate::error::{ListenError, Problem};
@@ -23,11 +23,24 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &SERVICE_SESSIONS,
     &PEER_SESSIONS,
     &ALWAYS_DENY,
+    &PROXY_PROTOCOL,
+    &PROXY_PROTOCOL_TIMEOUT,
+    &ACCEPT_QUEUE_BACKLOG,
 ];
 
 const DOOR: &[Scope] = &[Scope::Listener("esmtp_listener"), Scope::Listen, Scope::Peer];
 const DENIAL: &[Scope] =
     &[Scope::Listener("esmtp_listener"), Scope::Listener("control_listener"), Scope::Listen, Scope::Peer];
+
+const PROXIED: &[Scope] = &[
+    Scope::Listener("esmtp_listener"),
+    Scope::Listener("control_listener"),
+    Scope::Listener("http_listener"),
+    Scope::Listener("ecstream_listener"),
+    Scope::Listener("xmpp_listener"),
+    Scope::Listen,
+    Scope::Peer,
+];
 
 /// Whether a stanza is listened on at all.
 pub const ENABLE: Opt<bool> =
@@ -70,6 +83,31 @@ pub const PEER_SESSIONS: Opt<u64> =
 /// Clients that are not let in.
 pub const ALWAYS_DENY: Opt<bool> =
     Opt::new("always_deny", "false", DENIAL, "Turns every client away; in a peer stanza, those it matches.");
+
+/// Proxies in front of us.
+pub const PROXY_PROTOCOL: Opt<bool> = Opt::new(
+    "proxy_protocol",
+    "false",
+    PROXIED,
+    "Requires a PROXY header, version 1 or 2, at the beginning of each connection; in a peer stanza, from the proxies it \
+     matches. The address it announces is then the client's, for peer stanzas, caps, relay control and logs. A connection \
+     without a header is closed without a word.",
+);
+/// How long a proxy may take.
+pub const PROXY_PROTOCOL_TIMEOUT: Opt<Seconds> =
+    Opt::new("proxy_protocol_timeout", "60", PROXIED, "Seconds a connection has to send its whole PROXY header.")
+        .check(|seconds| match (1..=3600).contains(&seconds.0) {
+            true => Ok(()),
+            false => Err("must be from 1 to 3600 seconds".to_owned()),
+        });
+/// Connections between accept and session.
+pub const ACCEPT_QUEUE_BACKLOG: Opt<u64> = Opt::new(
+    "accept_queue_backlog",
+    "0",
+    scopes::LISTEN,
+    "Most accepted connections of one socket and event loop that may wait for their PROXY header; one more is closed. 0: \
+     4096. Without proxy_protocol no accepted connection waits.",
+);
 
 /// What one Listen stanza asks for.
 #[derive(Clone, Debug)]
@@ -143,7 +181,7 @@ fn octets(size: u64) -> usize {
 pub fn admission(generation: &Generation, word: &'static str, listen: &Arc<str>, peer: Option<IpAddr>) -> Admission {
     let lookup = Lookup::Listener { kind: word, listen, peer };
     if generation.get(&ALWAYS_DENY, &lookup) {
-        return Admission { denied: true, caps: SmallVec::new() };
+        return Admission { denied: true, ..Admission::default() };
     }
     let mut caps = SmallVec::new();
     let mut cap = |sessions_max: u64, key: CapKey| {
@@ -165,8 +203,18 @@ pub fn admission(generation: &Generation, word: &'static str, listen: &Arc<str>,
     if let Some(address) = peer {
         cap(generation.get(&PEER_SESSIONS, &lookup), CapKey::Address { word, address });
     }
-    Admission { denied: false, caps }
+    let proxied = generation.get(&PROXY_PROTOCOL, &lookup);
+    let proxy_timeout = proxied.then(|| generation.get(&PROXY_PROTOCOL_TIMEOUT, &lookup).into());
+    let waiting_max = match generation.get(&ACCEPT_QUEUE_BACKLOG, &lookup) {
+        _ if !proxied => 0,
+        0 => WAITING_MAX,
+        connections => usize::try_from(connections).unwrap_or(usize::MAX),
+    };
+    Admission { denied: false, caps, proxy_timeout, waiting_max }
 }
+
+/// Connections waiting for their PROXY header where no other bound is set.
+const WAITING_MAX: usize = 4096;
 
 #[derive(Clone, Copy)]
 enum Counted {

@@ -1,6 +1,7 @@
 //! A connection: TCP or Unix, one type for whoever reads and writes it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -78,6 +79,14 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.into_std().map(Loose::Tcp),
             Self::Unix(stream) => stream.into_std().map(Loose::Unix),
+        }
+    }
+
+    /// Our end; none on a Unix socket.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 

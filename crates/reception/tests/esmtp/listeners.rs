@@ -118,3 +118,53 @@ fn a_stop_tells_idle_sessions_and_lets_a_coming_message_finish() {
         assert_eq!(house.meters.get("reception.sessions.left"), 2);
     });
 }
+
+#[test]
+fn a_proxy_announces_the_client_that_peer_stanzas_relay_control_and_trace_fields_see() {
+    let text = "relay_hosts = ( \"192.0.2.7\" ) esmtp_listener { listen \"127.0.0.1:0\" {
+        peer \"127.0.0.0/8\" { proxy_protocol = true }
+        peer \"192.0.2.66\" { always_deny = true } } }";
+    in_house(text, no_hooks, async |house| {
+        let mut client = house.client().await;
+        client.send("PROXY TCP4 192.0.2.7 198.51.100.1 4242 25\r\n").await;
+        assert_eq!(client.reply().await, "220 mx.here.test ESMTP");
+        assert!(client.say("EHLO pc").await.starts_with("250-mx.here.test says EHLO to 192.0.2.7:4242"));
+        client.say("MAIL FROM:<a@x.test>").await;
+        assert_eq!(client.say("RCPT TO:<b@far.test>").await, "250 2.1.5 RCPT TO accepted");
+        client.data("Subject: x\r\n").await;
+        let body = house.arrived(1).await[0].body.clone().expect("resident");
+        assert!(String::from_utf8_lossy(&body).contains("Received: from [192.0.2.7] ([192.0.2.7:4242] helo=pc)"));
+
+        let mut stranger = house.client().await;
+        stranger.send("PROXY TCP4 192.0.2.8 198.51.100.1 4242 25\r\n").await;
+        stranger.reply().await;
+        stranger.say("EHLO pc").await;
+        stranger.say("MAIL FROM:<a@x.test>").await;
+        assert_eq!(stranger.say("RCPT TO:<b@far.test>").await, "550 5.7.1 relaying denied");
+
+        let mut denied = house.client().await;
+        denied.send("PROXY TCP4 192.0.2.66 198.51.100.1 4242 25\r\n").await;
+        assert_eq!(denied.reply().await, "554 5.7.1 access denied");
+        assert_eq!(house.meters.get("netlistener.esmtp_listener.denied"), 1);
+    });
+}
+
+#[test]
+fn without_a_whole_proxy_header_in_time_a_connection_is_closed_without_a_word() {
+    let text = "esmtp_listener { proxy_protocol = true proxy_protocol_timeout = 7 accept_queue_backlog = 2
+        listen \"127.0.0.1:0\" { } }";
+    in_house(text, no_hooks, async |house| {
+        let mut liar = house.client().await;
+        liar.send("EHLO pc\r\n").await;
+        assert_eq!(liar.reply().await, "");
+        let mut slow = house.client().await;
+        slow.send("PROXY TCP4 192.0.2.7 198.51").await;
+        let mut silent = house.client().await;
+        let mut third = house.client().await;
+        assert_eq!(third.reply().await, "", "two wait already");
+        assert_eq!((slow.reply().await, silent.reply().await), (String::new(), String::new()));
+        assert_eq!(house.meters.get("netlistener.esmtp_listener.without_proxy_header"), 3);
+        assert_eq!(house.meters.get("netlistener.esmtp_listener.over_limit"), 1);
+        assert_eq!(house.meters.get("reception.sessions.entered"), 0);
+    });
+}
