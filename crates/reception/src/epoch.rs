@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use config::{Chain, Generation, Lookup};
 use hooks::HookSet;
@@ -14,6 +15,7 @@ use message::QueueName;
 
 use crate::options::ListenerOptions;
 use crate::phases::Phases;
+use crate::throttle::Throttles;
 
 /// The word of the stanza.
 pub(crate) const WORD: &str = "esmtp_listener";
@@ -27,19 +29,21 @@ pub(crate) struct Epoch {
     pub(crate) phases: Phases,
     pub(crate) logs: LogHooks,
     system_hostname: Arc<str>,
+    throttles: Arc<Throttles>,
     options: RefCell<Vec<(Chain, Rc<ListenerOptions>)>>,
     queues: RefCell<HashMap<Box<str>, QueueName>>,
     default: Arc<str>,
 }
 
 impl Epoch {
-    pub(crate) fn new(generation: Arc<Generation>, system_hostname: Arc<str>) -> Self {
+    pub(crate) fn new(generation: Arc<Generation>, system_hostname: Arc<str>, throttles: Arc<Throttles>) -> Self {
         let hooks = generation.extension::<HookSet>().unwrap_or_default();
         Self {
             phases: Phases::of(&hooks),
             logs: LogHooks::of(&hooks),
             generation,
             system_hostname,
+            throttles,
             options: RefCell::default(),
             queues: RefCell::default(),
             default: "default".into(),
@@ -47,7 +51,7 @@ impl Epoch {
     }
 
     /// The options of a client at a Listen stanza.
-    pub(crate) fn options(&self, listen: &str, peer: Option<IpAddr>) -> Rc<ListenerOptions> {
+    pub(crate) fn options(&self, listen: &str, peer: Option<IpAddr>, now: Instant) -> Rc<ListenerOptions> {
         // The scopes that apply are the key: clients of no Peer stanza share one set.
         let chain = self.generation.chain(&Lookup::Listener { kind: WORD, listen, peer });
         let mut sets = self.options.borrow_mut();
@@ -57,7 +61,8 @@ impl Epoch {
         if sets.len() == OPTION_SETS_MAX {
             sets.clear();
         }
-        let options = Rc::new(ListenerOptions::resolve(&self.generation, &chain, &self.system_hostname));
+        let options = ListenerOptions::resolve(&self.generation, &chain, &self.system_hostname, &self.throttles, now);
+        let options = Rc::new(options);
         sets.push((chain, options.clone()));
         options
     }

@@ -18,6 +18,7 @@ mod refusal;
 mod relay;
 mod session;
 mod store;
+mod throttle;
 mod validation;
 
 pub use context::{Scope, ValidationContext};

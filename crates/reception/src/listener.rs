@@ -16,6 +16,7 @@ use spool::Spool;
 use crate::epoch::{Epoch, WORD};
 use crate::link::Buffers;
 use crate::session;
+use crate::throttle::Throttles;
 
 /// What reception is built from.
 #[derive(Clone)]
@@ -37,13 +38,14 @@ pub struct Parts {
 /// Serves the Listen stanzas of `esmtp_listener`.
 pub struct EsmtpListener {
     parts: Parts,
+    throttles: Arc<Throttles>,
     meter: ReceptionMeter,
 }
 
 impl EsmtpListener {
     /// Ready to be registered with `netlistener`.
     pub fn new(parts: Parts, meters: &Meters) -> Self {
-        Self { parts, meter: ReceptionMeter::new(meters) }
+        Self { parts, throttles: Arc::default(), meter: ReceptionMeter::new(meters) }
     }
 }
 
@@ -53,7 +55,7 @@ impl NetlistenerType for EsmtpListener {
     }
 
     fn start(&self, _: &LoopHandle) -> Rc<dyn Service> {
-        Rc::new(Shop::new(self.parts.clone(), self.meter.clone()))
+        Rc::new(Shop::new(self.parts.clone(), self.throttles.clone(), self.meter.clone()))
     }
 
     fn farewell(&self, turned: Turned) -> &'static [u8] {
@@ -111,16 +113,18 @@ pub(crate) struct Shop {
     pub(crate) buffers: Rc<Buffers>,
     configuration: Configuration,
     system_hostname: Arc<str>,
+    throttles: Arc<Throttles>,
     epoch: RefCell<Rc<Epoch>>,
     date: Cell<Option<Date>>,
 }
 
 impl Shop {
-    fn new(parts: Parts, meter: ReceptionMeter) -> Self {
+    fn new(parts: Parts, throttles: Arc<Throttles>, meter: ReceptionMeter) -> Self {
         let Parts { clock, configuration, ids, spool, intake, system_hostname } = parts;
-        let epoch = RefCell::new(Rc::new(Epoch::new(configuration.current(), system_hostname.clone())));
+        let epoch = Epoch::new(configuration.current(), system_hostname.clone(), throttles.clone());
+        let epoch = RefCell::new(Rc::new(epoch));
         let (buffers, date) = (Rc::default(), Cell::default());
-        Self { clock, ids, spool, intake, meter, buffers, configuration, system_hostname, epoch, date }
+        Self { clock, ids, spool, intake, meter, buffers, configuration, system_hostname, throttles, epoch, date }
     }
 
     /// What this loop has made of the current generation.
@@ -128,7 +132,7 @@ impl Shop {
         let current = self.configuration.current();
         let mut epoch = self.epoch.borrow_mut();
         if epoch.generation.number() != current.number() {
-            *epoch = Rc::new(Epoch::new(current, self.system_hostname.clone()));
+            *epoch = Rc::new(Epoch::new(current, self.system_hostname.clone(), self.throttles.clone()));
         }
         epoch.clone()
     }

@@ -4,14 +4,15 @@
 //! Names are Momentum's where it has them. Where its default is "no limit", ours is a bound.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use config::{Chain, Declared, Dict, Generation, IpNets, Opt, Scope, Seconds, scopes};
+use config::{Chain, Declared, Dict, Generation, IpNets, Opt, Scope, Seconds, Throttle, scopes};
 use message::envelope::Dictionary;
 use smtp::{Blanks, Extensions, Limits, Reply, ServerOptions, Timeouts, replies};
 
 use crate::conformance::{self, HeaderRules};
 use crate::relay::DomainGlobs;
+use crate::throttle::{SharedThrottle, Throttles};
 
 /// Every option of this crate.
 pub const OPTIONS: &[&dyn Declared] = &[
@@ -55,6 +56,7 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &CONTEXT,
     &PATHWAY,
     &RECONFIG_MESSAGE,
+    &INBOUND_THROTTLE_MESSAGES,
 ];
 
 const ESMTP_LISTENER: &[Scope] = &[Scope::Listener("esmtp_listener")];
@@ -219,6 +221,15 @@ pub const RECONFIG_MESSAGE: Opt<String> = Opt::new(
     "Text of the 421 that ends a session whose options a reload has changed.",
 );
 
+/// See its doc.
+pub const INBOUND_THROTTLE_MESSAGES: Opt<Throttle> = Opt::new(
+    "inbound_throttle_messages",
+    "",
+    scopes::PATHWAY,
+    "Most messages taken: \"N\" in any second, \"N/S\" in any S seconds; unset: no limit. Whatever falls back to the scope \
+     that sets it shares one count. Over it, MAIL and DATA are answered 451 4.7.1.",
+);
+
 fn at_least_one(value: &u64) -> Result<(), String> {
     if 1 <= *value { Ok(()) } else { Err("must be at least 1".to_owned()) }
 }
@@ -251,6 +262,8 @@ pub struct ListenerOptions {
     pub relay_for_sending_domains: DomainGlobs,
     /// Every client may relay.
     pub open_relay: bool,
+    /// How many messages may come.
+    pub throttle: Option<SharedThrottle>,
     /// Connection variables to begin with.
     pub context: Dictionary,
     /// The reply to a session whose options have changed.
@@ -268,6 +281,7 @@ impl PartialEq for ListenerOptions {
             && self.relay_domains == other.relay_domains
             && self.relay_for_sending_domains == other.relay_for_sending_domains
             && self.open_relay == other.open_relay
+            && self.throttle == other.throttle
             && self.context == other.context
             && self.reconfigured == other.reconfigured
     }
@@ -275,7 +289,13 @@ impl PartialEq for ListenerOptions {
 
 impl ListenerOptions {
     /// Reads them along the scopes of a session. `system_hostname` is what the operating system calls this host.
-    pub fn resolve(generation: &Generation, chain: &Chain, system_hostname: &str) -> Self {
+    pub(crate) fn resolve(
+        generation: &Generation,
+        chain: &Chain,
+        system_hostname: &str,
+        throttles: &Throttles,
+        now: Instant,
+    ) -> Self {
         let reader = Reader { generation, chain };
         let hostname = reader.text(&HOSTNAME).unwrap_or_else(|| system_hostname.into());
         Self {
@@ -288,6 +308,7 @@ impl ListenerOptions {
             relay_domains: DomainGlobs::new(&reader.read(&RELAY_DOMAINS)),
             relay_for_sending_domains: DomainGlobs::new(&reader.read(&RELAY_FOR_SENDING_DOMAINS)),
             open_relay: reader.read(&OPEN_RELAY),
+            throttle: throttles.of(reader.read(&INBOUND_THROTTLE_MESSAGES), now),
             context: reader.context(),
             reconfigured: reader.reconfigured(),
             server: Arc::new(reader.server(hostname)),

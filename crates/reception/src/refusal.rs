@@ -12,6 +12,10 @@ pub(crate) const NO_RECIPIENTS: Reply = Reply::new(554, (5, 5, 1), "no valid rec
 /// The recipient's domain is not ours and the client may not relay.
 pub(crate) const RELAYING_DENIED: Reply = Reply::new(550, (5, 7, 1), "relaying denied");
 
+/// `inbound_throttle_messages` is reached.
+pub(crate) const TOO_MANY_MESSAGES_NOW: Reply =
+    Reply::new(451, (4, 7, 1), "Service unavailable, message rate limit reached");
+
 const STORAGE_FULL: Reply = Reply::new(452, (4, 3, 1), "insufficient system storage");
 const OVERLOADED: Reply = Reply::new(451, (4, 3, 2), "system too busy, try again later");
 const FAILED: Reply = Reply::new(451, (4, 3, 0), "transaction failed");

@@ -12,7 +12,7 @@ use message::MessageId;
 use message::trace::{Trace, With};
 use netlistener::{Accepted, Seat};
 use queue::Arrival;
-use smtp::{Phase, Received, Refusal, Refused, ServerSession, Step, Verdict};
+use smtp::{Phase, Received, Refusal, Refused, Reply, ServerSession, Step, Verdict};
 
 use crate::context::{Scope, ValidationContext};
 use crate::epoch::Epoch;
@@ -21,7 +21,7 @@ use crate::link::{Event, Link};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
 use crate::phases::SessionFacts;
-use crate::refusal::RELAYING_DENIED;
+use crate::refusal::{RELAYING_DENIED, TOO_MANY_MESSAGES_NOW};
 use crate::relay;
 use crate::store::{Bringing, Kept};
 use crate::validation;
@@ -67,7 +67,7 @@ impl Session {
         let now = shop.clock.now();
         let epoch = shop.epoch();
         let peer_ip = peer.map(|peer| peer.ip().to_canonical());
-        let options = epoch.options(&listen, peer_ip);
+        let options = epoch.options(&listen, peer_ip, now);
         let shown = peer.map_or_else(|| "a local client".to_owned(), |peer| peer.to_string());
         let core = ServerSession::new(options.server.clone(), &shown, now);
         let link = Link::new(stream, shop.buffers.clone(), stop, core.deadline());
@@ -143,7 +143,8 @@ impl Session {
         if Rc::ptr_eq(&epoch, &self.epoch) {
             return;
         }
-        let options = epoch.options(&self.facts.listen, self.facts.peer.map(|peer| peer.ip().to_canonical()));
+        let peer = self.facts.peer.map(|peer| peer.ip().to_canonical());
+        let options = epoch.options(&self.facts.listen, peer, self.shop.clock.now());
         if *options == *self.options {
             self.epoch = epoch;
         } else {
@@ -157,18 +158,36 @@ impl Session {
             Phase::Ehlo => {
                 self.facts.helo = self.core.helo().map_or("", |helo| &*helo.name).into();
             }
-            Phase::MailFrom => self.context.variables.message.clear(),
+            Phase::MailFrom => {
+                if let Some(reply) = self.no_room() {
+                    return Verdict::Refuse(reply);
+                }
+                self.context.variables.message.clear();
+            }
             Phase::RcptTo if !self.may_relay() => {
                 self.decided.relaying_denied = Some(self.context_with(&[Phase::Ehlo, Phase::MailFrom, Phase::RcptTo]));
                 return Verdict::Refuse(RELAYING_DENIED);
             }
             Phase::Connect | Phase::RcptTo => {}
-            Phase::Data => return self.take_data(),
+            Phase::Data => {
+                // Counted here, where a message is sure to come: a MAIL may lead to none.
+                let throttle = self.options.throttle.as_ref();
+                if throttle.is_some_and(|throttle| !throttle.take(self.shop.clock.now())) {
+                    return Verdict::Refuse(TOO_MANY_MESSAGES_NOW);
+                }
+                return self.take_data();
+            }
         }
         let (verdict, module) =
             validation::ask(&self.epoch.phases, phase, &self.core, &self.facts, &mut self.context).await;
         self.decided.module = module;
         verdict
+    }
+
+    /// The reply to a MAIL that no message could follow now.
+    fn no_room(&self) -> Option<Reply> {
+        let throttle = self.options.throttle.as_ref();
+        throttle.is_some_and(|throttle| !throttle.has_room(self.shop.clock.now())).then_some(TOO_MANY_MESSAGES_NOW)
     }
 
     fn may_relay(&self) -> bool {

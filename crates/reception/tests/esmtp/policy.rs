@@ -1,6 +1,7 @@
 //! Relay control and the validation phases.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hooks::{Answer, Hook, HookSetBuilder};
 use reception::*;
@@ -206,5 +207,43 @@ fn a_provider_that_waits_holds_its_own_session_only() {
         assert_eq!(before.elapsed().as_secs(), 0);
         assert_eq!(first.reply().await, "220 mx.here.test ESMTP");
         assert!(30 <= before.elapsed().as_secs());
+    });
+}
+
+#[test]
+fn a_throttle_is_one_for_all_that_fall_back_to_its_scope_and_a_reload_keeps_its_level() {
+    let text = |rate: &str| {
+        format!(
+            "inbound_throttle_messages = \"{rate}\" pathway \"own\" {{ inbound_throttle_messages = \"1/1000\" }}
+            esmtp_listener {{ listen \"127.0.0.1:0\" {{ peer \"127.0.0.2\" {{ pathway = \"own\" }} }} }}"
+        )
+    };
+    in_house(&text("2/10"), no_hooks, async |house| {
+        let mut first = house.client().await;
+        first.open().await;
+        let mut second = house.client().await;
+        second.open().await;
+        let mut third = house.client().await;
+        third.open().await;
+        assert!(first.data("Subject: x\r\n").await.starts_with("250"));
+        assert!(second.data("Subject: x\r\n").await.starts_with("250"));
+        let over = "451 4.7.1 Service unavailable, message rate limit reached";
+        assert_eq!(third.say("DATA").await, over);
+        assert_eq!(first.say("MAIL FROM:<a@x.test>").await, over);
+        tokio::time::advance(Duration::from_secs(11)).await;
+        assert!(third.data("Subject: x\r\n").await.starts_with("250"));
+        house.arrived(3).await;
+
+        house.reload(&text("3/10"));
+        let mut fourth = house.client().await;
+        fourth.open().await;
+        let mut fifth = house.client().await;
+        fifth.open().await;
+        let mut sixth = house.client().await;
+        sixth.open().await;
+        assert!(fifth.say("DATA").await.starts_with("354"));
+        assert!(sixth.say("DATA").await.starts_with("354"));
+        assert_eq!(fourth.say("DATA").await, over, "one was counted before the reload");
+        assert!(0 < house.meters.get("reception.replies.refused_transient"));
     });
 }
