@@ -15,18 +15,22 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Notes a commit of `stores` messages that took `took`, and says how long the next batch may gather.
-    pub fn gather(&mut self, stores: usize, took: Duration) -> Duration {
+    /// Notes a commit of `stores` messages that took `took`, and says how long the next batch may gather, and how many
+    /// stores end its patience before: when nearly all who were in the last ones are back, waiting gains nothing more.
+    pub fn gather(&mut self, stores: usize, took: Duration) -> (Duration, usize) {
         if stores != 0 {
             self.average += (stores as f64 - self.average) / 8.0;
         }
         if self.average < STORES_THAT_MAKE_A_CROWD {
-            return Duration::ZERO;
+            return (Duration::ZERO, 0);
         }
-        took.max(GATHER_PER_STORE.mul_f64(self.average)).min(GATHER_MAX)
+        let patience = took.max(GATHER_PER_STORE.mul_f64(self.average)).min(GATHER_MAX);
+        (patience, (self.average * NEARLY_ALL) as usize + 1)
     }
 }
 
+/// Of the stores that commits carry on average.
+const NEARLY_ALL: f64 = 0.9;
 /// Below this, most commits carried one message: nobody is likely to join.
 const STORES_THAT_MAKE_A_CROWD: f64 = 1.25;
 /// Two clients at once wait a fifth of a millisecond, ten wait the whole one.
@@ -42,12 +46,12 @@ mod tests {
     fn lone_messages_never_wait_and_crowds_wait_a_millisecond_at_most() {
         let mut crowd = Crowd::default();
         let took = Duration::from_micros(300);
-        assert!((0..100).all(|_| crowd.gather(1, took).is_zero()));
+        assert!((0..100).all(|_| crowd.gather(1, took).0.is_zero()));
         let pairs: Vec<_> = (0..40).map(|_| crowd.gather(2, took)).collect();
-        assert_eq!(pairs.last(), Some(&took), "as long as the sync, if that is longer");
-        let crowds: Vec<_> = (0..40).map(|_| crowd.gather(50, took)).collect();
-        assert_eq!(crowds.last(), Some(&GATHER_MAX));
-        let calm: Vec<_> = (0..40).map(|_| crowd.gather(1, took)).collect();
-        assert_eq!(calm.last(), Some(&Duration::ZERO), "a crowd is forgotten");
+        assert_eq!(pairs.last(), Some(&(took, 2)), "as long as the sync, if that is longer");
+        let crowds: Vec<_> = (0..60).map(|_| crowd.gather(50, took)).collect();
+        assert_eq!(crowds.last(), Some(&(GATHER_MAX, 45)), "until nine in ten are back");
+        let calm: Vec<_> = (0..60).map(|_| crowd.gather(1, took)).collect();
+        assert_eq!(calm.last(), Some(&(Duration::ZERO, 0)), "a crowd is forgotten");
     }
 }

@@ -97,6 +97,8 @@ struct State {
     /// Unlinks at the door: their owners wait.
     outside: VecDeque<(u64, Promise<()>)>,
     sleeping: bool,
+    /// The committer lets a batch gather until there are so many urgent operations.
+    enough: usize,
     closed: bool,
 }
 
@@ -211,8 +213,23 @@ impl Inbox {
         true
     }
 
+    /// Lets a batch gather: returns when `enough` urgent operations wait, or after `patience`.
+    pub fn gather(&self, patience: Duration, enough: usize) {
+        if patience.is_zero() {
+            return;
+        }
+        let mut state = self.lock();
+        state.enough = enough;
+        state.sleeping = true;
+        let gathering = |state: &mut State| state.urgent < enough && !state.closed;
+        let waited = self.pushed.wait_timeout_while(state, patience, gathering);
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.sleeping = false;
+        state.enough = 0;
+    }
+
     fn wake(&self, state: MutexGuard<'_, State>) {
-        let sleeping = state.sleeping;
+        let sleeping = state.sleeping && (state.enough <= state.urgent || state.closed);
         drop(state);
         if sleeping {
             self.pushed.notify_one();
@@ -281,6 +298,21 @@ mod tests {
         assert!(ticket.wait().is_ok());
         assert!(inbox.take(&mut ops, false, false));
         assert!(matches!(ops.back(), Some(Op::Unlink(3))));
+    }
+
+    #[test]
+    fn a_batch_gathers_until_enough_are_there() {
+        let inbox = Inbox::new(1 << 20, 2);
+        let store = || inbox.push(Op::Store(Staged::default(), Ticket::new().0));
+        std::thread::scope(|scope| {
+            // Patient for an hour: what ends the wait is the third.
+            let gathered = scope.spawn(|| inbox.gather(Duration::from_secs(3600), 3));
+            (0..3).for_each(|_| store());
+            gathered.join().unwrap();
+        });
+        let mut ops = VecDeque::new();
+        assert!(inbox.take(&mut ops, false, false));
+        assert_eq!(ops.len(), 3);
     }
 
     #[test]

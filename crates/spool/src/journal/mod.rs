@@ -148,12 +148,12 @@ fn commit_until_closed(mut committer: Committer) {
         committer.commit(&mut ops);
         let took = clock.now() - began;
         // A device that fails is not asked again at once: each failure costs a segment.
-        let pause = match committer.failures() {
-            0 => crowd.gather(stores, took),
-            failures => Duration::from_millis(10 << failures.min(7)),
-        };
-        if !pause.is_zero() {
-            std::thread::sleep(pause);
+        match committer.failures() {
+            0 => {
+                let (patience, enough) = crowd.gather(stores, took);
+                committer.shared().inbox.gather(patience, enough);
+            }
+            failures => std::thread::sleep(Duration::from_millis(10 << failures.min(7))),
         }
     }
 }
