@@ -2,8 +2,11 @@
 //!
 //! The same promises as the C structure of that name, so that a shared object can be put behind this trait.
 
+use std::sync::Arc;
+
 use config::{Declared, Generation, Opt, OptionType, Registry};
 use hooks::HookSetBuilder;
+use spool::IoModule;
 
 /// A module. The life cycle calls on the master scheduler, one call at a time, so nothing here may block for long;
 /// hook providers that it registers are called from every event loop.
@@ -49,6 +52,12 @@ pub trait Module: Send + Sync {
     /// The generation of an instance is no longer used by anyone, or was refused. Never called for a singleton. May be
     /// called from any thread: that of the last session which held the generation.
     fn destroy(&self, _instance: &str) {}
+
+    /// Its link of the spool's IO chain, if it has one. Asked for once, when the chain is built; the link stays in the chain
+    /// until the process ends, whatever later configurations say, and passes on what it was not initialised for.
+    fn io_module(&self) -> Option<Arc<dyn IoModule>> {
+        None
+    }
 
     /// Carries out a console line that starts with the module's name; `words` is the rest. The answer is shown as it
     /// is.

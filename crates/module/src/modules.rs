@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use config::{Generation, Lookup, Opt, Registry, Scope, ScopeRef};
 use hooks::HookSetBuilder;
+use spool::IoModule;
 
 use crate::loaded::{Instance, Loaded};
 use crate::{Catalogue, Error, Module, Setup, Stage};
@@ -107,6 +108,17 @@ impl Modules {
                 tracing::error!(target: "MOD", "{error}, while going back to the running configuration");
             }
         }
+    }
+
+    /// The links of the spool's IO chain: of the modules `loaded`, in load order, then of all others, so that what a module
+    /// stored under an earlier configuration can be read.
+    pub fn io_modules(&self, loaded: &Loaded) -> Vec<Arc<dyn IoModule>> {
+        let active = loaded.instances().iter().map(|instance| instance.module.name());
+        let others =
+            self.installed.keys().map(String::as_str).filter(|name| !active.clone().any(|known| known == *name));
+        let mut names: Vec<&str> = active.clone().chain(others).collect();
+        names.dedup();
+        names.into_iter().filter_map(|name| self.installed.get(name)?.module.io_module()).collect()
     }
 
     /// The instances in the order of initialisation.

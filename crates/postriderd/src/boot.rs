@@ -16,7 +16,7 @@ use dns::{DnsRuntime, Resolver, Settings};
 use io_wrapper::IoWrappers;
 use logging::{LogWriter, Paniclog};
 use message::IdGenerator;
-use module::{Catalogue, Module, Modules};
+use module::{Catalogue, Loaded, Module, Modules};
 use netlistener::Netlisteners;
 use queue::Intake;
 use reception::{EsmtpListener, Parts};
@@ -81,7 +81,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     pools.configure(RELOAD_POOL, PoolSettings::new(1));
     loops::configure_thread_pools(&current, &pools);
     let loops = Pools::start(&current, &watchdog, &ground.meters)?;
-    let (spool, store) = open_spool(&current, &ground, &pools)?;
+    let (spool, store) = open_spool(&current, &modules, &ground, &pools)?;
     let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), store.newest()));
     let resolver = resolver(&current, &ground)?;
     let hostname = hostname(&current);
@@ -152,10 +152,17 @@ impl Ground {
 fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules>), Failure> {
     let mut registry = options::registry();
     let mut catalogue = Catalogue::default();
-    let described = [("ec_logger.ecm", ec_logger::ECM), ("bounce_logger.ecm", bounce_logger::ECM)];
+    let described = [
+        ("ec_logger.ecm", ec_logger::ECM),
+        ("bounce_logger.ecm", bounce_logger::ECM),
+        ("compress_spool.ecm", compress_spool::ECM),
+        ("suppress_spool.ecm", suppress_spool::ECM),
+    ];
     let mut linked: Vec<Arc<dyn Module>> = vec![
         Arc::new(ec_logger::EcLogger::new(ground.log_writer.clone())),
         Arc::new(bounce_logger::BounceLogger::new(ground.log_writer.clone())),
+        Arc::new(compress_spool::CompressSpool::default()),
+        Arc::new(suppress_spool::SuppressSpool::default()),
     ];
     linked.extend(ground.schemes.modules());
     let told = |errors: Vec<module::Error>| {
@@ -179,12 +186,20 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
     Ok((configuration, modules))
 }
 
-fn open_spool(generation: &Generation, ground: &Ground, pools: &ThreadPools) -> Result<(Spool, Store), Failure> {
+fn open_spool(
+    generation: &Generation,
+    modules: &Modules,
+    ground: &Ground,
+    pools: &ThreadPools,
+) -> Result<(Spool, Store), Failure> {
     let kind = generation.get(&SPOOL_BACKEND, &Lookup::Global).parse().map_err(Failure::Configuration)?;
     let options = JournalOptions::configured(generation);
     let store = Store::open(kind, options, Arc::new(RealDisk), ground.clock, &ground.meters);
     let store = store.map_err(|error| Failure::Spool(error.to_string()))?;
-    Ok((Spool::new(vec![store.module()], Arc::new(pools.get("SwapIn"))), store))
+    let loaded = generation.extension::<Loaded>().unwrap_or_default();
+    let mut chain = modules.io_modules(&loaded);
+    chain.push(store.module());
+    Ok((Spool::new(chain, Arc::new(pools.get("SwapIn"))), store))
 }
 
 fn resolver(generation: &Generation, ground: &Ground) -> Result<Resolver, Failure> {
