@@ -3,9 +3,9 @@
 //! `"NAME"` and `"!NAME"` ask whether a variable has a value, `=` and `!=` compare it with a text, or search it for a
 //! `/pattern/`. A variable that is not set counts as empty in all of them.
 
+use crate::patterns::{compile_pattern, pattern_advice};
 use crate::references::is_name;
 use crate::tree::Scalar;
-use crate::types::{compile_pattern, pattern_advice};
 
 /// A condition as it was read.
 #[derive(Debug)]
@@ -75,7 +75,8 @@ fn pattern_of(scalar: &Scalar) -> Result<regex::Regex, (String, String)> {
     let text = scalar.pattern_text();
     let value = text.split_once('=').map_or("", |(_, value)| value);
     let pattern = value.get(1..value.len().max(2) - 1).unwrap_or_default();
-    compile_pattern(pattern, false).map_err(|problem| {
+    let compiled = compile_pattern(pattern, false).map(|(regex, _)| regex);
+    compiled.map_err(|problem| {
         let advice = pattern_advice(&problem);
         (problem, advice)
     })

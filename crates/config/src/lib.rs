@@ -64,6 +64,7 @@ mod nets;
 mod options;
 mod parser;
 mod placing;
+mod patterns;
 #[cfg(test)]
 mod properties;
 mod references;

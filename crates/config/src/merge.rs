@@ -11,12 +11,13 @@ use crate::kinds::{FREE, Kind, NameRule, Naming};
 use crate::lexer::brief;
 use crate::names::{Key, key_of, listen_key};
 use crate::options::Declared;
+use crate::patterns::{Patterns, pattern_advice};
 use crate::registry::{NameId, Place, Registry};
 use crate::scope::bits;
 use crate::stanza::{NewNode, Node, NodeId, Part, ROOT, Setting, Stanzas};
 use crate::suggest::{alternatives, nearest};
 use crate::tree::{Assignment, Item, Scalar, Span, Stanza, Word};
-use crate::types::pattern_advice;
+use crate::types::Pattern;
 
 /// The checked configuration.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub(crate) fn merge(loaded: &Loaded, registry: &Registry, reports: &mut Reports)
         merged,
         extra_ids: HashMap::new(),
         idle: HashMap::new(),
+        patterns: Patterns::default(),
         sockets: HashMap::new(),
         rehearsing: 0,
     };
@@ -62,6 +64,7 @@ struct Merger<'m> {
     extra_ids: HashMap<Box<str>, NameId>,
     /// Options accepted without effect: where first, and how often.
     idle: HashMap<NameId, (Span, usize)>,
+    patterns: Patterns,
     /// The first `listen` stanza of each socket.
     sockets: HashMap<String, NodeId>,
     /// How many stanzas around us are only checked: conditional ones that do not hold, and those with a wrong name.
@@ -131,7 +134,13 @@ impl Merger<'_> {
                     // What a reference stands for is not known here, or its fault has been told.
                     Some(_) if value.scalars().into_iter().any(Scalar::is_unresolved) => None,
                     Some(declaration) => match declaration.option.parse_any(value, self.node(at).id) {
-                        Ok(typed) => Some(typed),
+                        Ok(typed) => {
+                            let pattern = typed.downcast_ref::<Pattern>();
+                            if let Some(Err((problem, help))) = pattern.map(|own| self.patterns.admit(own.bytes)) {
+                                return self.reports.push(Fault::error(value.span, problem).help(help));
+                            }
+                            Some(typed)
+                        }
                         Err(problem) => {
                             return self.wrong_value(assignment, problem, declaration.option);
                         }
@@ -381,7 +390,7 @@ impl Merger<'_> {
             }
             (_, None) => Some(Key::Exact("".into())),
             (_, Some(name)) if name.is_unresolved() => Some(Key::Exact(name.source().into())),
-            (_, Some(name)) => match key_of(kind.names, name) {
+            (_, Some(name)) => match key_of(kind.names, name, &mut self.patterns) {
                 Ok(key) => Some(key),
                 Err((problem, help)) => {
                     let mut fault = Fault::error(name.span(), problem).help(help);

@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use crate::address::{ListenAddress, parse_ip};
 use crate::kinds::{Blanks, NameRule};
 use crate::lexer::brief;
+use crate::patterns::Patterns;
 use crate::tree::Scalar;
-use crate::types::{compile_pattern, pattern_advice};
 
 /// How an instance is found among its siblings.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(crate) enum Key {
 }
 
 /// The key of a stanza name, or a sentence and a piece of advice.
-pub(crate) fn key_of(rule: NameRule, name: &Scalar) -> Result<Key, (String, String)> {
+pub(crate) fn key_of(rule: NameRule, name: &Scalar, patterns: &mut Patterns) -> Result<Key, (String, String)> {
     let text = name.text();
     match rule {
         NameRule::Exact { blanks } => exact(blanks, &text),
@@ -28,10 +28,7 @@ pub(crate) fn key_of(rule: NameRule, name: &Scalar) -> Result<Key, (String, Stri
         NameRule::Domain => {
             let pattern = name.pattern_text();
             match pattern.len() > 1 && pattern.starts_with('/') && pattern.ends_with('/') {
-                true => compile_pattern(&pattern[1..pattern.len() - 1], true).map(Key::Regex).map_err(|problem| {
-                    let advice = pattern_advice(&problem);
-                    (problem, advice)
-                }),
+                true => patterns.of_name(&pattern[1..pattern.len() - 1]).map(Key::Regex),
                 false => Ok(Key::Exact(domain_key(&text).into())),
             }
         }

@@ -26,6 +26,12 @@ pub(crate) const ROOT: NodeId = 0;
 /// With at least this many patterns in one scope they are matched together.
 const REGEX_SET_MIN: usize = 5;
 
+/// Patterns in one set: the time to build one grows faster than their number.
+const REGEX_SET_MAX: usize = 128;
+
+/// Most patterns in all sets of a generation, which bounds the time to build them.
+const SET_PATTERNS_MAX: usize = 8192;
+
 /// An option as set in one scope.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
@@ -138,7 +144,8 @@ impl Node {
 pub(crate) struct Container {
     exact: HashMap<Box<str>, NodeId>,
     regexes: Vec<(Regex, NodeId)>,
-    regex_set: Option<RegexSet>,
+    /// The patterns again, in file order, to be matched together; none when there are few of them.
+    regex_sets: Vec<RegexSet>,
     /// Options that some regex instance sets: for all others the patterns need no look.
     regex_names: HashSet<NameId>,
     pub nets: NetMap<NodeId>,
@@ -159,10 +166,44 @@ impl Container {
         if self.regexes.is_empty() || only.is_some_and(|name| !self.regex_names.contains(&name)) {
             return false;
         }
-        match &self.regex_set {
-            Some(set) => set.matches(key).into_iter().any(|at| visit(self.regexes[at].1)),
-            None => self.regexes.iter().any(|(regex, node)| regex.is_match(key) && visit(*node)),
+        match self.regex_sets.is_empty() {
+            false => self
+                .regex_sets
+                .iter()
+                .zip(self.regexes.chunks(REGEX_SET_MAX))
+                .any(|(set, chunk)| set.matches(key).into_iter().any(|at| visit(chunk[at].1))),
+            true => self.regexes.iter().any(|(regex, node)| regex.is_match(key) && visit(*node)),
         }
+    }
+}
+
+/// Sets made while a generation is built; scopes with the same patterns share theirs.
+#[derive(Default)]
+struct RegexSets {
+    made: HashMap<String, RegexSet>,
+    patterns: usize,
+}
+
+impl RegexSets {
+    /// The sets of these patterns; `None` when so many were made that the patterns are better tried one by one.
+    fn of(&mut self, regexes: &[(Regex, NodeId)]) -> Option<Vec<RegexSet>> {
+        regexes.chunks(REGEX_SET_MAX).map(|chunk| self.set(chunk)).collect()
+    }
+
+    fn set(&mut self, chunk: &[(Regex, NodeId)]) -> Option<RegexSet> {
+        let patterns = || chunk.iter().map(|(regex, _)| regex.as_str());
+        let key = patterns().collect::<Vec<_>>().join("\n");
+        if let Some(made) = self.made.get(&key) {
+            return Some(made.clone());
+        }
+        self.patterns += chunk.len();
+        if self.patterns > SET_PATTERNS_MAX {
+            return None;
+        }
+        let mut builder = RegexSetBuilder::new(patterns());
+        let set = builder.case_insensitive(true).size_limit(64 << 20).dfa_size_limit(16 << 20).build().ok()?;
+        self.made.insert(key, set.clone());
+        Some(set)
     }
 }
 
@@ -282,19 +323,14 @@ impl Stanzas {
 
     /// Builds what lookups need once every stanza is in.
     pub fn finish(&mut self) {
+        let mut sets = RegexSets::default();
         for id in 0..self.nodes.len() {
             let mut containers = std::mem::take(&mut self.nodes[id].containers);
             for (_, container) in &mut containers {
                 let setters = container.regexes.iter().flat_map(|(_, node)| self.nodes[*node as usize].index.iter());
                 container.regex_names = setters.map(|(name, _)| *name).collect();
                 if container.regexes.len() >= REGEX_SET_MIN {
-                    let patterns = container.regexes.iter().map(|(regex, _)| regex.as_str());
-                    let set = RegexSetBuilder::new(patterns)
-                        .case_insensitive(true)
-                        .size_limit(64 << 20)
-                        .dfa_size_limit(16 << 20)
-                        .build();
-                    container.regex_set = set.ok();
+                    container.regex_sets = sets.of(&container.regexes).unwrap_or_default();
                 }
             }
             self.nodes[id].containers = containers;

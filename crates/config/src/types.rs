@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::patterns::compile_pattern;
 use crate::scope::ScopeId;
 use crate::tree::{Scalar, Value, ValueKind};
 
@@ -283,24 +284,28 @@ impl OptionType for Dict {
 }
 
 /// A regular expression; unset, it matches nothing.
-#[derive(Clone)]
-pub struct Pattern(Option<regex::Regex>);
+#[derive(Clone, Default)]
+pub struct Pattern {
+    regex: Option<regex::Regex>,
+    /// What it counts towards the bound of a load.
+    pub(crate) bytes: usize,
+}
 
 impl Pattern {
     /// Whether it matches anywhere in `text`.
     pub fn is_match(&self, text: &str) -> bool {
-        self.0.as_ref().is_some_and(|regex| regex.is_match(text))
+        self.regex.as_ref().is_some_and(|regex| regex.is_match(text))
     }
 
     /// The compiled expression, unless unset.
     pub fn regex(&self) -> Option<&regex::Regex> {
-        self.0.as_ref()
+        self.regex.as_ref()
     }
 }
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.regex {
             Some(regex) => write!(f, "/{}/", regex.as_str()),
             None => f.write_str("unset"),
         }
@@ -311,52 +316,9 @@ impl OptionType for Pattern {
     const EXPECTED: &'static str = "a regular expression";
     fn parse(value: &Value) -> Result<Self, String> {
         let text = scalar_of(value, Self::EXPECTED)?.pattern_text();
-        compile_pattern(&text, false).map(|regex| Pattern(Some(regex)))
+        compile_pattern(&text, false).map(|(regex, bytes)| Pattern { regex: Some(regex), bytes })
     }
     fn unset() -> Option<Self> {
-        Some(Pattern(None))
+        Some(Pattern::default())
     }
-}
-
-/// Compiles a pattern with bounded size, or says in one line what is wrong with it, and where.
-pub(crate) fn compile_pattern(text: &str, ignore_case: bool) -> Result<regex::Regex, String> {
-    let built = regex::RegexBuilder::new(text).case_insensitive(ignore_case).size_limit(PATTERN_BYTES_MAX).build();
-    built.map_err(|problem| {
-        let shown = crate::lexer::brief(text);
-        if let regex::Error::CompiledTooBig(_) = problem {
-            let limit = PATTERN_BYTES_MAX >> 10;
-            return format!("`{shown}` needs more than {limit} KiB as a regular expression");
-        }
-        let whole = problem.to_string();
-        let reason = whole.lines().rev().find_map(|line| line.strip_prefix("error: ")).unwrap_or(&whole);
-        format!("`{shown}` is not a valid regular expression: {reason}{}", place_in(text, &whole))
-    })
-}
-
-/// Where in a pattern of one line the fault is, out of the marks under it.
-fn place_in(text: &str, report: &str) -> String {
-    let marks = report.lines().find(|line| line.contains('^') && line.trim_matches([' ', '^']).is_empty());
-    let at = marks.and_then(|marks| marks.find('^')?.checked_sub("    ".len()));
-    match at.filter(|_| !text.contains('\n')).and_then(|at| Some((at + 1, text.chars().nth(at)?))) {
-        Some((place, c)) => format!(", at character {place}, `{c}`"),
-        None => String::new(),
-    }
-}
-
-/// Largest compiled size of one pattern.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
-
-/// What to do about a pattern, out of the sentence that says what is wrong with it.
-pub(crate) fn pattern_advice(problem: &str) -> String {
-    let advice = [
-        ("look-around", "write the pattern without (?= (?! (?<= or (?<!; two stanzas often do the same"),
-        ("backreference", "write the pattern without \\1; repeat the group itself"),
-        ("unclosed group", "close the group with ), or write \\( for the character"),
-        ("unopened group", "open the group with (, or write \\) for the character"),
-        ("unclosed character class", "close the class with ], or write \\[ for the character"),
-        ("repetition", "put something before the repetition, or write \\* \\+ \\? \\{ for the character"),
-        ("needs more than", "repeat less, or name fewer kinds of characters"),
-    ];
-    let found = advice.iter().find(|(what, _)| problem.contains(what));
-    found.map_or("a backslash before ( ) [ ] { } . * + ? takes it literally", |(_, advice)| advice).to_owned()
 }
