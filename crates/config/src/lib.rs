@@ -2,8 +2,9 @@
 //!
 //! In: a configuration file with everything it includes, and the options every crate declares ([`Opt`], collected in a
 //! [`Registry`]). Out: immutable [`Generation`]s behind one atomic pointer ([`Configuration`]), or [`Diagnostics`] an
-//! operator can act on. The walk: `source` reads, `lexer` and `parser` make a `tree`, `include` splices, `merge` checks
-//! every word and builds the `stanza` arena, `lookup` walks a fallback chain through it, `show` prints it.
+//! operator can act on. The walk: `source` reads, `lexer` and `parser` make a `tree`, `substitute` finds what its
+//! references and conditions mean, `include` splices, `merge` checks every word and builds the `stanza` arena, `lookup`
+//! walks a fallback chain through it, `show` prints it. [`format()`] lays a text out anew.
 //!
 //! Threads: loading runs wherever it is called and may block on files; a `Generation` is read from any thread without a
 //! lock. Invariant: a generation that exists has passed every check; a file with an error changes nothing.
@@ -29,18 +30,22 @@
 //! ```
 //!
 //! # Where the documented language is silent
-//! - `'single quotes'` delimit a string without escapes; a quoted string may span lines.
+//! The operator's page is `doc/manual/configuration-language.md`, section 11; each of these has a test.
+//! - `'single quotes'` delimit a string without escapes; a quoted string may span lines. No heredocs, no continuation marks.
 //! - In double quotes `\r \n \t \" \\` are decoded and any other pair stays; a pattern decodes `\"` only.
 //! - A bare word may hold `/` only as a CIDR block; elsewhere the slash asks for quotes. `//` begins no comment.
-//! - Commas separate inside `( )` and `[ ]`; elsewhere they belong to the word.
+//! - Commas separate inside `( )` and `[ ]`; elsewhere they belong to the word. Lists do not nest.
 //! - A repeated dictionary key, option, array or dictionary replaces the earlier one; repeated stanzas merge.
 //! - BG stands before D; bindings outside every group belong to group `default`; a pathway ranks below its listener and
-//!   above the global scope (`lookup`).
+//!   above the global scope (`lookup`). A binding or pathway in two groups is warned about and belongs to the first.
 //! - A missing include target, an include cycle, includes or scopes nested more than 32 deep, more than 10 000 files, a
-//!   file over 64 MiB or a load over 256 MiB are errors.
+//!   file over 64 MiB or a load over 256 MiB are errors; so are more than 262 144 elements of a list, more than 4 096
+//!   patterns or 256 MiB of them, 20 000 names and 1 000 scope words that nobody declares.
 //! - A single value counts as an array of one. Domain patterns ignore case and know no look-around.
 //! - A `listen` name with a slash anywhere is a Unix socket, relative to the working directory.
-//! - A second `listen` of the same socket in one file merges, with a warning.
+//! - A second `listen` of the same socket merges, with a warning; in another listener it draws a warning too.
+//! - Names are not empty; bindings have neither blanks nor colons, groups and pathways no blanks.
+//! - Beyond the documented language, and never part of it by accident: `${NAME}`, `$"..."`, `${file:path}`, `if_env`.
 
 mod address;
 mod assignment;
