@@ -1,4 +1,4 @@
-//! The order in which the daemon comes up: configuration, loops, spool, deliveries, listeners; then mail is taken, while
+//! The order in which the daemon comes up: configuration, giving up the rights of root, loops, spool, deliveries, listeners; then mail is taken, while
 //! what the spool holds is still being read.
 //!
 //! Runs on the main thread before the master scheduler does. Any failure ends the process with a code and a sentence;
@@ -32,7 +32,7 @@ use crate::loops::{self, Pools};
 use crate::notifications::Notifications;
 use crate::schemes::Schemes;
 use crate::statistics::Baseline;
-use crate::{PRODUCT, VERSION, accounting, commands, generation, options};
+use crate::{PRODUCT, VERSION, accounting, commands, generation, options, security};
 
 /// The daemon, up and not yet running.
 pub struct Booted {
@@ -73,6 +73,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let current = configuration.current();
     configure_paniclog(&ground.paniclog, &current);
     warn(&current);
+    security::settle(&current)?;
     let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
     let watchdog = Watchdog::start(ground.clock, watchdog_limit(&current), &ground.meters, report)
         .map_err(system("start the watchdog"))?;

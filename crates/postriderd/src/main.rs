@@ -15,8 +15,10 @@ mod life;
 mod loops;
 mod notifications;
 mod options;
+mod ownership;
 mod pidfile;
 mod schemes;
+mod security;
 mod statistics;
 
 use std::process::ExitCode;

@@ -68,6 +68,7 @@ pub fn registry() -> Registry {
     let mut registry = Registry::new();
     let rooms = [
         OPTIONS,
+        crate::security::OPTIONS,
         bounce::OPTIONS,
         console::OPTIONS,
         delivery::OPTIONS,

@@ -1,0 +1,218 @@
+//! Gives up the rights of root: `security { }` says for whom, and which capabilities are kept.
+//!
+//! Comes in: a checked generation, while the process is still root. Goes out: a process that is that user, has the kept
+//! capabilities and can gain no others; what it must write then, the spool, the logs and the pidfile, belongs to it.
+//! Runs on the main thread at start, before any thread that needs rights exists: identities are changed for the whole
+//! process, capabilities for this thread, from which every later one has them.
+//!
+//! Invariant: it either ends with the rights it was asked for or the daemon does not start.
+
+use std::path::Path;
+
+use config::{Declared, Generation, Lookup, Opt, scopes};
+use nix::unistd::{self, Gid, Group, Uid, User};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::exit::Failure;
+use crate::options::PIDFILE;
+use crate::ownership;
+
+/// Whose rights the daemon has.
+pub const USER: Opt<String> = Opt::new(
+    "user",
+    "\"ecuser\"",
+    scopes::SECURITY,
+    "User the daemon becomes, by name or number, once it has read its configuration; needs a start as root.",
+)
+.not_tunable();
+/// And of which group.
+pub const GROUP: Opt<String> = Opt::new(
+    "group",
+    "\"ecuser\"",
+    scopes::SECURITY,
+    "Group the daemon becomes, by name or number; if only user is set, that user's own.",
+)
+.not_tunable();
+/// And of which others.
+pub const SUPPLEMENTAL_GROUPS: Opt<Vec<String>> = Opt::new(
+    "supplemental_groups",
+    "()",
+    scopes::SECURITY,
+    "Further groups of the daemon, by name or number. Those of the user are not taken over by themselves.",
+)
+.not_tunable();
+/// What is left of root.
+pub const CAPABILITIES: Opt<String> = Opt::new(
+    "capabilities",
+    "\"cap_net_bind_service\"",
+    scopes::SECURITY,
+    "Linux capabilities the daemon keeps, separated by commas or blanks. Without cap_net_bind_service a reload cannot \
+     listen on a port below 1024.",
+)
+.not_tunable()
+.check(|text| capabilities(text).map(drop));
+
+/// All of them.
+pub const OPTIONS: &[&dyn Declared] = &[&USER, &GROUP, &SUPPLEMENTAL_GROUPS, &CAPABILITIES];
+
+/// Does what `security { }` asks for; without that stanza, nothing. The text is for the log: what was done, or what an
+/// operator should know.
+pub fn settle(generation: &Generation) -> Result<(), Failure> {
+    let is_root = Uid::effective().is_root();
+    let Some(wanted) = Wanted::of(generation)? else {
+        if is_root {
+            tracing::warn!(target: "START", "the daemon runs as root: write security {{ user = \"postrider\" }} or start it as that user");
+        }
+        return Ok(());
+    };
+    if !is_root {
+        let (uid, name) = (Uid::effective(), &wanted.name);
+        if uid != wanted.uid {
+            tracing::warn!(target: "START", "security asks for user {name}, and the daemon was started as user {uid}: \
+                it stays that user, only root can become another");
+        }
+        return Ok(());
+    }
+    hand_over(generation, &wanted).map_err(Failure::System)?;
+    wanted.become_it()?;
+    tracing::info!(target: "START", "Milestone: running as user {} ({}), group {}, capabilities {:?}",
+        wanted.name, wanted.uid, wanted.gid, wanted.capabilities);
+    Ok(())
+}
+
+/// Who the daemon is to be.
+struct Wanted {
+    name: String,
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
+    capabilities: CapabilitySet,
+}
+
+impl Wanted {
+    fn of(generation: &Generation) -> Result<Option<Self>, Failure> {
+        let Some(stanza) = generation.instances("security").into_iter().next() else { return Ok(None) };
+        let name = stanza.get(&USER);
+        let user = user(&name)?;
+        let group = match stanza.find(&GROUP) {
+            Some(group) => gid(&group)?,
+            None => user.gid,
+        };
+        let groups = stanza.get(&SUPPLEMENTAL_GROUPS).iter().map(|group| gid(group)).collect::<Result<Vec<_>, _>>()?;
+        let capabilities = capabilities(&stanza.get(&CAPABILITIES)).map_err(Failure::Configuration)?;
+        Ok(Some(Self { name, uid: user.uid, gid: group, groups, capabilities }))
+    }
+
+    fn become_it(&self) -> Result<(), Failure> {
+        let failed = |doing: &'static str| {
+            let name = &self.name;
+            move |error: &dyn std::fmt::Display| Failure::System(format!("cannot become user {name}: {doing}: {error}"))
+        };
+        let groups = [&[self.gid][..], &self.groups].concat();
+        unistd::setgroups(&groups).map_err(|error| failed("its groups")(&error))?;
+        unistd::setgid(self.gid).map_err(|error| failed("its group")(&error))?;
+        // Root asked for by name keeps everything.
+        if !self.uid.is_root() {
+            rustix::thread::set_keep_capabilities(true).map_err(|error| failed("its capabilities")(&error))?;
+            unistd::setuid(self.uid).map_err(|error| failed("its number")(&error))?;
+            let kept = self.capabilities;
+            let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+            rustix::thread::set_capabilities(None, sets).map_err(|error| failed("its capabilities")(&error))?;
+            rustix::thread::set_keep_capabilities(false).map_err(|error| failed("its capabilities")(&error))?;
+        }
+        rustix::thread::set_no_new_privs(true).map_err(|error| failed("no_new_privs")(&error))?;
+        if !self.uid.is_root() && (Uid::current().is_root() || Uid::effective().is_root()) {
+            return Err(Failure::Internal("still root after giving up its rights".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn user(name: &str) -> Result<User, Failure> {
+    let found = match name.parse() {
+        Ok(number) => User::from_uid(Uid::from_raw(number)),
+        Err(_) => User::from_name(name),
+    };
+    found.ok().flatten().ok_or_else(|| {
+        Failure::Configuration(format!(
+            "security: there is no user {name} on this host: set user to one there is, or make it with \
+             `useradd --system --no-create-home {name}`"
+        ))
+    })
+}
+
+fn gid(name: &str) -> Result<Gid, Failure> {
+    let found = match name.parse() {
+        // A number needs no entry.
+        Ok(number) => return Ok(Gid::from_raw(number)),
+        Err(_) => Group::from_name(name),
+    };
+    found.ok().flatten().map(|group| group.gid).ok_or_else(|| {
+        Failure::Configuration(format!(
+            "security: there is no group {name} on this host: set group to one there is, or make it with `groupadd --system {name}`"
+        ))
+    })
+}
+
+/// `cap_net_bind_service, cap_net_raw`; flags such as `+ep` behind a name are the only ones there are and say nothing new.
+fn capabilities(text: &str) -> Result<CapabilitySet, String> {
+    let words = text.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+    words.map(capability).collect()
+}
+
+fn capability(word: &str) -> Result<CapabilitySet, String> {
+    let name = word.split(['+', '=']).next().unwrap_or(word).to_ascii_uppercase();
+    let known = CapabilitySet::from_name(name.strip_prefix("CAP_").unwrap_or(&name));
+    known.ok_or_else(|| format!("`{word}` is no Linux capability; one is cap_net_bind_service"))
+}
+
+/// Gives the user what the daemon writes and root has made.
+fn hand_over(generation: &Generation, wanted: &Wanted) -> Result<(), String> {
+    let owner = ownership::Owner { uid: wanted.uid.as_raw(), gid: wanted.gid.as_raw() };
+    owner.folder(&spool::JournalOptions::configured(generation).base)?;
+    for log in logs(generation) {
+        if let Some(folder) = Path::new(log.strip_prefix("file://").unwrap_or(&log)).parent()
+            && folder.is_absolute()
+        {
+            owner.folder(folder)?;
+        }
+    }
+    match generation.get(&PIDFILE, &Lookup::Global) {
+        pidfile if pidfile.is_empty() => Ok(()),
+        pidfile => owner.file(Path::new(&pidfile)),
+    }
+}
+
+/// Where the loggers of this generation write.
+fn logs(generation: &Generation) -> Vec<String> {
+    let mut logs = Vec::new();
+    for stanza in generation.instances("ec_logger") {
+        for log in [&ec_logger::MAINLOG, &ec_logger::REJECTLOG, &ec_logger::PANICLOG, &ec_logger::ACCTLOG] {
+            logs.push(stanza.get(log));
+        }
+    }
+    logs.extend(generation.instances("bounce_logger").iter().map(|stanza| stanza.get(&bounce_logger::BOUNCELOG)));
+    logs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_listed_by_name() {
+        let both = CapabilitySet::NET_BIND_SERVICE | CapabilitySet::NET_RAW;
+        assert_eq!(capabilities("cap_net_bind_service, net_raw+ep"), Ok(both));
+        assert_eq!(capabilities(""), Ok(CapabilitySet::empty()));
+        assert!(capabilities("cap_everything").unwrap_err().contains("is no Linux capability"));
+    }
+
+    #[test]
+    fn users_and_groups_have_names_or_numbers() {
+        assert_eq!(user("root").unwrap().uid, Uid::from_raw(0));
+        assert_eq!(user("0").unwrap().name, "root");
+        assert_eq!(gid("root").unwrap(), gid("0").unwrap());
+        let text = user("nobody-of-that-name").unwrap_err().to_string();
+        assert!(text.contains("there is no user nobody-of-that-name") && text.contains("useradd"), "{text}");
+    }
+}
