@@ -50,8 +50,8 @@ pub struct BouncerParts {
     pub clock: Clock,
     /// Gives its id.
     pub ids: Arc<IdGenerator>,
-    /// This host's name.
-    pub host: Arc<str>,
+    /// What a generation calls this host.
+    pub host: Arc<dyn Fn(&Generation) -> Arc<str> + Send + Sync>,
     /// Keeps it.
     pub spool: Spool,
     /// Takes it to its queue.
@@ -113,11 +113,12 @@ impl Bouncer {
             (_, Some(body)) => body.clone(),
             (_, None) => self.original(failed.envelope.id).await?,
         };
+        let host = (self.parts.host)(failed.generation);
         Ok(Draft {
             id: self.parts.ids.next(),
             at: self.parts.clock.unix(),
-            host: self.parts.host.clone(),
-            from: self.mailer_daemon(&failed.generation.get(&MAILERDAEMON, &lookup)),
+            from: mailer_daemon(&failed.generation.get(&MAILERDAEMON, &lookup), &host),
+            host,
             to: to.clone(),
             failed: failed.envelope.clone(),
             original,
@@ -145,12 +146,6 @@ impl Bouncer {
         }
     }
 
-    /// The option's address, or `mailer-daemon@<host>`; a host name that no address can hold leaves the bare one.
-    fn mailer_daemon(&self, address: &str) -> Mailbox {
-        let own = || Mailbox::parse(&format!("mailer-daemon@{}", self.parts.host));
-        Mailbox::parse(address).or_else(|_| own()).unwrap_or_else(|_| Mailbox::postmaster())
-    }
-
     async fn render(&self, draft: Draft) -> Result<Rendered, SpoolError> {
         if draft.original.len() <= RENDERED_HERE_OCTETS_MAX {
             return Ok(draft.render());
@@ -159,6 +154,12 @@ impl Bouncer {
         let rendered = self.parts.pools.get("IO").run(move || draft.render()).await;
         rendered.map_err(|_| SpoolError::Overloaded { waiting_bytes })
     }
+}
+
+/// The option's address, or `mailer-daemon@<host>`; a host name that no address can hold leaves the bare one.
+fn mailer_daemon(address: &str, host: &str) -> Mailbox {
+    let own = || Mailbox::parse(&format!("mailer-daemon@{host}"));
+    Mailbox::parse(address).or_else(|_| own()).unwrap_or_else(|_| Mailbox::postmaster())
 }
 
 impl<'a> FailedMessage<'a> {

@@ -58,7 +58,7 @@ fn house_with(mut modules: Vec<Arc<dyn spool::IoModule>>) -> House {
     let parts = BouncerParts {
         clock,
         ids: Arc::new(IdGenerator::new(clock, 3127, None)),
-        host: "mx.here.test".into(),
+        host: Arc::new(|_| "mx.here.test".into()),
         spool: spool.clone(),
         intake,
         pools,
@@ -145,7 +145,7 @@ async fn a_failed_message_is_told_to_its_reverse_path() {
     assert!(String::from_utf8_lossy(&plain).contains("\r\nSubject: hello\r\n"));
     assert_eq!(*house.received.lock().unwrap(), [id]);
     let mut arrived = Vec::new();
-    assert_eq!(house.arrivals.receive(&mut arrived, 10).await, 1);
+    assert_eq!(house.arrivals.receive(&mut arrived, 10, 10).await, 1);
     assert_eq!((&arrived[0].envelope, &arrived[0].body), (&stored, &Some(stored_body)));
     assert_eq!(house.meters.get("bounce.notifications.generated"), 1);
 }

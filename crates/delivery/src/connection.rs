@@ -58,7 +58,7 @@ struct Job {
     submitted: Instant,
 }
 
-/// The next message, when it is not in memory.
+/// A message taken and not yet submitted.
 enum Upcoming {
     Reading { held: Held, id: MessageId, read: Box<spool::Read> },
     Ready(InHand),
@@ -87,7 +87,10 @@ pub(crate) struct Connection {
     alarm: Alarm,
     /// Submitted and not over, oldest first.
     jobs: VecDeque<Job>,
-    upcoming: Option<Upcoming>,
+    /// Taken for the jobs to come, in their order: one in memory, or several that are being read.
+    upcoming: VecDeque<Upcoming>,
+    /// How many are read ahead; fewer when bodies are large.
+    ahead: usize,
     /// What outcomes still wait for: notifications.
     settling: JoinSet<()>,
     /// Unlinks that the spool has not yet taken, each a message that a crash would deliver twice.
@@ -132,7 +135,8 @@ impl Connection {
             session,
             buffer: Box::new([0; READ_OCTETS]),
             jobs: VecDeque::new(),
-            upcoming: None,
+            upcoming: VecDeque::new(),
+            ahead: READ_AHEAD,
             settling: JoinSet::new(),
             unlinking: JoinSet::new(),
             delivered: 0,
@@ -181,20 +185,23 @@ impl Connection {
 
     /// What is being read is waited for, so that the next connection need not begin again with it.
     async fn give_back_upcoming(&mut self) {
-        let message = match self.upcoming.take() {
-            Some(Upcoming::Ready(message)) => Some(message),
-            Some(Upcoming::Reading { held, id, read }) if !self.maintainer.stopping.get() => {
-                self.maintainer.taken_from_spool(held, id, read.await)
-            }
-            Some(Upcoming::Reading { .. }) | None => None,
-        };
-        self.maintainer.put_back(message.into_iter());
+        let mut messages = Vec::new();
+        for upcoming in std::mem::take(&mut self.upcoming) {
+            messages.extend(match upcoming {
+                Upcoming::Ready(message) => Some(message),
+                Upcoming::Reading { held, id, read } if !self.maintainer.stopping.get() => {
+                    self.maintainer.taken_from_spool(held, id, read.await)
+                }
+                Upcoming::Reading { .. } => None,
+            });
+        }
+        self.maintainer.put_back(messages.into_iter());
     }
 
     /// Whether the host ended the session before it had answered for any message, though there is mail for it. That is as
     /// good as no session: the address is left alone, lest a host that greets and closes is called again at once, for ever.
     fn turned_away(&mut self) -> Option<NotOpened> {
-        let has_mail = self.upcoming.is_some() || self.maintainer.queues.borrow().active(self.record.queue) != 0;
+        let has_mail = !self.upcoming.is_empty() || self.maintainer.queues.borrow().active(self.record.queue) != 0;
         if self.has_served || !has_mail {
             return None;
         }
@@ -273,18 +280,32 @@ impl Connection {
         }
         while self.may_take_more() && !self.used_up(&settings) {
             let accepts = self.session.accepts_transaction();
-            match self.upcoming.take() {
+            match self.upcoming.pop_front() {
                 Some(Upcoming::Ready(message)) if accepts => self.submit(message, &settings),
-                Some(other) => {
-                    self.upcoming = Some(other);
-                    return;
+                None if accepts && self.take_next(&settings) => {}
+                other => {
+                    if let Some(other) = other {
+                        self.upcoming.push_front(other);
+                    }
+                    return self.read_ahead(&settings);
                 }
-                // Reading ahead, so that the session need not wait for the disk.
-                None if !accepts && !self.next_is_on_disk() => return,
-                None if !self.take_next(&settings) => return,
-                None => {}
             }
         }
+    }
+
+    /// Has what comes next read while the session is busy, so that it need not wait for the disk.
+    fn read_ahead(&mut self, settings: &Rc<QueueSettings>) {
+        while self.upcoming.len() < self.ahead && self.next_is_on_disk() && !self.used_up_soon(settings) {
+            if !self.take_next(settings) {
+                return;
+            }
+        }
+    }
+
+    /// Whether the connection may carry no more than it has at hand.
+    fn used_up_soon(&self, settings: &QueueSettings) -> bool {
+        let at_hand = self.delivered + (self.jobs.len() + self.upcoming.len()) as u64;
+        settings.deliveries_max != 0 && settings.deliveries_max <= at_hand
     }
 
     /// Takes the next message of the queue, if there is one and the throttles have a place for it.
@@ -295,7 +316,7 @@ impl Connection {
         match self.maintainer.next(&self.record, settings) {
             Some(mut taken) => {
                 taken.held.pay(tokens);
-                self.upcoming = Some(self.upcoming(taken));
+                self.upcoming.push_back(self.upcoming(taken));
                 true
             }
             None => {
@@ -392,12 +413,12 @@ impl Connection {
     fn read_again(&mut self, message: InHand) {
         let id = message.envelope().id;
         let read = Box::new(self.maintainer.deps.spool.read(id));
-        self.upcoming = Some(Upcoming::Reading { held: message.held, id, read });
+        self.upcoming.push_front(Upcoming::Reading { held: message.held, id, read });
     }
 
     /// Waits until something has happened, and tells the session.
     async fn progress(&mut self) {
-        let idle = self.session.is_idle() && self.upcoming.is_none() && self.may_take_more();
+        let idle = self.session.is_idle() && self.upcoming.is_empty() && self.may_take_more();
         let mut parked = false;
         std::future::poll_fn(|context| {
             if parked && self.unpark() {
@@ -437,7 +458,7 @@ impl Connection {
             return Poll::Ready(());
         }
         // A session that is idle only because the disk is slow is not to end for that.
-        let waits_for_spool = self.session.is_idle() && self.upcoming.is_some();
+        let waits_for_spool = self.session.is_idle() && !self.upcoming.is_empty();
         if !waits_for_spool && self.alarm.poll(self.session.deadline(), context).is_ready() {
             self.session.deadline_passed();
             return Poll::Ready(());
@@ -491,13 +512,25 @@ impl Connection {
     }
 
     fn poll_upcoming(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(Upcoming::Reading { read, .. }) = &mut self.upcoming else { return Poll::Pending };
-        let Poll::Ready(result) = Pin::new(read).poll(context) else { return Poll::Pending };
-        if let Some(Upcoming::Reading { held, id, .. }) = self.upcoming.take() {
-            self.upcoming = self.maintainer.taken_from_spool(held, id, result).map(Upcoming::Ready);
+        let mut read_any = Poll::Pending;
+        for place in (0..self.upcoming.len()).rev() {
+            let Upcoming::Reading { read, .. } = &mut self.upcoming[place] else { continue };
+            let Poll::Ready(result) = Pin::new(read).poll(context) else { continue };
+            read_any = Poll::Ready(());
+            if let Some(Upcoming::Reading { held, id, .. }) = self.upcoming.remove(place)
+                && let Some(message) = self.maintainer.taken_from_spool(held, id, result)
+            {
+                self.ahead = read_ahead(message.envelope().body_bytes);
+                self.upcoming.insert(place, Upcoming::Ready(message));
+            }
         }
-        Poll::Ready(())
+        read_any
     }
+}
+
+/// How many bodies of such a size are read ahead.
+fn read_ahead(octets: u64) -> usize {
+    usize::try_from(READ_AHEAD_OCTETS / octets.max(1)).unwrap_or(usize::MAX).clamp(1, READ_AHEAD)
 }
 
 async fn connect(
@@ -522,5 +555,9 @@ async fn connect(
 const READ_OCTETS: usize = 4096;
 /// Slices of one vectored write: a body between two groups of commands, and room for a cut one.
 const WRITE_SLICES: usize = 8;
+/// Messages one connection has read before their turn, at most.
+const READ_AHEAD: usize = 8;
+/// Octets they may have together.
+const READ_AHEAD_OCTETS: u64 = 1 << 20;
 /// Outcomes a connection leaves unsettled before it takes more mail.
 const SETTLING_MAX: usize = 16;

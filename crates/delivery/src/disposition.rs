@@ -91,12 +91,16 @@ impl Maintainer {
         let text = failed.reply.to_string();
         let outcome = self.queues.borrow_mut().transient_failure(held.settle(), &text, now, &attempt.settings.retry);
         match outcome {
-            Transient::Delayed(state) => {
+            Transient::Delayed { state, place } => {
                 let record = record_of(now, &resident.envelope, attempt, &failed, &text);
                 attempt.settings.logs.transient(&record);
                 self.meter.transient.add(1);
                 resident.envelope.delivery = state;
-                self.rewrite(&resident.envelope);
+                if attempt.settings.writes_retries {
+                    self.rewrite(&resident.envelope);
+                }
+                let limits = self.resident_limits(&attempt.settings);
+                self.queues.borrow_mut().keep(place, resident, &limits);
                 self.wake_at(self.queues.borrow().next_due());
                 None
             }
@@ -155,7 +159,10 @@ impl Maintainer {
         read: Result<(Envelope, Body), spool::SpoolError>,
     ) -> Option<InHand> {
         match read {
-            Ok((envelope, body)) => {
+            Ok((mut envelope, body)) => {
+                if let Some(ticket) = held.ticket() {
+                    envelope.delivery.retries = self.queues.borrow().retries(ticket);
+                }
                 let resident = Box::new(queue::Resident { envelope, body: Some(body) });
                 return Some(InHand { held, resident });
             }

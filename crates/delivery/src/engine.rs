@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::Configuration;
+use config::{Configuration, Generation};
 use message::IdGenerator;
 use queue::Intake;
-use scheduler::{Clock, LoopHandle, Meters, Random, ThreadPools};
+use scheduler::{Clock, LoopHandle, MemoryPressure, Meters, Random, ThreadPools};
 use spool::Spool;
 use tokio::sync::{mpsc, oneshot};
 
@@ -37,9 +37,14 @@ pub struct Deps {
     pub meters: Meters,
     /// For writing mailboxes.
     pub pools: ThreadPools,
-    /// This machine's name, for EHLO and mailbox files.
-    pub hostname: Arc<str>,
+    /// Read, to hold less while memory is short.
+    pub pressure: MemoryPressure,
+    /// This machine's name in a generation, for EHLO and mailbox files.
+    pub hostname: Hostname,
 }
+
+/// What a generation calls this machine.
+pub type Hostname = Arc<dyn Fn(&Generation) -> Arc<str> + Send + Sync>;
 
 /// Delivery.
 #[derive(Debug)]
@@ -62,7 +67,8 @@ impl Engine {
             let (sender, receiver) = mpsc::channel(ORDERS_CAPACITY);
             orders.push(sender);
             let deps = deps.clone();
-            let shared = Shared { loops: loops.len(), outbound: Arc::clone(&outbound), limits: limits.clone() };
+            let (outbound, limits, intake) = (Arc::clone(&outbound), limits.clone(), intake.downgrade());
+            let shared = Shared { loops: loops.len(), outbound, limits, intake };
             let (label, bouncer) = (event_loop.name().to_owned(), bouncer.clone());
             event_loop.spawn(move || {
                 let maintainer = Rc::new(Maintainer::new(deps, bouncer, &label, shared));

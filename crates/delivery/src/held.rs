@@ -23,6 +23,7 @@ pub(crate) type Tokens = [Option<Token>; 2];
 pub(crate) struct Taken {
     pub(crate) held: Held,
     pub(crate) id: MessageId,
+    /// With its body.
     pub(crate) resident: Option<Arrival>,
 }
 
@@ -82,6 +83,7 @@ impl Maintainer {
 
     /// As [`Maintainer::held`], with what was taken.
     pub(crate) fn taken(self: &Rc<Self>, taken: queue::Taken) -> Taken {
-        Taken { held: self.held(taken.ticket), id: taken.id, resident: taken.resident }
+        let whole = taken.resident.filter(|resident| resident.body.is_some());
+        Taken { held: self.held(taken.ticket), id: taken.id, resident: whole }
     }
 }

@@ -21,15 +21,17 @@ mod opening;
 mod options;
 mod place;
 mod record;
+mod rekey;
 pub mod replies;
 mod reports;
+mod residency;
 mod route;
 mod route_option;
 mod seams;
 mod throttle;
 mod unreachable;
 
-pub use engine::{Deps, Engine, EngineHandle};
+pub use engine::{Deps, Engine, EngineHandle, Hostname};
 pub use limits::ScopedLimit;
 pub use listings::{BindingReport, LISTING_MAX, ListedMessage};
 pub use options::{Aggressiveness, DeliveryMethod, OPTIONS};

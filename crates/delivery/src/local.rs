@@ -62,7 +62,7 @@ async fn write(maintainer: &Maintainer, settings: &QueueSettings, message: &InHa
     // message gets another name, since the moment is part of it.
     let now = maintainer.deps.clock.unix();
     let id = envelope.id.to_string().replace('/', ".");
-    let name = format!("{}.M{}P{id}.{}", now.as_secs(), now.subsec_micros(), maintainer.deps.hostname);
+    let name = format!("{}.M{}P{id}.{}", now.as_secs(), now.subsec_micros(), settings.hostname);
     let shown = folder.display().to_string();
     let reverse_path = envelope.reverse_path.as_str().to_owned();
     let job = move || maildir::deliver(&folder, &name, &maildir::as_file(&reverse_path, &body));

@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use config::Lookup;
 use message::QueueName;
-use queue::{Arrival, Arrivals, Moment, QueueId, Queues};
+use queue::{Arrival, Arrivals, Keys, Moment, QueueId, Queues, WeakIntake};
 use scheduler::{Counter, Meters};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
@@ -28,7 +29,7 @@ use crate::held::Taken;
 use crate::hosts::Hosts;
 use crate::limits::{FULL_PAUSE, Limits, Saturated};
 use crate::local;
-use crate::options::{Aggressiveness, DeliveryMethod, QueueSettings, Surroundings};
+use crate::options::{Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, Surroundings};
 use crate::place::Place;
 use crate::record::DomainRecord;
 use crate::seams::Bouncer;
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) outbound: Arc<AtomicUsize>,
     /// Throttles and counts that span queues.
     pub(crate) limits: Arc<Limits>,
+    /// For mail that goes from queue to queue.
+    pub(crate) intake: WeakIntake,
 }
 
 /// One delivery loop's state.
@@ -63,7 +66,12 @@ pub(crate) struct Maintainer {
     sweep_at: Cell<Option<Instant>>,
     /// When records are next looked through for some to forget.
     retire_at: Cell<Instant>,
+    /// When the memory is next looked at.
+    pub(crate) memory_at: Cell<Instant>,
     sleeper: RefCell<Option<Waker>>,
+    /// Which queue mail belongs to, since the last reload, and what tells whether the next one changes that.
+    pub(crate) keys: RefCell<Keys>,
+    pub(crate) keys_fingerprint: Cell<u64>,
     /// Tasks under way besides `run`: connections, drains, writes.
     tasks: Cell<usize>,
 }
@@ -81,6 +89,8 @@ pub(crate) struct Meter {
     pub(crate) connections_failed: Counter,
     /// Times that a queue began to wait for a throttle or a full host.
     pub(crate) throttled: Counter,
+    /// Messages that went to another queue after a reload.
+    pub(crate) moved: Counter,
 }
 
 impl Meter {
@@ -97,6 +107,7 @@ impl Meter {
             connections_left: counter("connections.left"),
             connections_failed: counter("connections.failed"),
             throttled: counter("queues.throttled"),
+            moved: counter("messages.moved"),
         }
     }
 }
@@ -106,6 +117,7 @@ impl Maintainer {
         let start = deps.clock.now();
         let queues = Queues::new(&deps.meters, label, Moment::of(&deps.clock, start));
         let meter = Meter::new(&deps.meters);
+        let keys = Keys::new(deps.configuration.current());
         Self {
             bouncer,
             queues: RefCell::new(queues),
@@ -118,7 +130,10 @@ impl Maintainer {
             has_hosts: Cell::new((0, false)),
             sweep_at: Cell::new(None),
             retire_at: Cell::new(start),
+            memory_at: Cell::new(start),
             sleeper: RefCell::default(),
+            keys_fingerprint: Cell::new(keys.fingerprint()),
+            keys: RefCell::new(keys),
             tasks: Cell::new(0),
             deps,
         }
@@ -136,13 +151,19 @@ impl Maintainer {
                     Some(order) => order(&self),
                     None => reachable = false,
                 },
-                received = arrivals.receive(&mut batch, ARRIVALS_PER_TURN), if open => {
+                received = arrivals.receive(&mut batch, ARRIVALS_PER_TURN, self.drain_rate()), if open => {
                     open = received != 0;
                     self.admit(batch.drain(..));
                 }
                 () = self.sweep_due(timer.as_mut()) => self.sweep(),
             }
         }
+    }
+
+    /// Restored messages taken in one turn of the loop.
+    fn drain_rate(&self) -> usize {
+        let rate = self.deps.configuration.current().get(&DISK_QUEUE_DRAIN_RATE, &Lookup::Global);
+        usize::try_from(rate).unwrap_or(usize::MAX)
     }
 
     /// Now, as the queues count.
@@ -190,6 +211,7 @@ impl Maintainer {
     /// A connection of the queue needs work or ended, or its mail changed: wakes idle connections and opens new ones.
     pub(crate) fn maintain(self: &Rc<Self>, record: &Rc<DomainRecord>, ticked: bool) {
         let settings = self.refreshed(record);
+        self.rekey(record);
         let active = self.queues.borrow().active(record.queue);
         let now = self.deps.clock.now();
         if active == 0 || self.stopping.get() || settings.suspended || record.is_draining() || record.is_throttled(now)
@@ -273,6 +295,7 @@ impl Maintainer {
 
     /// A new generation is in effect: queues it lets go are looked at now rather than at the next sweep.
     pub(crate) fn refresh(self: &Rc<Self>) {
+        self.follow_keys();
         for record in self.records() {
             self.maintain(&record, false);
         }
@@ -304,7 +327,7 @@ impl Maintainer {
                 record.queue,
                 arrival,
                 now,
-                &settings.resident,
+                &self.resident_limits(&settings),
                 settings.retry.max_retry_interval,
             );
             if touched.last().is_none_or(|last| !Rc::ptr_eq(last, &record)) {
@@ -315,6 +338,7 @@ impl Maintainer {
             self.maintain(&record, false);
         }
         self.wake_at(self.queues.borrow().next_due());
+        self.check_memory();
     }
 
     fn sweep(self: &Rc<Self>) {
@@ -332,6 +356,7 @@ impl Maintainer {
         }
         self.wake_at(self.queues.borrow().next_due());
         self.retire_some();
+        self.check_memory();
     }
 
     /// Looks for records to forget, once in a while, for that looks at them all.
@@ -380,7 +405,7 @@ impl Maintainer {
         }
         let surroundings = Surroundings {
             loops: self.shared.loops,
-            hostname: &self.deps.hostname,
+            hostname: &(self.deps.hostname)(&generation),
             limits: &self.shared.limits,
             has_hosts: self.has_hosts.get().1,
         };
@@ -434,7 +459,7 @@ impl Maintainer {
         self.sweep_not_after(self.deps.clock.now() + wait);
     }
 
-    fn sweep_not_after(&self, at: Instant) {
+    pub(crate) fn sweep_not_after(&self, at: Instant) {
         if self.sweep_at.get().is_none_or(|planned| at < planned) {
             self.sweep_at.set(Some(at));
             if let Some(sleeper) = self.sleeper.borrow_mut().take() {

@@ -17,8 +17,9 @@ use crate::limits::{HostLimits, Limits, QueueLimits, ScopedLimit};
 use crate::route_option::{RouteEntry, Routes};
 
 macro_rules! queue_options {
-    ($($name:ident: $type:ty = $word:literal, $default:literal, $scopes:ident, $doc:literal;)*) => {
-        $(#[doc = $doc] pub const $name: Opt<$type> = Opt::new($word, $default, scopes::$scopes, $doc);)*
+    ($($name:ident: $type:ty = $word:literal, $default:literal, $scopes:ident, $doc:literal $(, $check:ident)?;)*) => {
+        $(#[doc = $doc] pub const $name: Opt<$type> =
+            Opt::new($word, $default, scopes::$scopes, $doc)$(.check($check))?;)*
         /// Every option of this crate.
         pub const OPTIONS: &[&dyn Declared] = &[$(&$name),*];
     };
@@ -77,7 +78,21 @@ queue_options! {
         "Lookups that found a domain to have no host after which its mail fails.";
     PROHIBITED_HOSTS: IpNets = "prohibited_hosts", "", GLOBAL,
         "CIDR blocks that mail is never sent to: one such host fails the whole domain's mail.";
+    MAIL_QUEUE_CHECK_VM_INTERVAL: Seconds = "mail_queue_check_vm_interval", "60", GLOBAL,
+        "Seconds between two looks at whether memory is short, when mail held in memory is let go.", at_least_one_second;
+    SWAP_OUT_META_AFTER_EACH_TEMPFAIL: bool = "swap_out_meta_after_each_tempfail", "true", GLOBAL,
+        "Write the retry count and the next attempt to the spool after each transient failure. Else a restart tries such mail at once and counts anew.";
+    DISK_QUEUE_DRAIN_RATE: u64 = "disk_queue_drain_rate", "100", GLOBAL,
+        "Messages read from the spool at the start that each event loop takes in one turn, beside new mail.", at_least_one;
     SKIP_HOSTS: IpNets = "skip_hosts", "", GLOBAL, "CIDR blocks whose hosts are passed over; a domain's other hosts are still tried.";
+}
+
+fn at_least_one_second(interval: &Seconds) -> Result<(), String> {
+    if interval.0 == 0 { Err("must be at least 1 second".to_owned()) } else { Ok(()) }
+}
+
+fn at_least_one(number: &u64) -> Result<(), String> {
+    if *number == 0 { Err("must be at least 1".to_owned()) } else { Ok(()) }
 }
 
 /// How mail leaves. Closed.
@@ -132,6 +147,7 @@ pub(crate) struct QueueSettings {
     pub(crate) logs: LogHooks,
     pub(crate) retry: RetryOptions,
     pub(crate) resident: ResidentLimits,
+    pub(crate) writes_retries: bool,
     pub(crate) method: DeliveryMethod,
     pub(crate) maildir_path: String,
     pub(crate) connections_max: usize,
@@ -147,6 +163,7 @@ pub(crate) struct QueueSettings {
     pub(crate) connect_timeout: Seconds,
     pub(crate) timeouts: Timeouts,
     pub(crate) ehlo_name: Arc<str>,
+    pub(crate) hostname: Arc<str>,
     pub(crate) bind_address: Option<IpAddr>,
     pub(crate) suspended: bool,
     pub(crate) port: u16,
@@ -177,6 +194,7 @@ impl QueueSettings {
             logs: generation.extension::<HookSet>().map(|set| LogHooks::of(&set)).unwrap_or_default(),
             retry: RetryOptions::resolve(generation, queue),
             resident: ResidentLimits::resolve(generation, queue, loops),
+            writes_retries: generation.read(&SWAP_OUT_META_AFTER_EACH_TEMPFAIL, chain),
             method: generation.read(&DELIVERY_METHOD, chain),
             maildir_path: generation.read(&MAILDIR_PATH, chain),
             connections_max: number(&MAX_OUTBOUND_CONNECTIONS).max(1),
@@ -198,6 +216,7 @@ impl QueueSettings {
                 idle: seconds(&IDLE_TIMEOUT),
             },
             ehlo_name,
+            hostname: hostname.clone(),
             bind_address: generation.read(&BIND_ADDRESS, chain).parse().ok(),
             suspended: generation.read(&SUSPEND_DELIVERY, chain),
             port: generation.read(&REMOTE_SMTP_PORT, chain),

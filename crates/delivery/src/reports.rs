@@ -35,6 +35,8 @@ pub struct Counts {
     pub in_flight: usize,
     /// Messages in memory.
     pub resident: usize,
+    /// Octets of their bodies.
+    pub resident_bytes: u64,
     /// The most messages each loop has held at once, added up: not fewer than there ever were at once.
     pub peak: usize,
     /// Messages the tables have memory for.
@@ -131,10 +133,22 @@ impl EngineHandle {
     pub async fn counts(&self) -> Counts {
         let of_loop = |maintainer: &Rc<Maintainer>| {
             let connections: usize = maintainer.records().iter().map(|record| record.connections.borrow().len()).sum();
-            let Totals { queues, active, delayed, in_flight, resident } = maintainer.queues.borrow().totals();
+            let Totals { queues, active, delayed, in_flight, resident, resident_octets } =
+                maintainer.queues.borrow().totals();
             let Room { peak, allocated } = maintainer.queues.borrow().room();
             let (outbound_concurrency, active_domains) = (connections, queues);
-            Counts { outbound_concurrency, active_domains, active, delayed, in_flight, resident, peak, allocated }
+            let resident_bytes = resident_octets;
+            Counts {
+                outbound_concurrency,
+                active_domains,
+                active,
+                delayed,
+                in_flight,
+                resident,
+                resident_bytes,
+                peak,
+                allocated,
+            }
         };
         self.each(of_loop).await.into_iter().fold(Counts::default(), |sum, one| Counts {
             outbound_concurrency: sum.outbound_concurrency + one.outbound_concurrency,
@@ -143,6 +157,7 @@ impl EngineHandle {
             delayed: sum.delayed + one.delayed,
             in_flight: sum.in_flight + one.in_flight,
             resident: sum.resident + one.resident,
+            resident_bytes: sum.resident_bytes + one.resident_bytes,
             peak: sum.peak + one.peak,
             allocated: sum.allocated + one.allocated,
         })

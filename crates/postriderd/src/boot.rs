@@ -20,7 +20,7 @@ use module::{Catalogue, Loaded, Module, Modules};
 use netlistener::Netlisteners;
 use queue::Intake;
 use reception::{EsmtpListener, Parts};
-use scheduler::{Clock, Master, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
+use scheduler::{Clock, Master, MemoryPressure, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
 use spool::disk::RealDisk;
 use spool::{JournalOptions, SPOOL_BACKEND, Spool, Store};
 use tokio::sync::watch;
@@ -85,7 +85,6 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let (spool, store) = open_spool(&current, &modules, &ground, &pools)?;
     let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), store.newest()));
     let resolver = resolver(&current, &ground)?;
-    let hostname = hostname(&current);
     let deps = Deps {
         configuration: configuration.clone(),
         spool: spool.clone(),
@@ -96,9 +95,10 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         random: Random::system(),
         meters: ground.meters.clone(),
         pools: pools.clone(),
-        hostname: hostname.clone(),
+        pressure: MemoryPressure::default(),
+        hostname: Arc::new(hostname),
     };
-    let (intake, engine) = start_delivery(&loops, &current, deps, &ground, &hostname)?;
+    let (intake, engine) = start_delivery(&loops, &current, deps, &ground)?;
     let commands = Commands::new();
     let console = console(&commands, &configuration, &ground);
     let (control, arrivals) = ControlListener::new(&configuration);
@@ -108,7 +108,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         ids: ids.clone(),
         spool: spool.clone(),
         intake: intake.clone(),
-        system_hostname: hostname,
+        system_hostname: node_name().into(),
     };
     let mut netlisteners = netlisteners(&configuration, &loops, &ground.meters);
     netlisteners.register(Arc::new(EsmtpListener::new(parts, &ground.meters)));
@@ -217,11 +217,10 @@ fn start_delivery(
     generation: &Generation,
     deps: Deps,
     ground: &Ground,
-    hostname: &Arc<str>,
 ) -> Result<(Intake, EngineHandle), Failure> {
     let handles = loops.delivery(generation)?;
     let (ids, spool, pools) = (deps.ids.clone(), deps.spool.clone(), deps.pools.clone());
-    let (clock, meters, host) = (ground.clock, ground.meters.clone(), hostname.clone());
+    let (clock, meters, host) = (ground.clock, ground.meters.clone(), deps.hostname.clone());
     Ok(Engine::start(&handles, deps, move |intake| {
         let parts = BouncerParts { clock, ids, host, spool, intake: intake.clone(), pools };
         Arc::new(Notifications(Bouncer::new(parts, &meters)))

@@ -58,9 +58,17 @@ fn listen(house: &House) -> Result<(), Failure> {
 
 /// Hands what the spool holds to the queues, on a thread of its own, while new mail is being taken.
 fn read_spool(house: &Rc<House>, intake: queue::Intake, ids: Arc<IdGenerator>) {
-    let read = house.spool.process_disk_queue(Box::new(move |envelope| {
+    let configuration = house.configuration.clone();
+    let mut keys = queue::Keys::new(configuration.current());
+    let read = house.spool.process_disk_queue(Box::new(move |mut envelope| {
         // The clock may have been set back since: no new id may equal one of the spool's.
         ids.raise_above(envelope.id);
+        let current = configuration.current();
+        if !Arc::ptr_eq(&current, keys.generation()) {
+            keys = queue::Keys::new(current);
+        }
+        // A gateway or a binding may have changed while the daemon was down.
+        envelope.queue = keys.queue(&envelope);
         intake.restore_blocking(envelope);
     }));
     tokio::task::spawn_local(async move {

@@ -8,21 +8,24 @@
 
 mod arena;
 mod intake;
+mod keys;
 mod moment;
 mod options;
 mod queues;
 mod retry;
 mod routing_domain;
 
-pub use intake::{Arrival, Arrivals, Intake, Resident, intake};
+pub use intake::{Arrival, Arrivals, Intake, Resident, WeakIntake, intake};
+pub use keys::Keys;
 pub use moment::Moment;
 pub use options::{
-    GATEWAY, MAX_RESIDENT_ACTIVE_QUEUE, MAX_RESIDENT_BYTES, MAX_RESIDENT_MESSAGES, MAX_RETRIES, MAX_RETRY_INTERVAL,
-    MESSAGE_EXPIRATION, MaxRetries, NEVER_ATTEMPT_EXPIRED_MESSAGES, NEVER_RETRY, OPTIONS, RETRY_INTERVAL,
-    ResidentLimits,
+    DROP_BODY_AFTER_TRANS_FAIL, GATEWAY, KEEP_MESSAGE_DICTS_IN_MEMORY, MAX_RESIDENT_ACTIVE_QUEUE, MAX_RESIDENT_BYTES,
+    MAX_RESIDENT_MESSAGES, MAX_RETRIES, MAX_RETRY_INTERVAL, MESSAGE_EXPIRATION, MaxRetries,
+    NEVER_ATTEMPT_EXPIRED_MESSAGES, NEVER_RETRY, OPTIONS, RETRY_INTERVAL, ResidentLimits,
 };
 pub use queues::{
-    BindingRow, Found, Listed, QUEUED_BYTES, QueueId, Queues, Room, Row, Taken, Ticket, Totals, Transient, Whereabouts,
+    BindingRow, DelayedPlace, Found, Listed, QUEUED_BYTES, QueueId, Queues, Room, Row, Taken, Ticket, Totals,
+    Transient, Whereabouts,
 };
 pub use retry::{EXCEEDED_MAX_RETRIES, EXCEEDED_MAX_TIME, NOT_ATTEMPTED, RetryOptions};
 pub use routing_domain::routing_domain;

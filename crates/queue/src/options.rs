@@ -2,13 +2,14 @@
 
 use config::{Declared, Generation, Lookup, Opt, OptionType, Seconds, Value, one_of, scopes};
 use message::QueueName;
+use scheduler::Pressure;
 
 use crate::retry::RetryOptions;
 
 macro_rules! options {
-    ($($name:ident: $type:ty = $word:literal, $default:literal, $scopes:ident, $doc:literal $(, $check:ident)?;)*) => {
+    ($($name:ident: $type:ty = $word:literal, $default:literal, $scopes:ident, $doc:literal $(, $check:ident)? $(=> $how:ident)?;)*) => {
         $(#[doc = $doc] pub const $name: Opt<$type> =
-            Opt::new($word, $default, scopes::$scopes, $doc)$(.check($check))?;)*
+            Opt::new($word, $default, scopes::$scopes, $doc)$(.check($check))?$(.$how())?;)*
         /// Every option of this crate.
         pub const OPTIONS: &[&dyn Declared] = &[$(&$name),*];
     };
@@ -33,6 +34,10 @@ options! {
         "Messages that stay in memory, over all queues; further ones are read from the spool. 0: no limit.";
     MAX_RESIDENT_BYTES: u64 = "max_resident_bytes", "268435456", BINDING,
         "Octets of message bodies that stay in memory, over all queues; further messages are read from the spool. 0: no limit.";
+    DROP_BODY_AFTER_TRANS_FAIL: u32 = "drop_body_after_trans_fail", "3", QUEUE,
+        "Transient failures after which a message no longer stays in memory but is read from the spool for each attempt. 0: from the first attempt on. Bodies of delayed mail stay only where active mail leaves room.";
+    KEEP_MESSAGE_DICTS_IN_MEMORY: bool = "keep_message_dicts_in_memory", "false", GLOBAL,
+        "Keep envelope and context of a message in memory when its body is not." => not_tunable;
     GATEWAY: String = "gateway", "", QUEUE,
         "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets. It becomes the routing domain.";
 }
@@ -94,6 +99,10 @@ pub struct ResidentLimits {
     pub total: usize,
     /// Octets of their bodies: the loop's share of `max_resident_bytes`.
     pub octets: u64,
+    /// Transient failures from which a message does not stay.
+    pub failures: u32,
+    /// Envelopes stay when bodies go.
+    pub keep_envelopes: bool,
 }
 
 impl ResidentLimits {
@@ -104,9 +113,32 @@ impl ResidentLimits {
         let share = |of_all: u64| if of_all == 0 { u64::MAX } else { of_all.div_ceil(loops.max(1) as u64) };
         let total = share(generation.get(&MAX_RESIDENT_MESSAGES, &lookup));
         let octets = share(generation.get(&MAX_RESIDENT_BYTES, &lookup));
-        Self { active_queue, total: usize::try_from(total).unwrap_or(usize::MAX), octets }
+        Self {
+            active_queue,
+            total: usize::try_from(total).unwrap_or(usize::MAX),
+            octets,
+            failures: generation.get(&DROP_BODY_AFTER_TRANS_FAIL, &lookup),
+            keep_envelopes: generation.get(&KEEP_MESSAGE_DICTS_IN_MEMORY, &Lookup::Global),
+        }
+    }
+
+    /// The limits while memory is short: above memory_goal a few active messages of each queue stay, above memory_hwm none.
+    pub fn under(self, pressure: Pressure) -> Self {
+        match pressure {
+            Pressure::None => self,
+            Pressure::Goal => Self { active_queue: self.active_queue.min(ACTIVE_UNDER_PRESSURE), ..self },
+            Pressure::HighWater => Self { active_queue: 0, total: 0, ..self },
+        }
+    }
+
+    /// Whether a message that has failed so often stays in memory.
+    pub fn keeps_after(&self, failures: u32) -> bool {
+        failures < self.failures
     }
 }
+
+/// Active messages of a queue that stay while memory is above its goal.
+const ACTIVE_UNDER_PRESSURE: usize = 16;
 
 pub(crate) fn lookup(queue: &QueueName) -> Lookup<'_> {
     Lookup::Queue { binding_group: &queue.binding_group, binding: &queue.binding, domain: &queue.domain }
@@ -139,7 +171,12 @@ mod tests {
         );
         assert_eq!(RetryOptions::resolve(&generation, &queue("b.test")).delay(2), 120);
         let limits = |domain| ResidentLimits::resolve(&generation, &queue(domain), 2);
-        assert_eq!(limits("x.test"), ResidentLimits { active_queue: 250, total: 16_384, octets: 1 << 27 });
+        let defaults =
+            ResidentLimits { active_queue: 250, total: 16_384, octets: 1 << 27, failures: 3, keep_envelopes: false };
+        assert_eq!(limits("x.test"), defaults);
+        assert_eq!(limits("x.test").under(Pressure::Goal).active_queue, 16);
+        assert_eq!(limits("x.test").under(Pressure::HighWater).total, 0);
+        assert!(defaults.keeps_after(2) && !defaults.keeps_after(3));
         assert_eq!(limits("d.test").active_queue, usize::MAX);
     }
 

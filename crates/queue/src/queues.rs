@@ -8,6 +8,8 @@
 //! Invariant: a message is in exactly one of active, delayed and in flight, and its state says which.
 
 mod counts;
+mod doubt;
+mod residency;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -16,12 +18,15 @@ use message::{DeliveryState, MessageId, QueueName};
 use scheduler::{Counter, Key, Meters, Wheel};
 
 pub use counts::{BindingRow, Found, Listed, Room, Row, Totals, Whereabouts};
+pub use residency::DelayedPlace;
+use residency::{Residency, has_body};
 
 use crate::arena::Arena;
 use crate::intake::{Arrival, Resident};
 use crate::moment::Moment;
 use crate::options::ResidentLimits;
 use crate::retry::{RetryOptions, Verdict};
+use crate::routing_domain::plain_domain;
 
 /// Names one queue of a table, until the table releases it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,15 +46,20 @@ pub struct Taken {
     pub id: MessageId,
     /// Transient failures so far.
     pub retries: u32,
-    /// The message, if it was in memory.
+    /// The message, if it was in memory; without its body if only its envelope was.
     pub resident: Option<Arrival>,
 }
 
 /// What a transient failure did to a message.
 #[derive(Debug)]
 pub enum Transient {
-    /// It waits in the delayed queue. What its envelope says from now on, to be written to the spool.
-    Delayed(DeliveryState),
+    /// It waits in the delayed queue.
+    Delayed {
+        /// What its envelope says from now on, to be written to the spool.
+        state: DeliveryState,
+        /// To leave it in memory with [`Queues::keep`], before anything else.
+        place: DelayedPlace,
+    },
     /// It may not be tried again: it is still in flight, to be failed with that reply.
     Expired {
         /// Settles it.
@@ -68,6 +78,8 @@ struct Queued {
     born: u32,
     retries: u32,
     queue: QueueId,
+    /// Doubts of its queue when it came, or was last looked at.
+    doubts: u32,
     state: State,
 }
 
@@ -84,8 +96,15 @@ struct DomainQueue {
     active: VecDeque<u32>,
     delayed: usize,
     in_flight: usize,
-    /// Active messages in memory.
+    /// Active messages with their body.
     resident: usize,
+    /// How often its mail was doubted to belong to it, and how many active messages are.
+    doubts: u32,
+    doubted: usize,
+    /// It has held mail for other domains than its name's.
+    is_shared: bool,
+    /// When a message was last taken, counted in messages taken from the table.
+    last_taken: u64,
     /// It is in `Queues::listed`.
     is_listed: bool,
     delivered: u64,
@@ -115,9 +134,9 @@ pub struct Queues {
     by_name: HashMap<QueueName, QueueId>,
     /// By binding group and binding.
     past: HashMap<(Arc<str>, Arc<str>), Past>,
-    resident: usize,
-    /// Octets of the bodies of resident messages.
-    resident_octets: u64,
+    residency: Residency,
+    /// Messages ever taken.
+    takes: u64,
     /// Every queue with active mail, and some that had some since they were last asked for.
     listed: Vec<QueueId>,
     meter: Meter,
@@ -131,6 +150,7 @@ struct Meter {
     delayed_entered: Counter,
     delayed_left: Counter,
     not_kept_resident: Counter,
+    dropped: Counter,
 }
 
 impl Queues {
@@ -143,6 +163,7 @@ impl Queues {
             delayed_entered: counter("delayed.entered"),
             delayed_left: counter("delayed.left"),
             not_kept_resident: counter("resident.refused"),
+            dropped: counter("resident.dropped"),
         };
         let (messages, queues, wheel) = (Arena::new(), Arena::new(), Wheel::new(now.seconds));
         Self {
@@ -151,8 +172,8 @@ impl Queues {
             queues,
             by_name: HashMap::new(),
             past: HashMap::new(),
-            resident: 0,
-            resident_octets: 0,
+            residency: Residency::default(),
+            takes: 0,
             listed: Vec::new(),
             meter,
         }
@@ -186,27 +207,27 @@ impl Queues {
     ) {
         let domain = self.at_mut(queue);
         domain.received += 1;
+        let (doubts, recipient) = (domain.doubts, arrival.envelope.forward_path.mailbox().domain());
+        domain.is_shared |= !recipient.eq_ignore_ascii_case(plain_domain(&domain.name.domain));
         arrival.envelope.queue = domain.name.clone();
         let envelope = &arrival.envelope;
         let due = now.seconds_at(envelope.delivery.next_attempt).min(now.seconds.saturating_add(longest_wait));
-        let mut queued = Queued {
+        let queued = Queued {
             id: envelope.id,
             resident: None,
             born: now.seconds_at(envelope.created).min(now.seconds).try_into().unwrap_or(u32::MAX),
             retries: envelope.delivery.retries,
             queue,
+            doubts,
             state: State::Active,
         };
-        if now.seconds < due {
-            let number = self.messages.insert(queued);
-            return self.delay(number, due);
-        }
-        if self.at(queue).resident < limits.active_queue && self.has_room(&arrival, limits) {
-            queued.resident = Some(arrival);
-        } else {
-            self.meter.not_kept_resident.add(1);
-        }
         let number = self.messages.insert(queued);
+        if now.seconds < due {
+            self.delay(number, due);
+            return self.keep(DelayedPlace(number), arrival, limits);
+        }
+        let resident = self.admitted(queue, arrival, limits);
+        self.put_in(number, resident);
         self.activate(number, VecDeque::push_back);
     }
 
@@ -215,13 +236,15 @@ impl Queues {
         let number = self.at_mut(queue).active.pop_front()?;
         let queued = self.messages.get_mut(number).expect("an active message is in the arena");
         queued.state = State::InFlight;
-        let (id, retries, resident) = (queued.id, queued.retries, queued.resident.take());
-        let left_memory = usize::from(resident.is_some());
-        self.resident -= left_memory;
-        self.resident_octets -= resident.as_deref().map_or(0, octets);
+        let (id, retries, doubts) = (queued.id, queued.retries, queued.doubts);
+        let resident = self.take_out(number);
+        self.takes += 1;
+        let takes = self.takes;
         let domain = self.at_mut(queue);
-        domain.resident -= left_memory;
+        domain.resident -= usize::from(resident.as_deref().is_some_and(has_body));
         domain.in_flight += 1;
+        domain.last_taken = takes;
+        domain.doubted -= usize::from(doubts < domain.doubts);
         if domain.active.is_empty() {
             domain.active.shrink_to(IDLE_CAPACITY);
         }
@@ -234,11 +257,15 @@ impl Queues {
         self.messages.get(*self.at(queue).active.front()?)?.resident.as_deref()
     }
 
+    /// How often a message in flight has failed transiently: what the table says counts, whatever its envelope on disk does.
+    pub fn retries(&self, ticket: &Ticket) -> u32 {
+        self.messages.get(ticket.0).map_or(0, |queued| queued.retries)
+    }
+
     /// Gives a message back untried, to the head of its queue. Of several, give the last one back first.
     pub fn put_back(&mut self, ticket: Ticket, resident: Option<Arrival>) {
-        let queued = self.in_flight(&ticket);
-        queued.resident = resident;
-        let queue = queued.queue;
+        let queue = self.in_flight(&ticket).queue;
+        self.put_in(ticket.0, resident);
         self.at_mut(queue).in_flight -= 1;
         self.activate(ticket.0, VecDeque::push_front);
     }
@@ -260,9 +287,11 @@ impl Queues {
             Verdict::Expired(text) => Transient::Expired { ticket, reply: format!("{text} ({reply})") },
             Verdict::RetryIn(seconds) => {
                 let due = now.seconds.saturating_add(seconds);
+                let place = DelayedPlace(ticket.0);
                 self.postpone(ticket, due);
                 let next_attempt = now.unix_at(due);
-                Transient::Delayed(DeliveryState { retries, next_attempt, last_reply: Some(reply.into()) })
+                let state = DeliveryState { retries, next_attempt, last_reply: Some(reply.into()) };
+                Transient::Delayed { state, place }
             }
         }
     }
@@ -354,12 +383,6 @@ impl Queues {
         true
     }
 
-    /// Whether a message may stay in memory, as far as the whole table is concerned.
-    fn has_room(&self, arrival: &Resident, limits: &ResidentLimits) -> bool {
-        let octets = self.resident_octets.saturating_add(octets(arrival));
-        arrival.body.is_some() && self.resident < limits.total && octets <= limits.octets
-    }
-
     fn at(&self, queue: QueueId) -> &DomainQueue {
         self.queues.get(queue.0).expect("a queue id is used only until its release")
     }
@@ -395,10 +418,10 @@ impl Queues {
     fn activate(&mut self, number: u32, push: impl FnOnce(&mut VecDeque<u32>, u32)) {
         let queued = self.messages.get_mut(number).expect("the caller's message is in the arena");
         queued.state = State::Active;
-        let (queue, in_memory) = (queued.queue, usize::from(queued.resident.is_some()));
-        self.resident_octets += queued.resident.as_deref().map_or(0, octets);
-        self.resident += in_memory;
+        let (queue, doubts) = (queued.queue, queued.doubts);
+        let in_memory = usize::from(queued.resident.as_deref().is_some_and(has_body));
         let domain = self.at_mut(queue);
+        domain.doubted += usize::from(doubts < domain.doubts);
         domain.resident += in_memory;
         push(&mut domain.active, number);
         if !std::mem::replace(&mut domain.is_listed, true) {
@@ -420,6 +443,7 @@ impl Queues {
     fn ripen(&mut self, number: u32) {
         let queue = self.messages.get(number).expect("a delayed message is in the arena").queue;
         self.at_mut(queue).delayed -= 1;
+        self.left_waiting(number);
         self.meter.delayed_left.add(1);
         self.activate(number, VecDeque::push_back);
     }
@@ -430,11 +454,6 @@ impl Queues {
         self.at_mut(queue).in_flight -= 1;
         queue
     }
-}
-
-/// What a message's body takes up. Siblings share one, which is counted for each: the budget errs on the safe side.
-fn octets(resident: &Resident) -> u64 {
-    resident.body.as_ref().map_or(0, |body| body.len() as u64)
 }
 
 impl Queued {
@@ -451,6 +470,10 @@ impl DomainQueue {
             delayed: 0,
             in_flight: 0,
             resident: 0,
+            doubts: 0,
+            doubted: 0,
+            is_shared: false,
+            last_taken: 0,
             is_listed: false,
             delivered: 0,
             transient: 0,

@@ -22,6 +22,11 @@ pub fn routing_domain(generation: &Generation, binding_group: &str, binding: &st
     if domain.parse::<IpAddr>().is_ok() { format!("{domain}.").into() } else { domain }
 }
 
+/// The mail domain of a routing domain that is one: without the dot that tells four bare numbers from an address.
+pub(crate) fn plain_domain(routing_domain: &str) -> &str {
+    routing_domain.strip_suffix('.').unwrap_or(routing_domain)
+}
+
 fn lower_case(name: &str) -> Arc<str> {
     let name = name.trim_end_matches('.');
     if name.bytes().any(|octet| octet.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }

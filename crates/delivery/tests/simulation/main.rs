@@ -3,6 +3,8 @@
 mod limits;
 mod network;
 mod orders;
+mod reloads;
+mod residency;
 mod throttles;
 mod trouble;
 mod world;
@@ -439,7 +441,7 @@ fn flush_fail_and_details_reach_the_delayed_mail() {
         let first = world.send(FROM, &["ann@x.test"]).await;
         world.pass(10).await;
         let details = world.engine.message(first).await.unwrap().unwrap();
-        assert_eq!((details.whereabouts, details.resident), (Whereabouts::Delayed, false));
+        assert_eq!((details.whereabouts, details.resident), (Whereabouts::Delayed, true));
         assert_eq!(details.envelope.delivery.last_reply.as_deref(), Some("450 4.2.1 busy"));
         let listing = world.engine.listing(Some("default"), "X.test", 0, 100).await;
         let [listed] = listing.as_slice() else { panic!("{listing:?}") };

@@ -45,6 +45,7 @@ struct Host {
     open: usize,
     most_open: usize,
     taken: Vec<Taken>,
+    heard: Vec<String>,
 }
 
 /// The network. Cloning shares it.
@@ -119,6 +120,16 @@ impl Network {
     /// Reacts so at every command that contains `text`.
     pub fn always(&self, last: u8, text: &'static str, reaction: Reaction) {
         self.with(last, |host| host.rules.push((text, reaction)));
+    }
+
+    /// The command lines a host has heard that begin so.
+    pub fn heard(&self, last: u8, start: &str) -> Vec<String> {
+        self.with(last, |host| host.heard.iter().filter(|line| line.starts_with(start)).cloned().collect())
+    }
+
+    /// Forgets what it was to react to.
+    pub fn calm(&self, last: u8) {
+        self.with(last, |host| host.rules.clear());
     }
 
     pub fn taken(&self, last: u8) -> Vec<Taken> {
@@ -244,6 +255,7 @@ impl Server {
         loop {
             let line = self.line().await?;
             let verb = line.split([' ', ':']).next().unwrap_or("").to_owned();
+            self.network.with(self.last, |host| host.heard.push(line.clone()));
             let positive = match verb.as_str() {
                 "EHLO" if self.network.with(self.last, |host| host.pipelining) => {
                     self.react("EHLO", &line, "250-host.test\r\n250-SIZE 1000000\r\n250 PIPELINING").await?

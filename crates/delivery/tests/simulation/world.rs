@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use config::{Configuration, Environment, Registry};
+use config::{Configuration, Environment, Lookup, Opt, Registry, scopes};
 use delivery::{Bouncer, Deps, Engine, EngineHandle, FailedMessage, Local, NotStored};
 use hooks::{Answer, HookSet, HookSetBuilder};
 use logging::{FailureRecord, LogDelivery, LogPermanentFailure, LogTransientFailure};
 use message::{Body, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Protocol, QueueName};
 use queue::Intake;
-use scheduler::{Clock, LoopHandle, Meters, Random, ThreadPools};
+use scheduler::{Clock, LoopHandle, MemoryPressure, Meters, Random, ThreadPools};
 use smtp::{ForwardPath, Mailbox, ReversePath};
 use spool::chain::{CommitSet, IoCaller, IoResult};
 use spool::{IoModule, Memory, Promise, ReadPool, Spool};
@@ -114,6 +114,8 @@ pub struct World {
     pub door: Arc<Door>,
     /// How long reading from the spool takes.
     pub read_pause: Arc<Mutex<Duration>>,
+    /// Says how short memory is.
+    pub pressure: MemoryPressure,
     pub spool: Spool,
     pub clock: Clock,
     ids: Arc<IdGenerator>,
@@ -123,6 +125,11 @@ pub struct World {
 }
 
 type Log = Arc<Mutex<Vec<String>>>;
+
+/// The name of this machine.
+static HOSTNAME: Opt<String> = Opt::new("hostname", "here.test", scopes::GLOBAL, "The name of this machine.");
+/// Every message's.
+const BODY: Body = Body::from_static(b"Subject: x\r\n\r\nhello\r\n.\r\n");
 
 /// Runs a scenario in simulated time under a configuration.
 pub fn simulate<F: Future<Output = ()>>(configuration: &str, scenario: impl FnOnce(World) -> F) {
@@ -144,6 +151,7 @@ impl World {
         let mut registry = Registry::new();
         registry.add_all(queue::OPTIONS);
         registry.add_all(delivery::OPTIONS);
+        registry.add(&HOSTNAME);
         let path = directory.path().join("ecelerity.conf");
         std::fs::write(&path, text.replace("DIRECTORY", directory.path().to_str().unwrap())).unwrap();
         let log = Log::default();
@@ -158,6 +166,7 @@ impl World {
         let (door, read_pause) = (Arc::new(Door::default()), Arc::<Mutex<Duration>>::default());
         let spool = Spool::new(vec![door.clone(), memory.clone()], Arc::new(Reads(read_pause.clone())));
         let ids = Arc::new(IdGenerator::new(clock, 1, None));
+        let pressure = MemoryPressure::default();
         let deps = Deps {
             configuration: configuration.clone(),
             spool: spool.clone(),
@@ -168,7 +177,8 @@ impl World {
             random: Random::seeded(7),
             meters: meters.clone(),
             pools: ThreadPools::new(clock, &meters),
-            hostname: "here.test".into(),
+            pressure: pressure.clone(),
+            hostname: Arc::new(|generation| generation.get(&HOSTNAME, &Lookup::Global).into()),
         };
         let loops = [LoopHandle::adopt("test/0", &meters), LoopHandle::adopt("test/1", &meters)];
         let bouncer: Arc<dyn Bouncer> = Arc::new(bounces.clone());
@@ -182,6 +192,7 @@ impl World {
             memory,
             door,
             read_pause,
+            pressure,
             spool,
             clock,
             ids,
@@ -208,18 +219,24 @@ impl World {
 
     /// One message to each recipient: spooled, then queued, as reception does it.
     pub async fn send(&self, reverse_path: &str, recipients: &[&str]) -> MessageId {
-        let body = Body::from_static(b"Subject: x\r\n\r\nhello\r\n.\r\n");
+        let envelopes = self.spooled(reverse_path, recipients).await;
+        let batch = envelopes[0].batch;
+        for envelope in envelopes {
+            assert!(self.intake.enqueue(envelope, BODY).await);
+        }
+        batch
+    }
+
+    /// One message to each recipient, in the spool and not yet queued.
+    pub async fn spooled(&self, reverse_path: &str, recipients: &[&str]) -> Vec<Envelope> {
         let batch = self.ids.next();
         let mut envelopes = Vec::new();
         for (place, recipient) in recipients.iter().enumerate() {
             let id = if place == 0 { batch } else { self.ids.next() };
-            envelopes.push(self.envelope(id, batch, reverse_path, recipient, &body));
+            envelopes.push(self.envelope(id, batch, reverse_path, recipient, &BODY));
         }
-        self.spool.store(&body, &envelopes).await.unwrap();
-        for envelope in envelopes {
-            assert!(self.intake.enqueue(envelope, body.clone()).await);
-        }
-        batch
+        self.spool.store(&BODY, &envelopes).await.unwrap();
+        envelopes
     }
 
     fn envelope(&self, id: MessageId, batch: MessageId, from: &str, to: &str, body: &Body) -> Envelope {

@@ -154,11 +154,15 @@ async fn memory(house: &House) -> MemoryReport {
         peak_bytes: None,
         mmap_count: 0,
     };
-    let accounted = fixed.current_bytes() + spool.index_bytes + spool.waiting_bytes;
+    let accounted = fixed.current_bytes() + counts.resident_bytes + spool.index_bytes + spool.waiting_bytes;
     let machine = rustix::system::sysinfo();
     MemoryReport {
         fixed: vec![fixed],
-        variable: vec![variable("spool:index", spool.index_bytes), variable("spool:waiting", spool.waiting_bytes)],
+        variable: vec![
+            variable("queue:bodies", counts.resident_bytes),
+            variable("spool:index", spool.index_bytes),
+            variable("spool:waiting", spool.waiting_bytes),
+        ],
         accounted_bytes: accounted,
         // A read of /proc can wait for the kernel's locks: not on the master scheduler.
         system_rss_bytes: house.pools.get("IO").run(resident_bytes).await.unwrap_or(0),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use message::{Envelope, MessageId, QueueName};
 
+use super::residency::Residency;
 use super::{DomainQueue, Past, QueueId, Queued, Queues, State};
 
 /// Where a message is.
@@ -67,7 +68,7 @@ pub struct BindingRow {
     pub delayed: usize,
     /// Messages in an attempt.
     pub in_flight: usize,
-    /// Messages in memory, those in flight not counted.
+    /// Active messages with their body in memory.
     pub resident: usize,
     /// Messages that came, those read from the spool at the start among them.
     pub received: u64,
@@ -112,6 +113,8 @@ pub struct Totals {
     pub in_flight: usize,
     /// Messages in memory, those in flight not counted.
     pub resident: usize,
+    /// Octets of their bodies.
+    pub resident_octets: u64,
 }
 
 impl Queues {
@@ -127,7 +130,8 @@ impl Queues {
 
     /// The counts of the table.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals { resident: self.resident, ..Totals::default() };
+        let Residency { resident, octets, .. } = self.residency;
+        let mut totals = Totals { resident, resident_octets: octets, ..Totals::default() };
         for (_, queue) in self.queues.iter() {
             totals.active += queue.active.len();
             totals.delayed += queue.delayed;

@@ -12,7 +12,13 @@ use crate::retry::{EXCEEDED_MAX_RETRIES, EXCEEDED_MAX_TIME, NOT_ATTEMPTED};
 
 const START: u64 = 1_790_000_000;
 const LONGEST_WAIT: u64 = 43_200;
-const KEEP_ALL: ResidentLimits = ResidentLimits { active_queue: usize::MAX, total: usize::MAX, octets: u64::MAX };
+const KEEP_ALL: ResidentLimits = ResidentLimits {
+    active_queue: usize::MAX,
+    total: usize::MAX,
+    octets: u64::MAX,
+    failures: u32::MAX,
+    keep_envelopes: false,
+};
 
 fn at(seconds: u64) -> Moment {
     Moment { seconds: Moment::ORIGIN + seconds, unix: Duration::from_secs(START + seconds) }
@@ -57,7 +63,7 @@ fn a_message_that_fails_transiently_comes_back_when_its_interval_is_over() {
         let taken = queues.take(queue).unwrap();
         let reply = "450 4.2.1 mailbox busy";
         let outcome = queues.transient_failure(taken.ticket, reply, at(failed_at), &RetryOptions::default());
-        let Transient::Delayed(state) = outcome else { panic!("expired") };
+        let Transient::Delayed { state, .. } = outcome else { panic!("expired") };
         assert_eq!(state.next_attempt, Duration::from_secs(START + due));
         assert_eq!(state.last_reply.as_deref(), Some(reply));
         assert_eq!(queues.sweep(at(due - 1)), 0);
@@ -105,11 +111,11 @@ fn a_wall_clock_that_jumps_changes_neither_due_times_nor_ages() {
     let taken = queues.take(queue).unwrap();
     let year_ago = Moment { unix: Duration::from_secs(START - 31_536_000), ..at(10) };
     let options = RetryOptions::default();
-    assert!(matches!(queues.transient_failure(taken.ticket, "450 x", year_ago, &options), Transient::Delayed(_)));
+    assert!(matches!(queues.transient_failure(taken.ticket, "450 x", year_ago, &options), Transient::Delayed { .. }));
     queues.sweep(Moment { unix: Duration::ZERO, ..at(1210) });
     let taken = queues.take(queue).unwrap();
     let far_ahead = Moment { unix: Duration::from_secs(START * 2), ..at(1210) };
-    assert!(matches!(queues.transient_failure(taken.ticket, "450 x", far_ahead, &options), Transient::Delayed(_)));
+    assert!(matches!(queues.transient_failure(taken.ticket, "450 x", far_ahead, &options), Transient::Delayed { .. }));
 }
 
 #[test]
@@ -132,7 +138,7 @@ fn restored_mail_waits_out_its_interval_and_keeps_its_age() {
 #[test]
 fn mail_beyond_the_resident_limits_is_only_on_disk() {
     let mut queues = table();
-    let limits = ResidentLimits { active_queue: 2, total: 3, octets: u64::MAX };
+    let limits = ResidentLimits { active_queue: 2, total: 3, ..KEEP_ALL };
     for (id, domain) in [(1, "x.test"), (2, "x.test"), (3, "x.test"), (4, "y.test"), (5, "y.test")] {
         let arrival = message(id, domain, 0);
         let queue = queues.queue(&arrival.envelope.queue);
@@ -356,7 +362,7 @@ impl Pair {
                 let entry = self.model.get_mut(&id).unwrap();
                 entry.1 += 1;
                 match outcome {
-                    Transient::Delayed(_) => {
+                    Transient::Delayed { .. } => {
                         entry.2 = Place::Delayed(self.now + options.delay(entry.1));
                         return;
                     }
@@ -404,7 +410,7 @@ fn a_listing_shows_a_window_of_one_queue_active_mail_first() {
     let queue = enqueue(&mut queues, message(1, "x.test", 0), 0);
     let taken = queues.take(queue).unwrap();
     let outcome = queues.transient_failure(taken.ticket, "450 busy", at(0), &RetryOptions::default());
-    assert!(matches!(outcome, Transient::Delayed(_)));
+    assert!(matches!(outcome, Transient::Delayed { .. }));
     enqueue(&mut queues, message(9, "other.test", 0), 0);
     for id in [2, 3] {
         enqueue(&mut queues, message(id, "x.test", 0), 0);
@@ -437,4 +443,99 @@ fn the_counts_of_a_binding_outlive_its_queues() {
 #[test]
 fn a_message_that_is_not_in_memory_costs_less_than_64_bytes() {
     const { assert!(QUEUED_BYTES <= 64) };
+}
+
+fn fail_once(queues: &mut Queues, queue: QueueId, now: u64, limits: &ResidentLimits) {
+    let taken = queues.take(queue).unwrap();
+    let outcome = queues.transient_failure(taken.ticket, "450 x", at(now), &RetryOptions::default());
+    let (Transient::Delayed { place, .. }, Some(resident)) = (outcome, taken.resident) else { panic!("expired") };
+    queues.keep(place, resident, limits);
+}
+
+#[test]
+fn a_message_stays_in_memory_until_it_has_failed_too_often() {
+    for (failures, kept) in [(3, [true, true, true, false]), (1, [true, false, false, false]), (0, [false; 4])] {
+        let limits = ResidentLimits { failures, ..KEEP_ALL };
+        let (mut queues, mut seen, mut now) = (table(), Vec::new(), 0);
+        let queue = queues.queue(&name("x.test"));
+        queues.enqueue(queue, message(1, "x.test", 0), at(0), &limits, LONGEST_WAIT);
+        for _ in 0..4 {
+            queues.sweep(at(now));
+            seen.push(queues.totals().resident == 1);
+            let taken = queues.take(queue).unwrap();
+            assert_eq!(queues.totals().resident, 0);
+            let patient = RetryOptions { message_expiration: u64::MAX, max_retries: None, ..RetryOptions::default() };
+            let outcome = queues.transient_failure(taken.ticket, "450 x", at(now), &patient);
+            let Transient::Delayed { place, .. } = outcome else { panic!("expired") };
+            queues.keep(place, taken.resident.unwrap_or_else(|| message(1, "x.test", 0)), &limits);
+            now += 43_200;
+        }
+        assert_eq!(seen, kept, "{failures}");
+    }
+}
+
+#[test]
+fn delayed_mail_stays_in_memory_only_where_active_mail_leaves_room() {
+    let mut queues = table();
+    let limits = ResidentLimits { total: 3, ..KEEP_ALL };
+    let x = queues.queue(&name("x.test"));
+    for id in 1..=2 {
+        queues.enqueue(x, message(id, "x.test", 0), at(0), &limits, LONGEST_WAIT);
+    }
+    for _ in 0..2 {
+        fail_once(&mut queues, x, 0, &limits);
+    }
+    assert_eq!(queues.totals().resident, 2);
+    let y = queues.queue(&name("y.test"));
+    for id in 3..=5 {
+        queues.enqueue(y, message(id, "y.test", 0), at(0), &limits, LONGEST_WAIT);
+    }
+    assert_eq!(
+        (queues.totals().resident, queues.listing(y, 0, 9).iter().filter(|one| one.envelope.is_some()).count()),
+        (3, 3)
+    );
+    queues.sweep(at(1200));
+    assert!(queues.take(x).unwrap().resident.is_none(), "it made room");
+    while queues.take(y).is_some() {}
+    assert_eq!((queues.totals().resident, queues.resident_octets()), (0, 0));
+}
+
+#[test]
+fn envelopes_stay_in_memory_if_they_are_to() {
+    for keep_envelopes in [true, false] {
+        let mut queues = table();
+        let limits = ResidentLimits { active_queue: 0, keep_envelopes, ..KEEP_ALL };
+        let queue = queues.queue(&name("x.test"));
+        queues.enqueue(queue, message(1, "x.test", 0), at(0), &limits, LONGEST_WAIT);
+        assert_eq!(queues.find(MessageId::from_bits(1)).unwrap().envelope.is_some(), keep_envelopes);
+        assert_eq!((queues.totals().resident, queues.resident_octets()), (0, 0), "no body is");
+        let taken = queues.take(queue).unwrap();
+        assert!(taken.resident.is_none_or(|resident| resident.body.is_none()));
+    }
+}
+
+#[test]
+fn memory_is_given_back_by_delayed_mail_first_and_then_by_the_queue_whose_turn_is_longest_ago() {
+    let mut queues = table();
+    let [delayed, cold, warm] = ["delayed.test", "cold.test", "warm.test"].map(|domain| queues.queue(&name(domain)));
+    for (queue, domain, count) in [(delayed, "delayed.test", 1), (cold, "cold.test", 4), (warm, "warm.test", 4)] {
+        for id in 0..count {
+            queues.enqueue(queue, message(id, domain, 0), at(0), &KEEP_ALL, LONGEST_WAIT);
+        }
+    }
+    fail_once(&mut queues, delayed, 0, &KEEP_ALL);
+    for queue in [cold, warm] {
+        let taken = queues.take(queue).unwrap();
+        queues.delivered(taken.ticket);
+    }
+    let each = queues.resident_octets() / 7;
+    let resident = |queues: &Queues, queue: QueueId| {
+        queues.listing(queue, 0, 9).iter().map(|one| one.envelope.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(queues.trim(6 * each), 1);
+    assert_eq!((resident(&queues, delayed), resident(&queues, cold)), (vec![false], vec![true; 3]));
+    assert_eq!(queues.trim(4 * each), 2);
+    assert_eq!((resident(&queues, cold), resident(&queues, warm)), (vec![true, false, false], vec![true; 3]));
+    assert_eq!((queues.trim(0), queues.resident_octets(), queues.totals().resident), (4, 0, 0));
+    assert_eq!(queues.active(cold) + queues.active(warm), 6, "the mail itself stays");
 }

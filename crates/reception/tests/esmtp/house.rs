@@ -161,7 +161,7 @@ impl House {
         let mut arrivals = self.arrivals.lock().await;
         while arrived.len() < count {
             let missing = count - arrived.len();
-            arrivals.receive(&mut arrived, missing).await;
+            arrivals.receive(&mut arrived, missing, missing).await;
         }
         assert_eq!(arrivals.waiting(), 0, "more came");
         arrived

@@ -1,0 +1,108 @@
+//! What stays in memory, what the spool is asked for, and what a shortage of memory changes.
+
+use std::time::Duration;
+
+use scheduler::Pressure;
+
+use crate::FROM;
+use crate::network::Reaction::Say;
+use crate::world::{World, simulate};
+
+async fn busy(world: &World, count: usize) {
+    world.network.host(1);
+    world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
+    world.network.always(1, "RCPT", Say("450 4.2.1 busy"));
+    for _ in 0..count {
+        world.send(FROM, &["ann@x.test"]).await;
+    }
+    world.pass(1).await;
+}
+
+#[test]
+fn a_message_leaves_memory_after_drop_body_after_trans_fail_failures() {
+    for (text, kept) in [("", [1, 1, 0]), ("drop_body_after_trans_fail = 1\n", [0, 0, 0])] {
+        simulate(text, async |world: World| {
+            busy(&world, 1).await;
+            for (resident, wait) in kept.into_iter().zip([1200, 2400, 4800]) {
+                let counts = world.engine.counts().await;
+                assert_eq!((counts.resident, counts.resident_bytes), (resident, 24 * resident as u64), "{text}");
+                world.pass(wait).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn bodies_leave_memory_when_it_is_short_and_the_mail_is_delivered_all_the_same() {
+    for (pressure, kept) in [(Pressure::None, 8), (Pressure::Goal, 4), (Pressure::HighWater, 0)] {
+        simulate("mail_queue_check_vm_interval = 10\n", async |world: World| {
+            busy(&world, 8).await;
+            assert_eq!(world.engine.counts().await.resident, 8);
+            world.pressure.set(pressure);
+            world.pass(10).await;
+            assert_eq!(world.engine.counts().await.resident, kept, "{pressure:?}");
+            world.send(FROM, &["bob@x.test"]).await;
+            world.pass(1).await;
+            let kept = world.engine.counts().await.resident;
+            assert_eq!(kept == 0, pressure == Pressure::HighWater, "what comes now");
+            world.network.calm(1);
+            world.pass(2000).await;
+            assert_eq!(world.network.taken(1).len(), 9);
+        });
+    }
+}
+
+#[test]
+fn the_retry_state_is_written_unless_that_is_turned_off_and_counts_either_way() {
+    for (text, written) in [("", 2), ("swap_out_meta_after_each_tempfail = false\n", 0)] {
+        let text = format!("{text}drop_body_after_trans_fail = 0\n");
+        simulate(&text, async |world: World| {
+            world.network.host(1);
+            world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
+            for _ in 0..2 {
+                world.network.once(1, "RCPT", Say("450 4.2.1 busy"));
+            }
+            let id = world.send(FROM, &["ann@x.test"]).await;
+            world.pass(1201).await;
+            assert_eq!(world.spool.read_headers(id).await.unwrap().delivery.retries, written);
+            world.pass(2400).await;
+            assert_eq!(world.log().last().unwrap(), "3600 D ann@x.test retries=2 192.0.2.1");
+        });
+    }
+}
+
+#[test]
+fn bodies_are_read_ahead_of_their_turn() {
+    simulate("max_resident_active_queue = 0\nmax_outbound_connections = 1\n", async |world: World| {
+        world.network.host(1);
+        world.network.round_trip(1, Duration::from_secs(1));
+        world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
+        *world.read_pause.lock().unwrap() = Duration::from_secs(4);
+        for _ in 0..60 {
+            world.send(FROM, &["ann@x.test"]).await;
+        }
+        // One at a time would be four seconds each.
+        world.pass(90).await;
+        assert_eq!(world.network.taken(1).len(), 60);
+        let order: Vec<usize> = world.network.taken(1).iter().map(|taken| taken.connection).collect();
+        assert!(order.iter().all(|&connection| connection == 1));
+    });
+}
+
+#[test]
+fn what_the_spool_held_does_not_keep_new_mail_waiting() {
+    simulate("disk_queue_drain_rate = 1\nmax_outbound_connections = 1\n", async |world: World| {
+        world.network.host(1);
+        world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
+        let restored = world.spooled(FROM, &["old@x.test"; 20]).await;
+        for envelope in restored {
+            assert!(world.intake.restore(envelope).await);
+        }
+        world.send(FROM, &["new@x.test"]).await;
+        world.pass(1).await;
+        let log = world.log();
+        let place = log.iter().position(|line| line.contains("new@")).unwrap();
+        assert!(place <= 3, "{place}");
+        assert_eq!(log.len(), 21);
+    });
+}
