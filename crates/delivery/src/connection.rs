@@ -27,7 +27,7 @@ use crate::hosts::Pace;
 use crate::limits::{HostLimits, Slot};
 use crate::maintainer::Maintainer;
 use crate::opening::{self, NoSession, host_failed};
-use crate::options::QueueSettings;
+use crate::options::{DeliveryMethod, QueueSettings};
 use crate::record::{DomainRecord, Status};
 use crate::replies::SESSION_ENDED;
 use crate::route::Candidate;
@@ -112,8 +112,12 @@ impl Connection {
     ) -> Result<Self, NoSession> {
         let remote = candidate.remote;
         let stream = connect(maintainer, settings, status, candidate).await.map_err(NoSession::Network)?;
-        let options =
-            ClientOptions { ehlo_name: settings.ehlo_name.clone(), timeouts: settings.timeouts, pipelining: true };
+        let options = ClientOptions {
+            ehlo_name: settings.ehlo_name.clone(),
+            timeouts: settings.timeouts,
+            pipelining: true,
+            lmtp: settings.method == DeliveryMethod::Lmtp,
+        };
         let session = ClientSession::new(options, maintainer.deps.clock.now());
         let mut connection = Self {
             maintainer: maintainer.clone(),

@@ -212,6 +212,9 @@ impl Maintainer {
     pub(crate) fn maintain(self: &Rc<Self>, record: &Rc<DomainRecord>, ticked: bool) {
         let settings = self.refreshed(record);
         self.rekey(record);
+        if settings.blackholed {
+            return self.swallow(record, &settings);
+        }
         let active = self.queues.borrow().active(record.queue);
         let now = self.deps.clock.now();
         if active == 0 || self.stopping.get() || settings.suspended || record.is_draining() || record.is_throttled(now)
@@ -446,7 +449,9 @@ impl Maintainer {
         let (maintainer, record) = (self.clone(), record.clone());
         self.spawn_holding(async move {
             match record.settings().method {
-                DeliveryMethod::Esmtp => connection::run(&maintainer, &record, &place.status).await,
+                DeliveryMethod::Esmtp | DeliveryMethod::Lmtp => {
+                    connection::run(&maintainer, &record, &place.status).await
+                }
                 DeliveryMethod::Maildir => local::run(&maintainer, &record, &place.status).await,
             }
             drop(place);

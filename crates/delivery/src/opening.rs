@@ -13,7 +13,7 @@ use crate::limits::{Admitted, Saturated};
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
 use crate::record::{DomainRecord, Status};
-use crate::route::{self, Candidate};
+use crate::route::{self, Candidate, Unroutable};
 use crate::throttle::Token;
 use crate::unreachable::NotOpened;
 
@@ -25,8 +25,7 @@ pub(crate) async fn open(
     status: &Rc<Status>,
 ) -> Result<Connection, NotOpened> {
     let deps = &maintainer.deps;
-    let found = route::candidates(&record.name.domain, settings, &*deps.names, &deps.random).await;
-    let candidates = found.map_err(NotOpened::Unroutable)?;
+    let candidates = candidates(maintainer, record, settings).await.map_err(NotOpened::Unroutable)?;
     record.dns_failures.set(0);
     record.route.borrow_mut().clone_from(&candidates);
     let mut retry_at: Option<Instant> = None;
@@ -73,6 +72,26 @@ pub(crate) async fn open(
     }
     let retry_at = retry_at.unwrap_or_else(|| deps.clock.now());
     Err(NotOpened::Unreachable { retry_at, refusal: refusal.map(Box::new), tried, connection: status.id })
+}
+
+/// The queue's route. A domain whose mail hosts could not be learnt too often is tried at its own address.
+async fn candidates(
+    maintainer: &Maintainer,
+    record: &DomainRecord,
+    settings: &QueueSettings,
+) -> Result<Vec<Candidate>, Unroutable> {
+    let (deps, domain) = (&maintainer.deps, &record.name.domain);
+    let found = route::candidates(domain, settings, &*deps.names, &deps.random).await;
+    let unanswered = matches!(found, Err(Unroutable::Lookup(_)));
+    let lookups = if unanswered { record.unanswered_lookups.get() + 1 } else { 0 };
+    record.unanswered_lookups.set(lookups);
+    if unanswered && settings.routes.is_empty() && settings.fallback_to_address.is_some_and(|most| most < lookups) {
+        let own = route::own_addresses(domain, settings, &*deps.names).await;
+        if !own.is_empty() {
+            return Ok(own);
+        }
+    }
+    found
 }
 
 /// Whether the throttles and limits of the queue and of the host have room for a connection, and its first message.

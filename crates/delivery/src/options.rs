@@ -27,7 +27,15 @@ macro_rules! queue_options {
 
 queue_options! {
     DELIVERY_METHOD: DeliveryMethod = "delivery_method", "esmtp", QUEUE,
-        "How mail of a queue leaves: esmtp, or maildir (into folders on this machine, see maildir_path).";
+        "How mail of a queue leaves: esmtp, lmtp (RFC 2033, to lmtp_port), or maildir (into folders on this machine, see maildir_path).";
+    LMTP_PORT: u16 = "lmtp_port", "2003", QUEUE,
+        "Port of the next hop under delivery_method lmtp, where a gateway or route names none.";
+    BLACKHOLE: Blackhole = "blackhole", "false", QUEUE,
+        "internal: fail all mail of this scope instead of delivering it, what is queued and what comes. true and inline: as internal; its recipients are not refused at RCPT yet.";
+    MX_FAILURES_FALLBACK_TO_A: i64 = "mx_failures_fallback_to_a", "3", DOMAIN,
+        "Consecutive lookups of a domain's mail hosts that got no answer after which its own address is tried. -1: never.";
+    PREFER_IPV6_MXS: bool = "prefer_ipv6_mxs", "false", GLOBAL,
+        "Inside one preference try IPv6 addresses before IPv4 ones.";
     MAILDIR_PATH: String = "maildir_path", r#""./maildir/%{domain}/%{localpart}""#, QUEUE,
         "Under delivery_method maildir: the Maildir of a recipient. %{domain} and %{localpart} stand for the recipient's, lower case, made safe as a file name.";
     MAX_OUTBOUND_CONNECTIONS: u64 = "max_outbound_connections", "32", QUEUE,
@@ -100,14 +108,35 @@ fn at_least_one(number: &u64) -> Result<(), String> {
 pub enum DeliveryMethod {
     /// SMTP to the next hop.
     Esmtp,
+    /// LMTP to the next hop.
+    Lmtp,
     /// Into a Maildir on this machine.
     Maildir,
 }
 
 impl OptionType for DeliveryMethod {
-    const EXPECTED: &'static str = "esmtp or maildir";
+    const EXPECTED: &'static str = "esmtp, lmtp or maildir";
     fn parse(value: &Value) -> Result<Self, String> {
-        one_of(value, &[("esmtp", Self::Esmtp), ("maildir", Self::Maildir)])
+        one_of(value, &[("esmtp", Self::Esmtp), ("lmtp", Self::Lmtp), ("maildir", Self::Maildir)])
+    }
+}
+
+/// Whether mail is swallowed. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blackhole {
+    /// It is delivered.
+    No,
+    /// It fails in its queue.
+    Internal,
+}
+
+impl OptionType for Blackhole {
+    const EXPECTED: &'static str = "false, true, inline or internal";
+    fn parse(value: &Value) -> Result<Self, String> {
+        if let Ok(is_on) = bool::parse(value) {
+            return Ok(if is_on { Self::Internal } else { Self::No });
+        }
+        one_of(value, &[("inline", Self::Internal), ("internal", Self::Internal)])
     }
 }
 
@@ -166,6 +195,10 @@ pub(crate) struct QueueSettings {
     pub(crate) hostname: Arc<str>,
     pub(crate) bind_address: Option<IpAddr>,
     pub(crate) suspended: bool,
+    pub(crate) blackholed: bool,
+    /// Lookups without an answer after which a domain's own address is tried.
+    pub(crate) fallback_to_address: Option<u64>,
+    pub(crate) prefers_ipv6: bool,
     pub(crate) port: u16,
     pub(crate) routes: Vec<RouteEntry>,
     pub(crate) mx_failures_to_delay: u64,
@@ -185,6 +218,7 @@ impl QueueSettings {
         let seconds = |option: &Opt<Seconds>| generation.read(option, chain).into();
         let number = |option: &Opt<u64>| usize::try_from(generation.read(option, chain)).unwrap_or(usize::MAX);
         let connect = generation.read(&CONNECT_TIMEOUT, chain);
+        let method = generation.read(&DELIVERY_METHOD, chain);
         let server = generation.get(&SERVER_MAX_OUTBOUND_CONNECTIONS, &Lookup::Global);
         let ehlo_name = match generation.read(&EHLO_HOSTNAME, chain) {
             name if name == "__hostname__" || name.is_empty() => hostname.clone(),
@@ -195,7 +229,7 @@ impl QueueSettings {
             retry: RetryOptions::resolve(generation, queue),
             resident: ResidentLimits::resolve(generation, queue, loops),
             writes_retries: generation.read(&SWAP_OUT_META_AFTER_EACH_TEMPFAIL, chain),
-            method: generation.read(&DELIVERY_METHOD, chain),
+            method,
             maildir_path: generation.read(&MAILDIR_PATH, chain),
             connections_max: number(&MAX_OUTBOUND_CONNECTIONS).max(1),
             server_connections_max: usize::try_from(server.most).map_or(usize::MAX, |most| most.max(1)),
@@ -219,7 +253,10 @@ impl QueueSettings {
             hostname: hostname.clone(),
             bind_address: generation.read(&BIND_ADDRESS, chain).parse().ok(),
             suspended: generation.read(&SUSPEND_DELIVERY, chain),
-            port: generation.read(&REMOTE_SMTP_PORT, chain),
+            blackholed: generation.read(&BLACKHOLE, chain) == Blackhole::Internal,
+            fallback_to_address: u64::try_from(generation.read(&MX_FAILURES_FALLBACK_TO_A, chain)).ok(),
+            prefers_ipv6: generation.read(&PREFER_IPV6_MXS, chain),
+            port: generation.read(if method == DeliveryMethod::Lmtp { &LMTP_PORT } else { &REMOTE_SMTP_PORT }, chain),
             routes: generation.read(&ROUTES, chain).0,
             mx_failures_to_delay: generation.read(&MX_FAILURES_TO_DELAY, chain),
             connect_timeout_to_delay: generation.read(&CONNECT_TIMEOUT_TO_DELAY, chain),

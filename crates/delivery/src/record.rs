@@ -34,6 +34,8 @@ pub(crate) struct DomainRecord {
     pub(crate) unreachable_since: Cell<Option<Instant>>,
     /// Consecutive lookups that found no host.
     pub(crate) dns_failures: Cell<u64>,
+    /// Consecutive lookups of its mail hosts that got no answer.
+    pub(crate) unanswered_lookups: Cell<u64>,
     /// What the active queue is being emptied into: nothing else takes from it meanwhile.
     pub(crate) drain: RefCell<Option<Drain>>,
     pub(crate) empty_since: Cell<Option<Instant>>,
@@ -52,6 +54,7 @@ impl DomainRecord {
             failures: Cell::new(0),
             unreachable_since: Cell::new(None),
             dns_failures: Cell::new(0),
+            unanswered_lookups: Cell::new(0),
             drain: RefCell::default(),
             empty_since: Cell::new(None),
         }

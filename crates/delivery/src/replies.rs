@@ -13,6 +13,8 @@ pub const PROHIBITED: Reply = Reply::new(551, (5, 4, 6), "[internal] Private/Loo
 /// mx_failures_to_delay or connect_timeout_to_delay.
 pub const UNREACHABLE: Reply =
     Reply::new(421, (4, 4, 0), "[internal] no MXs for this domain could be reached at this time");
+/// Under blackhole.
+pub const BLACKHOLED: Reply = Reply::new(554, (5, 7, 0), "[internal] Blackholed");
 /// The operator's `fail domain`.
 pub const PURGED: Reply = Reply::new(554, (5, 7, 0), "[internal] Message manually purged");
 /// The remote host ended a session before it had answered for any message.

@@ -68,8 +68,29 @@ pub(crate) async fn candidates(
         (true, Some(trouble)) => Err(trouble),
         (true, None) if had_any => Err(Unroutable::Prohibited),
         (true, None) => Err(Unroutable::NoHost),
-        (false, _) => Ok(ordered(found, random)),
+        (false, _) => {
+            let mut ordered = ordered(found, random);
+            if settings.prefers_ipv6 {
+                ordered.sort_by_key(|candidate| (candidate.preference, candidate.remote.is_ipv4()));
+            }
+            Ok(ordered)
+        }
     }
+}
+
+/// The addresses of a domain itself, when its mail hosts cannot be learnt. A departure from RFC 5321 5.1, which would wait; it is
+/// what mx_failures_fallback_to_a asks for.
+pub(crate) async fn own_addresses(domain: &str, settings: &QueueSettings, names: &dyn Names) -> Vec<Candidate> {
+    let (host, port) = take_apart(domain);
+    let port = port.unwrap_or(settings.port);
+    let addresses = names.addresses(&host).await.unwrap_or_default();
+    let candidate = |address| {
+        let remote = SocketAddr::new(address, port);
+        Candidate { preference: 0, host: host.as_str().into(), remote, expires: None }
+    };
+    let found: Vec<Candidate> = addresses.into_iter().map(candidate).collect();
+    let prohibited = found.iter().any(|candidate| settings.prohibits(&candidate.remote));
+    found.into_iter().filter(|candidate| !prohibited && !settings.skips(&candidate.remote)).collect()
 }
 
 async fn routed(domain: &str, entry: &RouteEntry, port: u16, names: &dyn Names) -> Result<Vec<Candidate>, DnsError> {

@@ -18,7 +18,7 @@ use crate::limits::Saturated;
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
 use crate::record::DomainRecord;
-use crate::replies::{LOOKUP_FAILED, NO_HOST, NULL_MX, PROHIBITED, UNREACHABLE};
+use crate::replies::{BLACKHOLED, LOOKUP_FAILED, NO_HOST, NULL_MX, PROHIBITED, UNREACHABLE};
 use crate::route::{Candidate, Unroutable};
 
 /// Why a connection did not come about.
@@ -116,6 +116,15 @@ impl Maintainer {
             }
         }
         active
+    }
+
+    /// Fails the active mail of a queue that goes nowhere.
+    pub(crate) fn swallow(self: &Rc<Self>, record: &Rc<DomainRecord>, settings: &Rc<QueueSettings>) {
+        if self.queues.borrow().active(record.queue) != 0 && !self.stopping.get() && !record.is_draining() {
+            self.give_verdict(record, settings, Failed::unconnected(BLACKHOLED));
+            let (maintainer, draining) = (self.clone(), Draining(record.clone()));
+            self.spawn_holding(async move { maintainer.empty(draining).await });
+        }
     }
 
     /// From here on the active mail is taken for this verdict only.

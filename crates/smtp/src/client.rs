@@ -5,6 +5,9 @@
 //! PIPELINING the body of one message and MAIL, RCPT and DATA of the next leave in one group (RFC 2920 3.1 lets message
 //! content open a group), so that a busy session costs one write and one read a message.
 //!
+//! LMTP (RFC 2033) is the same dialogue with two differences: it begins with LHLO, and each recipient that was taken gets a reply
+//! of its own to the end of data.
+//!
 //! Invariant: `expected` is, in order, exactly the replies the server still owes; those of MAIL, RCPT, DATA and the end
 //! of data all belong to the oldest transaction, because a transaction's last reply precedes the next one's first.
 
@@ -80,6 +83,8 @@ pub struct ClientOptions {
     pub timeouts: Timeouts,
     /// Use PIPELINING where it is offered.
     pub pipelining: bool,
+    /// Speak LMTP.
+    pub lmtp: bool,
 }
 
 /// What a session tells its shell.
@@ -104,6 +109,8 @@ enum Expected {
     Recipient(usize),
     Data,
     EndOfData,
+    /// The end of data, for one recipient of LMTP.
+    EndOfDataFor(usize),
     Quit,
 }
 
@@ -294,8 +301,8 @@ impl ClientSession {
             (Some(Expected::Recipient(_)), false) => Stage::AfterRcptTo,
             (Some(Expected::Data), true) => Stage::DuringData,
             (Some(Expected::Data), false) => Stage::AfterData,
-            (Some(Expected::EndOfData), true) => Stage::SendingBody,
-            (Some(Expected::EndOfData), false) => Stage::ReadingConfirmation,
+            (Some(Expected::EndOfData | Expected::EndOfDataFor(_)), true) => Stage::SendingBody,
+            (Some(Expected::EndOfData | Expected::EndOfDataFor(_)), false) => Stage::ReadingConfirmation,
             (Some(Expected::Rset), true) => Stage::DuringRset,
             (Some(Expected::Rset), false) => Stage::AfterRset,
             (Some(Expected::Quit) | None, _) => Stage::Idle,
@@ -309,7 +316,7 @@ impl ClientSession {
             Some(Expected::Ehlo | Expected::Helo) => timeouts.ehlo,
             Some(Expected::Mail) => timeouts.mail_from,
             Some(Expected::Recipient(_)) => timeouts.rcpt_to,
-            Some(Expected::Data | Expected::EndOfData) => timeouts.body,
+            Some(Expected::Data | Expected::EndOfData | Expected::EndOfDataFor(_)) => timeouts.body,
             Some(Expected::Rset) => timeouts.rset,
             Some(Expected::Quit) | None => timeouts.idle,
         }

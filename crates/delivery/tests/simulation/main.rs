@@ -1,6 +1,7 @@
 //! The rules of delivery, in simulated time on an in-memory network.
 
 mod limits;
+mod methods;
 mod network;
 mod orders;
 mod reloads;

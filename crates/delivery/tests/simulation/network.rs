@@ -56,6 +56,9 @@ pub struct Network(Arc<Mutex<World>>);
 struct World {
     hosts: HashMap<SocketAddr, Host>,
     domains: HashMap<String, Result<Hosts, DnsError>>,
+    /// Addresses of names, beside what is known of their mail hosts.
+    own: HashMap<String, IpAddr>,
+    /// Of mail hosts.
     lookups: usize,
     /// Domains whose next lookup panics.
     panics: Vec<String>,
@@ -64,7 +67,11 @@ struct World {
 /// Preference, name and address of each mail host.
 type Hosts = Vec<(u16, &'static str, IpAddr)>;
 
+/// The address of a host; those beyond 200 listen for LMTP.
 pub fn address(last: u8) -> SocketAddr {
+    if 200 <= last {
+        return SocketAddr::from(([192, 0, 2, last], 2003));
+    }
     SocketAddr::from(([192, 0, 2, last], 25))
 }
 
@@ -73,6 +80,11 @@ impl Network {
     pub fn mx(&self, domain: &str, hosts: &[(u16, &'static str, u8)]) {
         let hosts = hosts.iter().map(|&(preference, name, last)| (preference, name, address(last).ip())).collect();
         self.0.lock().unwrap().domains.insert(domain.to_owned(), Ok(hosts));
+    }
+
+    /// The address of a name itself.
+    pub fn own_address(&self, name: &str, last: u8) {
+        self.0.lock().unwrap().own.insert(name.to_owned(), address(last).ip());
     }
 
     /// A domain whose lookup fails.
@@ -233,9 +245,14 @@ impl Names for Network {
     }
 
     fn addresses<'a>(&'a self, host: &'a str) -> Local<'a, Result<Vec<IpAddr>, DnsError>> {
-        Box::pin(
-            async move { Ok(Names::mx(self, host).await?.hosts.into_iter().flat_map(|host| host.addresses).collect()) },
-        )
+        Box::pin(async move {
+            if let Some(own) = self.0.lock().unwrap().own.get(host) {
+                return Ok(vec![*own]);
+            }
+            let hosts = Names::mx(self, host).await;
+            self.0.lock().unwrap().lookups -= 1;
+            Ok(hosts?.hosts.into_iter().flat_map(|host| host.addresses).collect())
+        })
     }
 }
 
@@ -257,7 +274,7 @@ impl Server {
             let verb = line.split([' ', ':']).next().unwrap_or("").to_owned();
             self.network.with(self.last, |host| host.heard.push(line.clone()));
             let positive = match verb.as_str() {
-                "EHLO" if self.network.with(self.last, |host| host.pipelining) => {
+                "EHLO" | "LHLO" if self.network.with(self.last, |host| host.pipelining) => {
                     self.react("EHLO", &line, "250-host.test\r\n250-SIZE 1000000\r\n250 PIPELINING").await?
                 }
                 "DATA" if transaction.as_ref().is_some_and(|open| !open.recipients.is_empty()) => {
@@ -285,7 +302,14 @@ impl Server {
                 ("DATA", true) => {
                     let mut open = transaction.take().expect("DATA after RCPT");
                     open.body = self.body().await?;
-                    if self.react("BODY", "BODY", "250 2.0.0 queued").await? {
+                    if self.network.with(self.last, |host| host.heard.iter().any(|line| line.starts_with("LHLO"))) {
+                        for recipient in std::mem::take(&mut open.recipients) {
+                            if self.react("BODY", &format!("BODY {recipient}"), "250 2.0.0 stored").await? {
+                                open.recipients.push(recipient);
+                            }
+                        }
+                        self.network.with(self.last, |host| host.taken.push(open));
+                    } else if self.react("BODY", "BODY", "250 2.0.0 queued").await? {
                         self.network.with(self.last, |host| host.taken.push(open));
                     }
                 }

@@ -17,12 +17,14 @@ impl ClientSession {
                 let failure = Failure { stage, reply: self.reader.reply(code), internal: false };
                 return self.over((code != SERVICE_CLOSING).then_some(failure));
             }
-            (Some(Expected::Greeting), 220) => self.hello(Expected::Ehlo, "EHLO"),
+            (Some(Expected::Greeting), 220) => {
+                self.hello(Expected::Ehlo, if self.options.lmtp { "LHLO" } else { "EHLO" });
+            }
             (Some(Expected::Ehlo), 250) => {
                 self.extensions = Extensions::parse(&self.reader.text());
                 self.open();
             }
-            (Some(Expected::Ehlo), 500..=599) => self.hello(Expected::Helo, "HELO"),
+            (Some(Expected::Ehlo), 500..=599) if !self.options.lmtp => self.hello(Expected::Helo, "HELO"),
             (Some(Expected::Helo), 250) => self.open(),
             (Some(Expected::Greeting | Expected::Ehlo | Expected::Helo), 400..=599)
             | (Some(Expected::Rset), 400..=599) => {
@@ -35,6 +37,10 @@ impl ClientSession {
             (Some(Expected::EndOfData), 200..=299) => {
                 let delivered = Outcome::Delivered(self.reader.reply(code));
                 self.ended(&delivered);
+            }
+            (Some(Expected::EndOfDataFor(recipient)), 200..=299) => {
+                let delivered = Outcome::Delivered(self.reader.reply(code));
+                self.ended_for(recipient, delivered);
             }
             (Some(asked), 400..=599) => self.refused(asked, stage, code),
             // A positive reply of the wrong kind: the two sides no longer agree on what was said.
@@ -68,6 +74,9 @@ impl ClientSession {
     /// RSET, MAIL or RCPT was taken, or DATA was answered with 354.
     fn went_well(&mut self, answered: Option<Expected>) {
         let (Some(Expected::Data), Some(transaction)) = (answered, self.transactions.front_mut()) else { return };
+        if self.options.lmtp {
+            return self.send_for_each();
+        }
         if transaction.has_undecided() {
             self.outbox.body(transaction.take_body());
         } else {
@@ -76,6 +85,31 @@ impl ClientSession {
             self.outbox.commands(|text| text.extend_from_slice(b".\r\n"));
         }
         self.expected.push_back(Expected::EndOfData);
+    }
+
+    /// LMTP: each recipient that was taken has a reply to come; none has one if none was taken, though DATA should have been
+    /// refused then (RFC 2033 4.2).
+    fn send_for_each(&mut self) {
+        let Some(transaction) = self.transactions.front_mut() else { return };
+        let waiting: Vec<usize> = transaction.undecided().collect();
+        if waiting.is_empty() {
+            transaction.ended_data = true;
+            transaction.complete = true;
+            self.outbox.commands(|text| text.extend_from_slice(b".\r\n"));
+        } else {
+            self.outbox.body(transaction.take_body());
+        }
+        self.expected.extend(waiting.into_iter().map(Expected::EndOfDataFor));
+    }
+
+    /// LMTP: the end of data was answered for one recipient.
+    fn ended_for(&mut self, recipient: usize, outcome: Outcome) {
+        let Some(transaction) = self.transactions.front_mut() else { return };
+        transaction.decide(recipient, outcome);
+        if !transaction.has_undecided() {
+            transaction.complete = true;
+            self.completed += 1;
+        }
     }
 
     /// A 4yz or 5yz to a command of the oldest transaction.
@@ -87,6 +121,10 @@ impl ClientSession {
         match asked {
             Expected::Recipient(recipient) if code != SERVICE_CLOSING => {
                 transaction.decide(recipient, failed(&self.reader));
+            }
+            Expected::EndOfDataFor(recipient) if code != SERVICE_CLOSING => {
+                let outcome = failed(&self.reader);
+                return self.ended_for(recipient, outcome);
             }
             _ if needed => transaction.decide_rest(&failed(&self.reader)),
             _ => {}
@@ -151,7 +189,13 @@ impl ClientSession {
             self.expected.front() == Some(&Expected::Mail) && 0 < self.completed && cause == Cause::Closed;
         let at_fault = matches!(
             self.expected.front(),
-            Some(Expected::Mail | Expected::Recipient(_) | Expected::Data | Expected::EndOfData)
+            Some(
+                Expected::Mail
+                    | Expected::Recipient(_)
+                    | Expected::Data
+                    | Expected::EndOfData
+                    | Expected::EndOfDataFor(_)
+            )
         );
         if let (true, false, Some(transaction)) = (at_fault, unanswered_on_reuse, self.transactions.front_mut()) {
             transaction.decide_rest(&Outcome::Failed(failure.clone()));

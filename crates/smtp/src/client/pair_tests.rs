@@ -29,7 +29,8 @@ impl Pair {
     fn new(pipelining: bool) -> Self {
         #[allow(clippy::disallowed_methods)] // an origin to count from
         let now = Instant::now();
-        let options = ClientOptions { ehlo_name: "client.test".into(), timeouts: Timeouts::default(), pipelining };
+        let options =
+            ClientOptions { ehlo_name: "client.test".into(), timeouts: Timeouts::default(), pipelining, lmtp: false };
         Self {
             client: ClientSession::new(options, now),
             server: ServerSession::new(Arc::new(ServerOptions::named("mx.test")), "192.0.2.1", now),

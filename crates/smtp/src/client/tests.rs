@@ -13,7 +13,7 @@ use crate::address::Mailbox;
 const BODY: &[u8] = b"Subject: x\r\n\r\nhello\r\n.\r\n";
 
 fn options() -> ClientOptions {
-    ClientOptions { ehlo_name: "client.test".into(), timeouts: Timeouts::default(), pipelining: true }
+    ClientOptions { ehlo_name: "client.test".into(), timeouts: Timeouts::default(), pipelining: true, lmtp: false }
 }
 
 #[allow(clippy::disallowed_methods)] // any origin will do: tests only add to it
@@ -39,9 +39,9 @@ struct Shell {
 }
 
 impl Shell {
-    fn new(messages: &[usize]) -> Self {
+    fn new(messages: &[usize], lmtp: bool) -> Self {
         let now = start();
-        let session = ClientSession::new(options(), now);
+        let session = ClientSession::new(ClientOptions { lmtp, ..options() }, now);
         Self { session, messages: messages.iter().copied().collect(), submitted: 0, seen: String::new(), now }
     }
 
@@ -105,7 +105,7 @@ fn shown(failure: &Failure) -> String {
 /// Plays the `S:` lines of a transcript and checks that the whole dialogue is the transcript.
 fn transcript(messages: &[usize], expected: &str) {
     let expected: String = expected.lines().map(|line| line.trim().to_owned() + "\n").collect();
-    let mut shell = Shell::new(messages);
+    let mut shell = Shell::new(messages, expected.contains("C: LHLO"));
     let mut said = String::new();
     let mut lines = expected.lines().peekable();
     while let Some(line) = lines.next() {
@@ -382,7 +382,7 @@ fn a_positive_reply_of_the_wrong_kind_is_garbage() {
 
 #[test]
 fn a_message_over_the_declared_size_is_not_sent() {
-    let mut shell = Shell::new(&[]);
+    let mut shell = Shell::new(&[], false);
     shell.server_says(b"220 x\r\n");
     shell.server_says(b"250-x\r\n250 SIZE 10\r\n");
     shell.messages.push_back(1);
@@ -395,7 +395,7 @@ fn a_message_over_the_declared_size_is_not_sent() {
 
 #[test]
 fn each_stage_has_its_deadline() {
-    let mut shell = Shell::new(&[1]);
+    let mut shell = Shell::new(&[1], false);
     let now = shell.now;
     let after = |shell: &Shell| (shell.session.deadline() - now).as_secs();
     assert_eq!(after(&shell), 300);
@@ -449,7 +449,7 @@ impl Answers<'_> {
 }
 
 fn outcomes(codes: &[u16], step: usize) -> Vec<String> {
-    let mut shell = Shell::new(&[1, 3, 2, 1, 1]);
+    let mut shell = Shell::new(&[1, 3, 2, 1, 1], false);
     let mut answers = Answers { codes: codes.iter().cycle() };
     let mut said = b"220 x\r\n".to_vec();
     let mut shown = Vec::new();
@@ -478,7 +478,7 @@ proptest! {
     #[test]
     fn every_submitted_recipient_gets_one_outcome_and_the_session_one_end(script in server_lines(), step in 1usize..40) {
         let messages = [2, 1, 3, 1, 1];
-        let mut shell = Shell::new(&messages);
+        let mut shell = Shell::new(&messages, false);
         for piece in script.chunks(step) {
             shell.server_says(piece);
         }
@@ -490,4 +490,97 @@ proptest! {
         prop_assert_eq!(shell.seen.matches("-> over").count(), 1);
         prop_assert!(!shell.session.accepts_transaction());
     }
+}
+
+const LMTP_OPENING: &str =
+    "S: 220 mx.there.test\nC: LHLO client.test\nS: 250-mx.there.test\nS: 250 PIPELINING\n-> open\n";
+
+#[test]
+fn lmtp_answers_the_end_of_data_once_for_each_recipient_that_was_taken() {
+    transcript(
+        &[3, 1],
+        &format!(
+            "{LMTP_OPENING}C: MAIL FROM:<a@here.test>
+             C+ RCPT TO:<b1@there.test>
+             C+ RCPT TO:<b2@there.test>
+             C+ RCPT TO:<b3@there.test>
+             C+ DATA
+             S: 250 ok
+             S: 250 ok
+             S: 550 5.1.1 no
+             S: 250 ok
+             S: 354 go
+             C: (body)
+             C+ MAIL FROM:<a@here.test>
+             C+ RCPT TO:<b1@there.test>
+             C+ DATA
+             S: 250 2.0.0 one
+             S: 452 4.2.2 b3 is full
+             S: 250 ok
+             S: 250 ok
+             S: 354 go
+             -> delivered 250 2.0.0 one
+             -> failed @5 550 5.1.1 no
+             -> failed @9 452 4.2.2 b3 is full
+             C: (body)
+             S: 250 2.0.0 two
+             -> delivered 250 2.0.0 two"
+        ),
+    );
+}
+
+#[test]
+fn lmtp_that_ends_between_two_replies_leaves_each_recipient_its_own_fate() {
+    transcript(
+        &[2],
+        &format!(
+            "{LMTP_OPENING}C: MAIL FROM:<a@here.test>
+             C+ RCPT TO:<b1@there.test>
+             C+ RCPT TO:<b2@there.test>
+             C+ DATA
+             S: 250 ok
+             S: 250 ok
+             S: 250 ok
+             S: 354 go
+             C: (body)
+             S: 250 2.0.0 one
+             (close)
+             -> delivered 250 2.0.0 one
+             -> failed @9 451 4.4.2 [internal] connection closed by remote host
+             -> over @9 451 4.4.2 [internal] connection closed by remote host"
+        ),
+    );
+}
+
+#[test]
+fn lmtp_without_a_recipient_has_no_reply_to_the_end_of_data_and_no_helo_to_fall_back_to() {
+    transcript(
+        &[1, 1],
+        &format!(
+            "{LMTP_OPENING}C: MAIL FROM:<a@here.test>
+             C+ RCPT TO:<b1@there.test>
+             C+ DATA
+             S: 250 ok
+             S: 550 5.1.1 no
+             S: 354 go
+             -> failed @5 550 5.1.1 no
+             C: .
+             C+ MAIL FROM:<a@here.test>
+             C+ RCPT TO:<b1@there.test>
+             C+ DATA
+             S: 250 ok
+             S: 250 ok
+             S: 354 go
+             C: (body)
+             S: 250 fine
+             -> delivered 250 fine"
+        ),
+    );
+    transcript(
+        &[1],
+        "S: 220 mx
+         C: LHLO client.test
+         S: 500 5.5.1 what
+         -> over @11 500 5.5.1 what",
+    );
 }

@@ -73,6 +73,11 @@ impl Transaction {
         self.outcomes.iter().any(Option::is_none)
     }
 
+    /// Those recipients.
+    pub(super) fn undecided(&self) -> impl Iterator<Item = usize> {
+        self.outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_none()).map(|(recipient, _)| recipient)
+    }
+
     pub(super) fn take_body(&mut self) -> Bytes {
         self.bytes = self.body.len() as u64;
         self.ended_data = true;
