@@ -6,6 +6,7 @@
 mod backend;
 pub mod chain;
 pub mod disk;
+mod distribution;
 mod error;
 pub mod file;
 mod held;
@@ -20,6 +21,7 @@ mod writer;
 
 pub use backend::{Kind, Store};
 pub use chain::{IoCaller, IoModule, IoResult};
+pub use distribution::Quantiles;
 pub use error::{OpenError, SpoolError};
 pub use file::FileStore;
 pub use journal::{Journal, JournalOptions};

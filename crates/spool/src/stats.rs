@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use scheduler::{Counter, Meters};
 
+use crate::distribution::{Distribution, Quantiles};
+
 /// A reading of the journal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpoolStats {
@@ -41,12 +43,18 @@ pub struct SpoolStats {
     pub sync_time: Duration,
     /// The longest write and sync.
     pub sync_time_max: Duration,
+    /// Write and sync of a commit, in microseconds.
+    pub sync_micros: Quantiles,
+    /// Operations of a commit.
+    pub batch: Quantiles,
     /// Writes and syncs that failed.
     pub failures: u64,
     /// Operations refused because the device was full.
     pub full: u64,
     /// Damaged records met.
     pub damaged: u64,
+    /// Copies of damaged records set aside.
+    pub set_aside: u64,
     /// Segments recycled, and segments whose survivors were copied forward.
     pub recycled: u64,
     /// See `recycled`.
@@ -59,6 +67,12 @@ pub struct SpoolStats {
     pub recovered: u64,
     /// Of those, messages that it has dealt with: handed on, or found gone or damaged.
     pub handed_over: u64,
+    /// Recovery has put everything in the index; what is not handed over yet is being read.
+    pub index_complete: bool,
+    /// Segments whose records recovery took from their summary.
+    pub summaries_read: u64,
+    /// Summaries written by this run.
+    pub summaries_written: u64,
 }
 
 impl SpoolStats {
@@ -89,7 +103,31 @@ pub struct Gauges {
     pub index_complete: Counter,
     pub summaries_written: Counter,
     pub summaries_read: Counter,
+    pub set_aside: Counter,
+    /// Commits by the time of their write and sync; each also counts in all larger ones.
+    sync_up_to: Vec<(u64, Counter)>,
+    /// What [`SpoolStats`] measures, as of the last measurement.
+    measured: Measured,
+    sync_distribution: Distribution,
+    batch_distribution: Distribution,
 }
+
+/// Gauges: set by upkeep and with each reading.
+struct Measured {
+    messages: Counter,
+    oldest: Counter,
+    index_bytes: Counter,
+    segments: Counter,
+    spare_segments: Counter,
+    used_bytes: Counter,
+    live_bytes: Counter,
+    free_bytes: Counter,
+    unlinks_waiting: Counter,
+    waiting_bytes: Counter,
+}
+
+/// Microseconds that [`Gauges::sync_up_to`] counts by.
+const SYNC_MICROS: [u64; 9] = [250, 500, 1000, 2500, 5000, 10_000, 25_000, 100_000, 1_000_000];
 
 impl Gauges {
     /// Takes the counters from the registry.
@@ -115,6 +153,22 @@ impl Gauges {
             index_complete: counter("recovery.index_complete"),
             summaries_written: counter("summaries.written"),
             summaries_read: counter("summaries.read"),
+            set_aside: counter("set_aside"),
+            sync_up_to: SYNC_MICROS.map(|micros| (micros, counter(&format!("sync_micros_up_to{{{micros}}}")))).into(),
+            measured: Measured {
+                messages: counter("messages"),
+                oldest: counter("oldest_unix_seconds"),
+                index_bytes: counter("index_bytes"),
+                segments: counter("segments.in_use"),
+                spare_segments: counter("segments.spare"),
+                used_bytes: counter("space.used_bytes"),
+                live_bytes: counter("space.live_bytes"),
+                free_bytes: counter("space.free_bytes"),
+                unlinks_waiting: counter("unlinks_waiting"),
+                waiting_bytes: counter("waiting_bytes"),
+            },
+            sync_distribution: Distribution::default(),
+            batch_distribution: Distribution::default(),
         }
     }
 
@@ -127,10 +181,24 @@ impl Gauges {
         self.sync_micros.add(micros);
         self.batch_max.set(self.batch_max.get().max(operations));
         self.sync_micros_max.set(self.sync_micros_max.get().max(micros));
+        self.sync_distribution.add(micros);
+        self.batch_distribution.add(operations);
+        self.sync_up_to.iter().filter(|(limit, _)| micros <= *limit).for_each(|(_, count)| count.add(1));
     }
 
-    /// Completes a reading with the counters.
+    /// Completes a reading with the counters, and keeps what was measured for whoever reads meters alone.
     pub fn stats(&self, measured: SpoolStats) -> SpoolStats {
+        let gauges = &self.measured;
+        gauges.messages.set(measured.messages);
+        gauges.oldest.set(measured.oldest.map_or(0, |made| made.as_secs()));
+        gauges.index_bytes.set(measured.index_bytes);
+        gauges.segments.set(measured.segments);
+        gauges.spare_segments.set(measured.spare_segments);
+        gauges.used_bytes.set(measured.used_bytes);
+        gauges.live_bytes.set(measured.live_bytes);
+        gauges.free_bytes.set(measured.free_bytes);
+        gauges.unlinks_waiting.set(measured.unlinks_waiting);
+        gauges.waiting_bytes.set(measured.waiting_bytes);
         SpoolStats {
             commits: self.commits.get(),
             operations: self.operations.get(),
@@ -141,13 +209,19 @@ impl Gauges {
             sync_time_max: Duration::from_micros(self.sync_micros_max.get()),
             failures: self.failures.get(),
             full: self.full.get(),
+            sync_micros: self.sync_distribution.quantiles(),
+            batch: self.batch_distribution.quantiles(),
             damaged: self.damaged.get(),
+            set_aside: self.set_aside.get(),
             recycled: self.recycled.get(),
             compacted: self.compacted.get(),
             recovery_done: self.recovery_done.get(),
             recovery_total: self.recovery_total.get(),
             recovered: self.recovered.get(),
             handed_over: self.handed_over.get(),
+            index_complete: self.index_complete.get() != 0,
+            summaries_read: self.summaries_read.get(),
+            summaries_written: self.summaries_written.get(),
             ..measured
         }
     }

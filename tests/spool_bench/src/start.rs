@@ -119,7 +119,7 @@ fn start(directory: &Path, how: &str) -> Result<(), String> {
     read.wait().map_err(|error| error.to_string())?;
     let all = clock.now() - began;
     let change = region.change();
-    let held = change.bytes_allocated as i64 - change.bytes_deallocated as i64 + change.bytes_reallocated as i64;
+    let held = change.bytes_allocated as i64 - change.bytes_deallocated as i64;
     let messages = handed.load(Ordering::Relaxed);
     println!(
         "{how}: open {:.3} s, first message {:.3} s, index {:.3} s, all {messages} handed over {:.3} s; {} summaries of {} segments; \

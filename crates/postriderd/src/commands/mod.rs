@@ -8,6 +8,7 @@ mod configuration;
 mod message;
 mod process;
 mod queue;
+mod spool;
 mod status;
 
 use std::rc::Rc;

@@ -7,7 +7,6 @@ use console::shapes::{
     Shape as _, SummaryData, VariableType, statistics_cleared,
 };
 use console::{Command, Reply};
-use serde_json::json;
 
 use super::command;
 use crate::house::House;
@@ -52,7 +51,7 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
         }),
         command(house, "spool stats", "the journal: messages, space, syncs, damage", |house, asked| async move {
             asked.no_args()?;
-            Ok(spool(&house))
+            Ok(super::spool::stats(&house))
         }),
         command(house, "meters", "every counter of the process", |house, asked| async move {
             asked.no_args()?;
@@ -185,48 +184,6 @@ async fn outbound(house: &House) -> OutboundSessions {
         Some(OutboundSession { fd, class: "smtp_client".to_owned(), host: host.to_string(), peer })
     };
     OutboundSessions { sessions: house.engine.connections().await.into_iter().filter_map(session).collect() }
-}
-
-fn spool(house: &House) -> Reply {
-    let stats = house.store.stats();
-    let rows = [
-        ("Messages", stats.messages.to_string()),
-        ("Segments", format!("{} in use, {} spare", stats.segments, stats.spare_segments)),
-        ("Space", format!("{} bytes live of {} used, {} free", stats.live_bytes, stats.used_bytes, stats.free_bytes)),
-        ("Index", format!("{} bytes", stats.index_bytes)),
-        (
-            "Commits",
-            format!("{}, {:.1} operations each, {} at most", stats.commits, stats.batch_average(), stats.batch_max),
-        ),
-        (
-            "Write and sync",
-            format!(
-                "{:.3} ms on average, {:.3} ms at most",
-                stats.sync_time.as_secs_f64() * 1e3 / stats.commits.max(1) as f64,
-                stats.sync_time_max.as_secs_f64() * 1e3
-            ),
-        ),
-        ("Waiting", format!("{} unlinks, {} bytes of mail", stats.unlinks_waiting, stats.waiting_bytes)),
-        (
-            "Trouble",
-            format!("{} failures, {} times full, {} damaged records", stats.failures, stats.full, stats.damaged),
-        ),
-        (
-            "Read at start",
-            format!("{} messages, {} of {} segments", stats.recovered, stats.recovery_done, stats.recovery_total),
-        ),
-    ];
-    let text = rows.iter().map(|(name, value)| format!("{name:>16}: {value}\n")).collect::<String>();
-    let json = json!({
-        "messages": stats.messages, "segments": stats.segments, "spareSegments": stats.spare_segments,
-        "liveBytes": stats.live_bytes, "usedBytes": stats.used_bytes, "freeBytes": stats.free_bytes,
-        "indexBytes": stats.index_bytes, "commits": stats.commits, "operations": stats.operations,
-        "batchMax": stats.batch_max, "syncSeconds": stats.sync_time.as_secs_f64(),
-        "syncSecondsMax": stats.sync_time_max.as_secs_f64(), "unlinksWaiting": stats.unlinks_waiting,
-        "waitingBytes": stats.waiting_bytes, "failures": stats.failures, "full": stats.full, "damaged": stats.damaged,
-        "recovered": stats.recovered, "recoveryDone": stats.recovery_done, "recoveryTotal": stats.recovery_total,
-    });
-    Reply::new(text, json)
 }
 
 /// The slowest answer since the start or the last reset.

@@ -162,6 +162,8 @@ fn keep_up(shared: &Arc<Shared>) {
     let _guard = AbortOnPanic("upkeep");
     while shared.wait_for_work() {
         while !shared.is_stopping() && upkeep::step(shared, &mut |copies| submit(shared, copies)) {}
+        // For the meters.
+        shared.stats();
     }
 }
 

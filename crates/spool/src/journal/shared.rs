@@ -192,10 +192,11 @@ impl Shared {
             self.disk().sync_dir(&self.damaged)
         });
         match copied {
+            Ok(()) => self.gauges.set_aside.add(1),
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 tracing::warn!(target: "SPOOL", "cannot set aside a copy in {}: {error}", path.display());
             }
-            _ => {}
+            Err(_) => {}
         }
         path
     }
