@@ -73,6 +73,17 @@ impl Kind {
         };
         write().map_err(|source| OpenError::Io { doing: "write", path: path.clone(), source })
     }
+
+    /// Takes the mark of `base` away.
+    pub(crate) fn unmark(disk: &dyn Disk, base: &Path) -> Result<(), OpenError> {
+        let path = base.join(MARK);
+        match disk.remove(&path).and_then(|()| disk.sync_dir(base)) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(OpenError::Io { doing: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Kind {

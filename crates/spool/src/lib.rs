@@ -3,11 +3,14 @@
 //! [`Spool`] is the door. [`chain`] is the contract with IO modules, [`journal`] the default store, [`file`] two files
 //! a message, [`memory`] the one for tests, [`disk`] the seam below which the real and the faulty disk live.
 
+pub mod archive;
 mod backend;
 pub mod chain;
+pub mod convert;
 pub mod disk;
 mod distribution;
 mod error;
+pub mod export;
 pub mod file;
 mod held;
 pub mod journal;
@@ -19,6 +22,7 @@ mod stats;
 mod ticket;
 mod writer;
 
+pub use archive::Archive;
 pub use backend::{Kind, Store};
 pub use chain::{IoCaller, IoModule, IoResult};
 pub use distribution::Quantiles;
@@ -26,7 +30,7 @@ pub use error::{OpenError, SpoolError};
 pub use file::FileStore;
 pub use journal::{Journal, JournalOptions};
 pub use memory::Memory;
-pub use options::{OPTIONS, SPOOL_BACKEND};
+pub use options::{OPTIONS, SPOOL_BACKEND, SPOOLBASE};
 pub use spool::{DiskQueueRead, Job, Read, ReadHeaders, ReadPool, Spool, Stored, Unlinked};
 pub use stats::SpoolStats;
 pub use ticket::{Admission, Promise, Ticket};

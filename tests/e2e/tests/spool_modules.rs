@@ -53,7 +53,7 @@ fn compressed_mail_survives_kill_9_byte_for_byte_and_is_read_with_the_module_off
     sink.behave();
     running.start();
     assert!(sink.wait_until(SOON, |messages| messages.len() == 2), "{}", testimony(&running));
-    let texts: Vec<String> = sink.messages().iter().map(|message| message.text().into_owned()).collect();
+    let texts: Vec<String> = sink.messages().iter().map(|message| message.text()).collect();
     for text in &texts {
         assert_eq!(text.matches("again and again").count(), 400);
     }

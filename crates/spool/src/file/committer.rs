@@ -349,7 +349,9 @@ impl Files {
     fn write(&self, path: &Path, octets: &[u8]) -> Result<(), SpoolError> {
         let failed = |error| self.failed("write", path, error);
         let file = self.disk.create(path, self.mode).map_err(failed)?;
-        file.write_all(&mut [IoSlice::new(octets)], 0).map_err(failed)?;
+        if !octets.is_empty() {
+            file.write_all(&mut [IoSlice::new(octets)], 0).map_err(failed)?;
+        }
         if self.force_fsync {
             file.fdatasync().map_err(|error| self.failed("sync", path, error))?;
         }

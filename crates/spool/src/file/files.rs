@@ -40,42 +40,17 @@ impl Files {
 
     /// A message's metadata.
     pub fn meta(&self, id: MessageId) -> Result<Meta, SpoolError> {
-        let contents = self.contents(id, META)?;
-        let damaged = |why| SpoolError::Damaged { id, why };
-        let meta = Meta::parse(&contents).map_err(damaged)?;
-        if meta.id != id {
-            return Err(SpoolError::Damaged { id, why: format!("its metadata is that of {}", meta.id) });
-        }
-        Ok(meta)
+        read_meta(self.disk.as_ref(), &self.base, id)
     }
 
     /// A message's body, which is what `mark` says.
     pub fn body(&self, id: MessageId, mark: BodyMark) -> Result<Vec<u8>, SpoolError> {
-        let octets = self.contents(id, BODY)?;
-        let found = BodyMark::of(&octets);
-        if found == mark {
-            return Ok(octets);
-        }
-        let why = if found.octets == mark.octets {
-            "its body does not match its checksum".to_owned()
-        } else {
-            format!("its body has {} octets and not {}", found.octets, mark.octets)
-        };
-        Err(SpoolError::Damaged { id, why })
+        read_body(self.disk.as_ref(), &self.base, id, mark)
     }
 
     /// Whether there is such a message.
     pub fn exists(&self, id: MessageId) -> bool {
         self.disk.open(&self.path(id, META)).is_ok()
-    }
-
-    fn contents(&self, id: MessageId, suffix: &str) -> Result<Vec<u8>, SpoolError> {
-        let path = self.path(id, suffix);
-        let found = read_file(self.disk.as_ref(), &path);
-        found.map_err(|error| match is_missing(&error) {
-            true => SpoolError::Missing { id },
-            false => self.failed("read", &path, error),
-        })
     }
 
     pub fn sync_dir(&self, directory: &Path) -> Result<(), SpoolError> {
@@ -124,6 +99,39 @@ impl Files {
         let free = self.disk.space(&self.base).map_or(0, |space| space.free_bytes);
         SpoolError::from_io(doing, path, error, (0, free))
     }
+}
+
+/// A message's metadata.
+pub fn read_meta(disk: &dyn Disk, base: &Path, id: MessageId) -> Result<Meta, SpoolError> {
+    let contents = contents(disk, base, id, META)?;
+    let meta = Meta::parse(&contents).map_err(|why| SpoolError::Damaged { id, why })?;
+    if meta.id != id {
+        return Err(SpoolError::Damaged { id, why: format!("its metadata is that of {}", meta.id) });
+    }
+    Ok(meta)
+}
+
+/// A message's body, which is what `mark` says.
+pub fn read_body(disk: &dyn Disk, base: &Path, id: MessageId, mark: BodyMark) -> Result<Vec<u8>, SpoolError> {
+    let octets = contents(disk, base, id, BODY)?;
+    let found = BodyMark::of(&octets);
+    if found == mark {
+        return Ok(octets);
+    }
+    let why = if found.octets == mark.octets {
+        "its body does not match its checksum".to_owned()
+    } else {
+        format!("its body has {} octets and not {}", found.octets, mark.octets)
+    };
+    Err(SpoolError::Damaged { id, why })
+}
+
+fn contents(disk: &dyn Disk, base: &Path, id: MessageId, suffix: &str) -> Result<Vec<u8>, SpoolError> {
+    let path = layout::path(base, id, suffix);
+    read_file(disk, &path).map_err(|error| match is_missing(&error) {
+        true => SpoolError::Missing { id },
+        false => SpoolError::from_io("read", &path, error, (0, 0)),
+    })
 }
 
 /// All of a file.

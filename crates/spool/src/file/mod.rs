@@ -32,8 +32,10 @@ use counts::Counts;
 use files::Files;
 use opening::{failed, take_lock};
 
-pub(crate) use files::read_file;
-use opening::Listing;
+pub(crate) use files::{read_body, read_file, read_meta};
+pub(crate) use layout::is_window;
+pub(crate) use meta::Meta;
+pub(crate) use opening::{Listing, list};
 
 /// A store of files that runs.
 pub struct FileStore {

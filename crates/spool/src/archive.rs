@@ -1,0 +1,255 @@
+//! A spool directory seen from outside, whatever its back end: for tools that check, show, export and convert.
+//!
+//! [`Archive::open`] takes the spool's lock, so that no daemon works meanwhile, and writes nothing else. Octets are given as
+//! they are stored; as the chain's last module ([`IoModule`]) an archive lets other modules undo what they did to them.
+//! Blocks; one thread.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use message::MessageId;
+
+use crate::backend::Kind;
+use crate::chain::{BodyIn, HeadersIn, IoCaller, IoModule, IoResult};
+use crate::disk::Disk;
+use crate::error::{OpenError, SpoolError};
+use crate::file::{self, Listing, Meta};
+use crate::journal::inspect::{InspectedMessage, Inspection, SummaryState};
+
+/// A store that nobody else uses while this lives.
+pub struct Archive {
+    kind: Kind,
+    base: PathBuf,
+    disk: Arc<dyn Disk>,
+    entries: Vec<Entry>,
+    places: HashMap<MessageId, usize>,
+    inside: Inside,
+    _lock: Box<dyn Send + Sync>,
+}
+
+enum Inside {
+    Journal(Box<Inspection>),
+    File(Listing),
+}
+
+/// A message of an archive.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Its id.
+    pub id: MessageId,
+    journal: Option<InspectedMessage>,
+}
+
+/// What is not as it should be, apart from single messages that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A message whose metadata is there and whose body is not.
+    Bodiless(MessageId),
+    /// Mail may be missing: what, where.
+    Damage(String),
+    /// Nothing is missing; worth knowing.
+    Notice(String),
+}
+
+impl Archive {
+    /// Opens the spool in `base`; its kind is read from its mark unless it is given.
+    pub fn open(kind: Option<Kind>, base: &Path, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+        let failed = file::opening::failed("open", base);
+        disk.list(base).map_err(failed)?;
+        let found = Kind::of_directory(disk.as_ref(), base)?;
+        let Some(kind) = kind.or(found) else {
+            return Err(file::opening::failed("tell the back end of", base)(std::io::Error::other(
+                "it has neither a mark nor a journal; is it the spool's directory?",
+            )));
+        };
+        if let Some(found) = found.filter(|&found| found != kind) {
+            return Err(OpenError::OtherKind { base: base.to_owned(), found, asked: kind });
+        }
+        let lock = file::opening::take_lock(disk.as_ref(), base, LOCK_MODE)?;
+        let (inside, entries) = match kind {
+            Kind::Journal => {
+                let journal = Inspection::open(base, &disk)?;
+                let entry = |message: &InspectedMessage| Entry { id: message.id, journal: Some(*message) };
+                let entries = journal.messages().iter().map(entry).collect();
+                (Inside::Journal(Box::new(journal)), entries)
+            }
+            Kind::File => {
+                let mut listing = file::list(disk.as_ref(), base)?;
+                listing.messages.sort();
+                let entries = listing.messages.iter().map(|&id| Entry { id, journal: None }).collect();
+                (Inside::File(listing), entries)
+            }
+            Kind::Memory => {
+                return Err(file::opening::failed("open", base)(std::io::Error::other(
+                    "a memory store leaves nothing",
+                )));
+            }
+        };
+        let entries: Vec<Entry> = entries;
+        let places = entries.iter().enumerate().map(|(place, entry)| (entry.id, place)).collect();
+        Ok(Self { kind, base: base.to_owned(), disk, entries, places, inside, _lock: lock })
+    }
+
+    /// Its back end.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its messages; in the order they stand on disk where there is one.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// One message.
+    pub fn entry(&self, id: MessageId) -> Option<&Entry> {
+        self.entries.get(*self.places.get(&id)?)
+    }
+
+    /// The id a message's body is stored under.
+    pub fn batch(&self, entry: &Entry) -> Result<MessageId, SpoolError> {
+        match entry.journal {
+            Some(message) => Ok(message.batch),
+            None => Ok(self.meta(entry.id)?.batch),
+        }
+    }
+
+    /// A message's encoded headers, as they are stored.
+    pub fn headers(&self, entry: &Entry) -> Result<Vec<u8>, SpoolError> {
+        match (&self.inside, entry.journal) {
+            (Inside::Journal(journal), Some(message)) => journal.headers(&message),
+            _ => Ok(self.meta(entry.id)?.encoded),
+        }
+    }
+
+    /// A message's body, as it is stored; its checksum has been verified.
+    pub fn body(&self, entry: &Entry) -> Result<Vec<u8>, SpoolError> {
+        match (&self.inside, entry.journal) {
+            (Inside::Journal(journal), Some(message)) => journal.body(&message),
+            _ => file::read_body(self.disk.as_ref(), &self.base, entry.id, self.meta(entry.id)?.body),
+        }
+    }
+
+    /// What else there is to say.
+    pub fn faults(&self) -> Vec<Fault> {
+        match &self.inside {
+            Inside::Journal(journal) => journal_faults(journal),
+            Inside::File(listing) => file_faults(listing),
+        }
+    }
+
+    /// Removes everything, so that the directory is as if no store had used it. The lock stays until the archive goes.
+    pub fn remove_all(&self) -> Result<(), OpenError> {
+        let parts: Vec<PathBuf> = match self.kind {
+            Kind::Journal => vec![self.base.join("journal")],
+            _ => {
+                let names = self.disk.list(&self.base).map_err(file::opening::failed("list", &self.base))?;
+                names.iter().filter(|name| file::is_window(name)).map(|name| self.base.join(name)).collect()
+            }
+        };
+        parts.iter().try_for_each(|part| remove_tree(self.disk.as_ref(), part))?;
+        Kind::unmark(self.disk.as_ref(), &self.base)
+    }
+
+    fn meta(&self, id: MessageId) -> Result<Meta, SpoolError> {
+        file::read_meta(self.disk.as_ref(), &self.base, id)
+    }
+
+    fn found(&self, id: MessageId) -> Result<&Entry, SpoolError> {
+        self.entry(id).ok_or(SpoolError::Missing { id })
+    }
+}
+
+impl IoModule for Archive {
+    fn name(&self) -> &str {
+        "archive"
+    }
+
+    fn read_headers(&self, _: IoCaller, headers: &mut HeadersIn) -> IoResult {
+        match self.found(headers.id).and_then(|entry| self.headers(entry)) {
+            Ok(encoded) => headers.encoded = Some(encoded),
+            Err(error) => return IoResult::Fail(error),
+        }
+        IoResult::Done
+    }
+
+    fn read_body(&self, _: IoCaller, body: &mut BodyIn) -> IoResult {
+        match self.found(body.id).and_then(|entry| self.body(entry)) {
+            Ok(octets) => body.octets = Some(octets),
+            Err(error) => return IoResult::Fail(error),
+        }
+        IoResult::Done
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bodiless(id) => write!(f, "{id}: its body is missing"),
+            Self::Damage(text) | Self::Notice(text) => f.write_str(text),
+        }
+    }
+}
+
+fn journal_faults(journal: &Inspection) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = journal.without_body().iter().copied().map(Fault::Bodiless).collect();
+    let unreadable = journal.unreadable().iter().map(|path| format!("{}: the device cannot read it", path.display()));
+    faults.extend(unreadable.map(Fault::Damage));
+    for damage in journal.damage() {
+        let place = format!("{}, octets {} to {}", damage.path.display(), damage.range.start, damage.range.end);
+        faults.push(match damage.torn {
+            true => Fault::Notice(format!("{place}: was being written when the last run ended; nothing is missing")),
+            false => Fault::Damage(format!("{place}: these are no records")),
+        });
+    }
+    for segment in journal.segments() {
+        let path = segment.path.display();
+        if segment.bad_header {
+            faults.push(Fault::Damage(format!("{path}: neither copy of its header can be read")));
+        }
+        let Some(used) = &segment.used else { continue };
+        if let Some(why) = &used.unread {
+            faults.push(Fault::Damage(format!("{path}: cannot be read to its end: {why}")));
+        }
+        if used.summary == SummaryState::Wrong {
+            faults.push(Fault::Damage(format!("{path}: its summary says something else; delete the summary")));
+        }
+    }
+    faults.extend(journal.doubles().iter().map(|id| Fault::Damage(format!("{id}: two messages bear this id"))));
+    let torn =
+        journal.torn().iter().map(|id| format!("{id}: was being stored when the last run ended, never acknowledged"));
+    faults.extend(torn.map(Fault::Notice));
+    faults
+}
+
+fn file_faults(listing: &Listing) -> Vec<Fault> {
+    let half = listing.uncommitted.iter();
+    let half =
+        half.map(|id| Fault::Notice(format!("{id}: metadata without a body, never acknowledged or half removed")));
+    let orphans = listing.orphans.iter().map(|id| Fault::Notice(format!("{id}: a body without metadata, left alone")));
+    let named = |what: &'static str, paths: &[PathBuf]| {
+        let line = |path: &PathBuf| Fault::Notice(format!("{}: {what}", path.display()));
+        paths.iter().map(line).collect::<Vec<_>>()
+    };
+    let mut faults: Vec<Fault> = half.chain(orphans).collect();
+    faults.extend(named("a transaction that was being stored when the last run ended", &listing.markers));
+    faults.extend(named("was being written when the last run ended", &listing.temporaries));
+    faults.extend(named("is nothing of the spool's", &listing.strange));
+    faults
+}
+
+fn remove_tree(disk: &dyn Disk, path: &Path) -> Result<(), OpenError> {
+    let failed = || file::opening::failed("remove", path);
+    for name in disk.list(path).map_err(failed())? {
+        let inner = path.join(name);
+        // Only a directory can be listed.
+        if disk.list(&inner).is_ok_and(|names| !names.is_empty()) || disk.remove(&inner).is_err() {
+            remove_tree(disk, &inner)?;
+        }
+    }
+    disk.remove_dir(path).map_err(failed())
+}
+
+/// The lock file's, if a tool is the first to use the directory.
+const LOCK_MODE: u32 = 0o640;
