@@ -16,6 +16,7 @@ pub mod line;
 pub mod mainlog;
 pub mod options;
 mod outlet;
+mod outlets;
 pub mod paniclog;
 pub mod record;
 pub mod rejectlog;
@@ -29,6 +30,7 @@ pub use hook::{
 };
 pub use line::Stamp;
 pub use options::OPTIONS;
+pub use outlets::{Opened, Outlets};
 pub use paniclog::{Paniclog, PaniclogEntry};
 pub use record::{
     AccountingEvent, AccountingRecord, AuthorizationVerdict, DeliveryRecord, ErrorRecord, FailureRecord,

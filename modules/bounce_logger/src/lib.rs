@@ -3,15 +3,14 @@
 //! Provides the failure log hooks. Each reply is classified on the caller's loop, in time linear in the reply, and the
 //! line appended to the file's buffer; the log writer's thread brings it to disk.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bounce::{BounceClass, Classifier};
 use config::{Declared, Generation, Lookup, Opt, Perms, Scope, Seconds};
 use hooks::{Answer, HookSetBuilder, Provider};
 use logging::{
-    FailureRecord, Heartbeat, LogFile, LogPermanentFailure, LogReopen, LogTransientFailure, LogWriter, Stamp,
-    bouncelog, line,
+    FailureRecord, LogFile, LogPermanentFailure, LogTransientFailure, LogWriter, Opened, Outlets, Stamp, bouncelog,
+    line,
 };
 use module::{Module, Setup};
 
@@ -49,28 +48,14 @@ pub const ECM: &str = include_str!("../bounce_logger.ecm");
 
 /// The module.
 pub struct BounceLogger {
-    writer: LogWriter,
+    outlets: Outlets,
     classifier: Arc<Classifier>,
-    /// The loggers by instance and generation; those that are still in use.
-    loggers: Mutex<Vec<(String, Weak<Logger>)>>,
 }
 
 impl BounceLogger {
     /// The module, writing through `writer`.
     pub fn new(writer: LogWriter) -> Self {
-        Self { writer, classifier: Arc::new(Classifier::new()), loggers: Mutex::default() }
-    }
-
-    fn remember(&self, instance: &str, new: &Arc<Logger>) {
-        let mut loggers = self.loggers.lock().unwrap_or_else(PoisonError::into_inner);
-        loggers.retain(|(_, logger)| 0 < logger.strong_count());
-        loggers.push((instance.to_owned(), Arc::downgrade(new)));
-    }
-
-    /// The newest logger of an instance.
-    fn newest(&self, instance: &str) -> Option<Arc<Logger>> {
-        let loggers = self.loggers.lock().unwrap_or_else(PoisonError::into_inner);
-        loggers.iter().rev().filter(|(name, _)| name == instance).find_map(|(_, logger)| logger.upgrade())
+        Self { outlets: Outlets::new(NAME, writer), classifier: Arc::new(Classifier::new()) }
     }
 }
 
@@ -103,38 +88,29 @@ impl Module for BounceLogger {
             return Ok(());
         }
         let lookup = Lookup::Module { module: NAME, instance };
-        let (url, mode) = (generation.get(&BOUNCELOG, &lookup), generation.get(&BOUNCELOG_MODE, &lookup));
-        let file = self.writer.open(&url, mode.0).map_err(|error| format!("bouncelog: {error}"))?;
-        let stamp = Stamp::of(generation);
-        let heartbeat = Duration::from_secs(generation.get(&HEARTBEAT, &lookup).0);
+        let (mut opened, stamp) = (Opened::default(), Stamp::of(generation));
+        let file = self.outlets.open(&mut opened, generation, &lookup, (&BOUNCELOG, &BOUNCELOG_MODE))?;
+        opened.heartbeat(&file, generation.get(&HEARTBEAT, &lookup), stamp, line::heartbeat);
         let logger = Arc::new(Logger {
-            _heartbeat: file.heartbeat(heartbeat, stamp, line::heartbeat),
             file,
             stamp,
             classifier: self.classifier.clone(),
             in_band: generation.get(&LOG_INBAND_BOUNCES, &lookup),
             out_of_band: generation.get(&LOG_OUTOFBAND_BOUNCES, &lookup),
         });
-        self.remember(instance, &logger);
         logger.provide(hooks, generation.get(&LOG_TRANSIENT_FAILURES, &lookup));
+        self.outlets.keep(instance, opened, hooks);
         Ok(())
     }
 
     fn control(&self, instance: &str, words: &[&str]) -> Result<String, String> {
-        match words {
-            ["reopen"] => {
-                let logger = self.newest(instance).ok_or("no log is open")?;
-                logger.reopen().map(|()| format!("{} reopened", logger.file.path()))
-            }
-            _ => Err(format!("{NAME}: unknown command {:?}; known is reopen", words.join(" "))),
-        }
+        self.outlets.control(instance, words)
     }
 }
 
 /// One instance of one generation.
 struct Logger {
     file: LogFile,
-    _heartbeat: Heartbeat,
     stamp: Stamp,
     classifier: Arc<Classifier>,
     in_band: bool,
@@ -143,7 +119,7 @@ struct Logger {
 
 impl Logger {
     fn provide(self: Arc<Self>, hooks: &mut HookSetBuilder, transient_failures: bool) {
-        let (permanent, transient) = (self.clone(), self.clone());
+        let (permanent, transient) = (self.clone(), self);
         let provider: Provider<LogPermanentFailure> = Arc::new(move |record| {
             permanent.bounce(record);
             Answer::Cont
@@ -157,13 +133,6 @@ impl Logger {
             });
             hooks.last::<LogTransientFailure>(NAME, provider);
         }
-        let provider: Provider<LogReopen> = Arc::new(move |()| {
-            if let Err(failure) = self.reopen() {
-                tracing::error!(target: "LOG1", "{failure}");
-            }
-            Answer::Cont
-        });
-        hooks.last::<LogReopen>(NAME, provider);
     }
 
     fn bounce(&self, record: &FailureRecord<'_>) {
@@ -176,11 +145,6 @@ impl Logger {
         if class != BounceClass::SUBSCRIBE {
             self.file.append(|out| bouncelog::bounce(out, self.stamp, record, class.code()));
         }
-    }
-
-    fn reopen(&self) -> Result<(), String> {
-        let failure = |error| format!("cannot open {} again: {error}; still writing to the old file", self.file.path());
-        self.file.reopen().map_err(failure)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The module over a real file: which failures are logged, and with which class.
 
+use std::time::Duration;
+
 use config::{Configuration, Environment, Registry};
 use io_wrapper::IoWrappers;
 use logging::{LogHooks, Stage};

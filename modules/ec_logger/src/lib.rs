@@ -4,15 +4,14 @@
 //! thread brings it to disk. Files and heartbeats belong to the providers, and so to a generation: a refused one leaves
 //! nothing behind, and a path that the next one names too stays open.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use config::{Generation, Lookup, Opt, Perms};
 use hooks::{Answer, Hook, HookSetBuilder};
 use logging::file::HeartbeatLine;
 use logging::{
-    Heartbeat, LogAccounting, LogDelivery, LogError, LogFile, LogPermanentFailure, LogReception, LogRejection,
-    LogReopen, LogTransientFailure, LogWriter, Stamp,
+    LogAccounting, LogDelivery, LogError, LogFile, LogPermanentFailure, LogReception, LogRejection,
+    LogTransientFailure, LogWriter, Opened, Outlets, Stamp,
 };
 use logging::{acctlog, line, mainlog, paniclog, rejectlog};
 use module::{Module, Setup, Stage};
@@ -25,40 +24,12 @@ pub use options::*;
 pub const ECM: &str = include_str!("../ec_logger.ecm");
 
 /// The module.
-pub struct EcLogger {
-    writer: LogWriter,
-    /// What each instance writes to, by generation; those that are still in use.
-    outlets: Mutex<Vec<(String, Weak<Outlets>)>>,
-}
-
-/// What one instance of one generation writes to.
-#[derive(Default)]
-struct Outlets {
-    files: Vec<LogFile>,
-    heartbeats: Vec<Heartbeat>,
-}
+pub struct EcLogger(Outlets);
 
 impl EcLogger {
     /// The module, writing through `writer`.
     pub fn new(writer: LogWriter) -> Self {
-        Self { writer, outlets: Mutex::default() }
-    }
-
-    fn remember(&self, instance: &str, new: &Arc<Outlets>) {
-        let mut outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
-        outlets.retain(|(_, outlets)| 0 < outlets.strong_count());
-        outlets.push((instance.to_owned(), Arc::downgrade(new)));
-    }
-
-    /// What an instance writes to now, each file once.
-    fn files(&self, instance: &str) -> Vec<LogFile> {
-        let outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_instance =
-            outlets.iter().filter(|(name, _)| name == instance).filter_map(|(_, outlets)| outlets.upgrade());
-        let mut files: Vec<LogFile> = of_instance.flat_map(|outlets| outlets.files.clone()).collect();
-        files.sort_by(|one, other| one.path().cmp(other.path()));
-        files.dedup_by(|one, other| one.path() == other.path());
-        files
+        Self(Outlets::new(NAME, writer))
     }
 }
 
@@ -91,39 +62,27 @@ impl Module for EcLogger {
             return Ok(());
         }
         let lookup = Lookup::Module { module: NAME, instance };
-        let mut loggers = Loggers { writer: &self.writer, generation, lookup, outlets: Outlets::default(), hooks };
+        let mut loggers = Loggers { outlets: &self.0, generation, lookup, opened: Opened::default(), hooks };
         loggers.mainlog()?;
         loggers.rejectlog()?;
         loggers.paniclog()?;
         loggers.acctlog()?;
-        let outlets = Arc::new(loggers.outlets);
-        self.remember(instance, &outlets);
-        provide_reopen(hooks, outlets);
+        let opened = loggers.opened;
+        self.0.keep(instance, opened, hooks);
         Ok(())
     }
 
     fn control(&self, instance: &str, words: &[&str]) -> Result<String, String> {
-        match words {
-            ["reopen"] => {
-                let files = self.files(instance);
-                let failures = reopen(&files);
-                if failures.is_empty() {
-                    Ok(format!("{} logs reopened", files.len()))
-                } else {
-                    Err(failures.join("\n"))
-                }
-            }
-            _ => Err(format!("{NAME}: unknown command {:?}; known is reopen", words.join(" "))),
-        }
+        self.0.control(instance, words)
     }
 }
 
 /// One instance of one generation being prepared.
 struct Loggers<'a> {
-    writer: &'a LogWriter,
+    outlets: &'a Outlets,
     generation: &'a Generation,
     lookup: Lookup<'a>,
-    outlets: Outlets,
+    opened: Opened,
     hooks: &'a mut HookSetBuilder,
 }
 
@@ -193,40 +152,18 @@ impl Loggers<'_> {
     }
 
     fn open(&mut self, path: &Opt<String>, mode: &Opt<Perms>) -> Result<(LogFile, Stamp), String> {
-        let url = self.get(path);
-        let file = self.writer.open(&url, self.get(mode).0).map_err(|error| format!("{}: {error}", path.name()))?;
-        self.outlets.files.push(file.clone());
+        let file = self.outlets.open(&mut self.opened, self.generation, &self.lookup, (path, mode))?;
         Ok((file, Stamp::of(self.generation)))
     }
 
     fn heartbeat(&mut self, file: &LogFile, stamp: Stamp, line: HeartbeatLine) {
-        let every = Duration::from_secs(self.get(&HEARTBEAT).0);
-        self.outlets.heartbeats.push(file.heartbeat(every, stamp, line));
+        let every = self.get(&HEARTBEAT);
+        self.opened.heartbeat(file, every, stamp, line);
     }
 
     fn get<T: config::OptionType>(&self, option: &Opt<T>) -> T {
         self.generation.get(option, &self.lookup)
     }
-}
-
-/// Registers the provider that also keeps the outlets for as long as the generation lives.
-fn provide_reopen(hooks: &mut HookSetBuilder, outlets: Arc<Outlets>) {
-    let provider: hooks::Provider<LogReopen> = Arc::new(move |()| {
-        for failure in reopen(&outlets.files) {
-            tracing::error!(target: "LOG1", "{failure}");
-        }
-        Answer::Cont
-    });
-    hooks.last::<LogReopen>(NAME, provider);
-}
-
-/// Opens every file again; what went wrong.
-fn reopen(files: &[LogFile]) -> Vec<String> {
-    let failure = |file: &LogFile| {
-        let error = file.reopen().err()?;
-        Some(format!("cannot open {} again: {error}; still writing to the old file", file.path()))
-    };
-    files.iter().filter_map(failure).collect()
 }
 
 /// The stanza's word.

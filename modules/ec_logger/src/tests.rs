@@ -1,7 +1,7 @@
 //! The module over real files: what reaches which log.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
 use config::{Configuration, Environment, Registry};
 use io_wrapper::IoWrappers;
