@@ -159,6 +159,11 @@ impl Flags {
     /// For a file written anew: emptied or made, never through a symbolic link.
     pub const REPLACE: Self = Self { write: true, create: true, truncate: true, ..Self::NONE };
 
+    /// Whether anything may be written.
+    pub fn is_writing(self) -> bool {
+        self.write || self.append
+    }
+
     const NONE: Self = Self {
         read: false,
         write: false,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::driver::unsupported;
 use crate::{Driver, Entry, Flags, Seek, Stream};
 
 /// The driver of files. Descriptors are never inherited by child processes (`O_CLOEXEC`).
@@ -58,10 +59,16 @@ struct FileStream {
 
 impl Stream for FileStream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if !self.flags.read && self.flags.is_writing() {
+            return Err(unsupported("reading what was opened for writing"));
+        }
         self.file.read(into)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.flags.is_writing() {
+            return Err(unsupported("writing what was opened for reading"));
+        }
         self.file.write(bytes)
     }
 
