@@ -9,7 +9,7 @@ use crate::generation::Generation;
 use crate::kinds::Naming;
 use crate::parser::parse_value;
 use crate::suggest::hint;
-use crate::tree::{Scalar, Value, ValueKind};
+use crate::tree::{Quote, Scalar, Value, ValueKind};
 
 /// What `config set` asks for.
 #[derive(Debug)]
@@ -74,9 +74,13 @@ impl Generation {
 }
 
 /// A value as typed; what the file would want quotes for gets them.
+///
+/// A list or a string that stands in quotes as a whole is what is left of a shell word: the quotes are the client's.
 fn value_of(text: &str) -> Result<Value, String> {
     if let Some(value) = parse_value(text) {
-        return Ok(value);
+        let word = value.scalar().filter(|scalar| scalar.quote() != Quote::Bare).map(|scalar| scalar.text());
+        let inner = word.filter(|word| word.starts_with(['(', '[', '"', '\''])).and_then(|word| parse_value(&word));
+        return Ok(inner.unwrap_or(value));
     }
     let quoted = match text.as_bytes() {
         [b'(' | b'[' | b'"' | b'\'', ..] => None,

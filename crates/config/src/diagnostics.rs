@@ -262,6 +262,12 @@ impl Diagnostics {
         self.items.iter()
     }
 
+    /// Those that say something `known` does not, wherever it stands.
+    pub fn beyond(&self, known: &Diagnostics) -> Diagnostics {
+        let is_new = |item: &&Diagnostic| !known.items.iter().any(|other| other.message == item.message);
+        Diagnostics { items: self.items.iter().filter(is_new).cloned().collect(), hidden: 0 }
+    }
+
     /// How many there are, those not kept included.
     pub fn len(&self) -> usize {
         self.items.len() + self.hidden

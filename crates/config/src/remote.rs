@@ -22,9 +22,11 @@ pub(crate) fn scheme_of(target: &str) -> Option<&str> {
     (alphanumeric && !scheme.is_empty() && !scheme.eq_ignore_ascii_case("file")).then_some(scheme)
 }
 
-/// Whether texts of a scheme may be changed from the console: `persist` keeps a local copy, all others are read only.
+/// Whether the text of a URL may be changed from the console: where `persist` stands before a file. What comes from
+/// another machine is read only.
 pub(crate) fn is_writable(url: &str) -> bool {
-    scheme_of(url).is_some_and(|scheme| scheme.eq_ignore_ascii_case("persist"))
+    let kept = url.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("persist"));
+    kept.is_some_and(|(_, origin)| scheme_of(origin).is_none())
 }
 
 /// The whole text behind a URL.
@@ -77,7 +79,7 @@ mod tests {
         assert_eq!(scheme_of("file:///x"), None);
         assert_eq!(scheme_of("/etc/x"), None);
         assert_eq!(scheme_of("a b://x"), None);
-        assert!(is_writable("PERSIST://x") && !is_writable("http://x"));
+        assert!(is_writable("PERSIST:///etc/x") && !is_writable("http://x") && !is_writable("persist://http://x"));
     }
 
     #[test]

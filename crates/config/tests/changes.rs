@@ -48,6 +48,7 @@ fn values_are_lists_dictionaries_patterns_and_plain_words() {
         "set esmtp_listener relay_hosts ( 192.0.2.0/24 \"::1\" )",
         "set ESMTP_Listener Listen *:25 Open_Relay=on",
         "set domain '/(^|\\.)partner\\.example$/' gateway = 192.0.2.1:25",
+        "set routes = \"( \\\"x\\\" )\"",
         "set routes = ()",
         "set gateway /run/lmtp",
     ];

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::line::Line;
 use crate::peer::Peer;
+use crate::session::SessionState;
 use crate::wire::{Answer, Status};
 
 /// A boxed future that stays on its thread.
@@ -94,6 +95,8 @@ pub struct Invocation {
     pub json: bool,
     /// Who asks.
     pub peer: Rc<Peer>,
+    /// What this connection's commands keep between each other.
+    pub session: SessionState,
 }
 
 impl Invocation {
@@ -213,9 +216,9 @@ impl Commands {
         *self.guard.borrow_mut() = Some(Rc::new(Box::new(guard)));
     }
 
-    /// Runs one line.
+    /// Runs one line, in a session of its own.
     pub async fn run(&self, text: &str, json: bool, peer: Rc<Peer>) -> Outcome {
-        self.run_decided(text, json, peer, &|_, _| {}).await
+        self.run_decided(text, json, (peer, SessionState::default()), &|_, _| {}).await
     }
 
     /// Runs one line; `decided` hears the line and whether the peer may use it, before it is carried out.
@@ -223,30 +226,35 @@ impl Commands {
         &self,
         text: &str,
         json: bool,
-        peer: Rc<Peer>,
+        caller: (Rc<Peer>, SessionState),
         decided: &dyn Fn(&str, bool),
     ) -> Outcome {
         match Line::parse(text) {
             Ok(line) => {
                 let json = json || line.json;
-                let allowed = self.allows(&peer, line.rest_after(0));
+                let allowed = self.allows(&caller.0, line.rest_after(0));
                 decided(line.rest_after(0).trim_end(), allowed);
                 let result =
-                    if allowed { self.run_line(line, json, peer).await } else { Err(CommandError::NotAuthorized) };
+                    if allowed { self.run_line(line, json, caller).await } else { Err(CommandError::NotAuthorized) };
                 outcome(result, json)
             }
             Err(why) => outcome(Err(CommandError::Failed(why)), json),
         }
     }
 
-    async fn run_line(&self, line: Line, json: bool, peer: Rc<Peer>) -> Result<Reply, CommandError> {
+    async fn run_line(
+        &self,
+        line: Line,
+        json: bool,
+        (peer, session): (Rc<Peer>, SessionState),
+    ) -> Result<Reply, CommandError> {
         let words: Vec<&str> = line.words().collect();
         let Some((command, taken)) = self.find(&words) else {
             return Err(CommandError::Failed(crate::help::unknown(&self.all(), &words)));
         };
         let args = words[taken..].iter().map(|&word| word.to_owned()).collect();
         let rest = line.rest_after(taken).to_owned();
-        match (command.run)(Invocation { args, rest, json, peer }).await {
+        match (command.run)(Invocation { args, rest, json, peer, session }).await {
             Err(CommandError::Usage(why)) => Err(CommandError::Failed(format!("{why}\nusage: {}", command.usage))),
             result => result,
         }

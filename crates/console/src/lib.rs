@@ -39,6 +39,7 @@ mod line;
 mod listener;
 mod peer;
 mod serve;
+mod session;
 pub mod shapes;
 pub mod wire;
 
@@ -49,3 +50,4 @@ pub use commands::{
 pub use listener::{Arrivals, ControlListener, OPTIONS, TIMEOUT};
 pub use peer::{Peer, UserNames};
 pub use serve::{Caller, Console, Limits};
+pub use session::SessionState;

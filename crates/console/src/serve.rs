@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use crate::accounting::{Account, AccountEvent, Accounting};
 use crate::commands::{Commands, Outcome};
 use crate::peer::{Peer, UserNames};
+use crate::session::SessionState;
 use crate::wire::{Answer, HEADER_BYTES, Header, Hello, Kind, Request, Status, WireError};
 
 /// How long things may take on one connection.
@@ -103,7 +104,8 @@ impl Console {
         self.connections.add(1);
         let left = Left(self.connections_left.clone());
         let Caller { peer, listen } = caller;
-        let mut session = Session { console: &self, stream, peer: Rc::new(peer), listen, limits };
+        let mut session =
+            Session { console: &self, stream, peer: Rc::new(peer), listen, limits, state: SessionState::default() };
         if session.peer.user().is_some() {
             session.account(AccountEvent::Identified);
         }
@@ -146,6 +148,7 @@ struct Session<'a, S> {
     peer: Rc<Peer>,
     listen: Arc<str>,
     limits: Limits,
+    state: SessionState,
 }
 
 /// Why a connection ended other than by the client closing it between two requests.
@@ -207,7 +210,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let Limits { command, .. } = self.limits;
         let started = self.console.clock.now();
         let decided = |text: &str, allowed| self.account(AccountEvent::Command { text, allowed });
-        let run = self.console.commands.run_decided(&request.text, request.json, Rc::clone(&self.peer), &decided);
+        let caller = (Rc::clone(&self.peer), self.state.clone());
+        let run = self.console.commands.run_decided(&request.text, request.json, caller, &decided);
         let outcome = timeout(command, run).await.unwrap_or_else(|_| overdue(command, request.json));
         let took = self.console.clock.now() - started;
         let counter = if outcome.status == Status::Completed { &self.console.completed } else { &self.console.failed };

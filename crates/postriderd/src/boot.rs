@@ -176,6 +176,8 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
     let environment = Environment {
         refuse_world_writable: rustix::process::geteuid().is_root(),
         node_name: Some(node_name()),
+        subcluster: std::env::var(SUBCLUSTER).ok(),
+        io_wrappers: ground.files.clone(),
         ..Environment::default()
     };
     let loaded =
@@ -275,5 +277,7 @@ fn report(report: Report) {
     }
 }
 
+/// Environment variable that names the node's subcluster, whose directory `conf/NAME` includes are searched in.
+const SUBCLUSTER: &str = "SUBCLUSTER";
 /// Largest password file read for the names of console users.
 const PASSWD_BYTES_MAX: usize = 4 << 20;

@@ -15,8 +15,7 @@ use crate::options::{DELIVERY_POOL, MAINTAINER_POOL};
 
 /// Initialises the modules of a generation and fixes its hooks. `current` is the running one, none at the start.
 pub fn prepare(new: &mut NewGeneration, current: Option<&Generation>, modules: &Modules) -> Result<(), String> {
-    check_pools(new)?;
-    check_control_listeners(new)?;
+    check(new)?;
     let mut hooks = HookSetBuilder::new();
     let loaded = modules.init(new, current, &mut hooks).map_err(|error| error.to_string())?;
     if current.is_none() {
@@ -26,6 +25,12 @@ pub fn prepare(new: &mut NewGeneration, current: Option<&Generation>, modules: &
     new.extend::<Loaded>(Arc::new(loaded));
     new.extend::<HookSet>(hooks.finish());
     Ok(())
+}
+
+/// What only the whole of a configuration can get wrong.
+pub fn check(generation: &Generation) -> Result<(), String> {
+    check_pools(generation)?;
+    check_control_listeners(generation)
 }
 
 /// Binds what the generation wants and nobody listens on yet.

@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use config::{Configuration, Generation, Lookup};
+use config::{Author, Configuration, Diagnostics, Generation, Lookup, NewGeneration};
 use delivery::EngineHandle;
 use dns::Resolver;
 use hooks::HookSet;
+use jiff::Timestamp;
 use logging::{LogHooks, Paniclog};
 use module::{Loaded, Modules};
 use netlistener::Netlisteners;
@@ -60,27 +61,49 @@ pub struct House {
 impl House {
     /// Reads the configuration again, from `path` if one is given, and puts it into effect as a whole or not at all. The
     /// error is the text for the operator.
-    pub async fn reload(self: &Rc<Self>, path: Option<PathBuf>) -> Result<Arc<Generation>, String> {
-        let (configuration, modules) = (self.configuration.clone(), self.modules.clone());
-        let (netlisteners, paniclog, stop) = (self.netlisteners.clone(), self.paniclog.clone(), self.stop.subscribe());
-        let work = move || reload(&configuration, &modules, &netlisteners, &paniclog, &stop, path);
-        // A pool of one thread: reloads wait for each other, and for nothing else.
+    pub async fn reload(self: &Rc<Self>, path: Option<PathBuf>, who: &str) -> Result<Arc<Generation>, String> {
+        let load: Load<()> = Box::new(move |configuration, prepare| {
+            configuration.reload_from(path.as_deref(), prepare).map(|generation| (generation, ())).map_err(refused)
+        });
+        self.change(who, load).await.map(|(generation, ())| generation)
+    }
+
+    /// Puts another generation into effect: `load` makes it and calls the preparation it is given, on a thread that may
+    /// block. Nothing has changed when it fails.
+    pub async fn change<T: Send + 'static>(
+        self: &Rc<Self>,
+        who: &str,
+        load: Load<T>,
+    ) -> Result<(Arc<Generation>, T), String> {
+        let author = Author { who: who.to_owned(), when: time_of_day(self.clock) };
+        let ground = ChangeGround {
+            configuration: self.configuration.clone(),
+            modules: self.modules.clone(),
+            netlisteners: self.netlisteners.clone(),
+            paniclog: self.paniclog.clone(),
+            stop: self.stop.subscribe(),
+        };
+        // A pool of one thread: changes wait for each other, and for nothing else.
+        let work = move || ground.change(author, load);
         let result = self.pools.get(RELOAD_POOL).run(work).await.unwrap_or_else(|rejected| Err(rejected.to_string()));
         match &result {
-            Ok(generation) => {
-                loops::configure_thread_pools(generation, &self.pools);
-                self.watchdog.set_limit(watchdog_limit(generation));
-                if tokio::time::timeout(REFRESH_LIMIT, self.engine.refresh()).await.is_err() {
-                    tracing::warn!(target: "START", "an event loop did not answer after the reload; its queues follow later");
-                }
-                tracing::info!(target: "START", "Milestone: configuration reloaded, generation {}", generation.number());
-            }
+            Ok((generation, _)) => self.follow(generation).await,
             Err(problem) => {
                 self.meters.counter("config.reloads.refused").add(1);
                 tracing::error!(target: "CONFIG", "configuration reload refused: {problem}");
             }
         }
         result
+    }
+
+    /// Brings the rooms that keep something of a generation up to a new one.
+    async fn follow(&self, generation: &Generation) {
+        loops::configure_thread_pools(generation, &self.pools);
+        self.watchdog.set_limit(watchdog_limit(generation));
+        if tokio::time::timeout(REFRESH_LIMIT, self.engine.refresh()).await.is_err() {
+            tracing::warn!(target: "START", "an event loop did not answer after the reload; its queues follow later");
+        }
+        tracing::info!(target: "START", "Milestone: configuration reloaded, generation {}", generation.number());
     }
 
     /// How long the daemon has run.
@@ -109,31 +132,52 @@ impl House {
     }
 }
 
-fn reload(
-    configuration: &Configuration,
-    modules: &Modules,
-    netlisteners: &Mutex<Netlisteners>,
-    paniclog: &Paniclog,
-    stop: &watch::Receiver<Option<&'static str>>,
-    path: Option<PathBuf>,
-) -> Result<Arc<Generation>, String> {
-    let current = configuration.current();
-    let mut plan = None;
-    let loaded = configuration.reload_from(path.as_deref(), &mut |new| {
-        plan = Some(generation::bind(new, netlisteners)?);
-        generation::prepare(new, Some(&current), modules)
-    });
-    let generation = loaded.map_err(|diagnostics| format!("{}\nReconfigure failed.", diagnostics.render(false)))?;
-    if let Some(plan) = plan {
-        let mut netlisteners = netlisteners.lock().unwrap_or_else(PoisonError::into_inner);
-        // A stop is requested before it closes the listeners, under this lock: what is committed here is closed there.
-        if stop.borrow().is_some() {
-            return Err("the daemon is stopping; nothing was reloaded".into());
+/// Prepares what hangs on a new generation; see `generation::prepare`.
+pub type Prepare<'p> = &'p mut dyn FnMut(&mut NewGeneration) -> Result<(), String>;
+/// Makes a generation and puts it into effect, or says why not.
+pub type Load<T> = Box<dyn FnOnce(&Configuration, Prepare<'_>) -> Result<(Arc<Generation>, T), String> + Send>;
+
+/// What a refused configuration is told to the operator as.
+pub fn refused(diagnostics: Diagnostics) -> String {
+    format!("{}\nReconfigure failed.", diagnostics.render(false))
+}
+
+/// What a change of the configuration needs on the thread it is made on.
+struct ChangeGround {
+    configuration: Configuration,
+    modules: Arc<Modules>,
+    netlisteners: Arc<Mutex<Netlisteners>>,
+    paniclog: Paniclog,
+    stop: watch::Receiver<Option<&'static str>>,
+}
+
+impl ChangeGround {
+    fn change<T>(&self, author: Author, load: Load<T>) -> Result<(Arc<Generation>, T), String> {
+        let current = self.configuration.current();
+        let author = Arc::new(author);
+        let mut plan = None;
+        let (generation, said) = load(&self.configuration, &mut |new| {
+            plan = Some(generation::bind(new, &self.netlisteners)?);
+            new.extend(author.clone());
+            generation::prepare(new, Some(&current), &self.modules)
+        })?;
+        if let Some(plan) = plan {
+            let mut netlisteners = self.netlisteners.lock().unwrap_or_else(PoisonError::into_inner);
+            // A stop is requested before it closes the listeners, under this lock: what is committed here is closed there.
+            if self.stop.borrow().is_some() {
+                return Err("the daemon is stopping; nothing was reloaded".into());
+            }
+            netlisteners.commit(plan);
         }
-        netlisteners.commit(plan);
+        configure_paniclog(&self.paniclog, &generation);
+        Ok((generation, said))
     }
-    configure_paniclog(paniclog, &generation);
-    Ok(generation)
+}
+
+/// Now, in universal time, for the operator.
+fn time_of_day(clock: Clock) -> String {
+    let now = Timestamp::try_from(clock.wall()).unwrap_or(Timestamp::UNIX_EPOCH);
+    now.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// How long a loop may be silent (`watchdog_interval`).

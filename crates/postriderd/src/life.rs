@@ -141,7 +141,7 @@ impl Signals {
                 _ = self.hangup.recv() => {
                     let house = house.clone();
                     // The result is in the paniclog: a signal has nobody to answer to.
-                    tokio::task::spawn_local(async move { drop(house.reload(None).await) });
+                    tokio::task::spawn_local(async move { drop(house.reload(None, "SIGHUP").await) });
                 }
             }
         }

@@ -70,6 +70,7 @@ pub fn registry() -> Registry {
         OPTIONS,
         crate::security::OPTIONS,
         bounce::OPTIONS,
+        config::OPTIONS,
         console::OPTIONS,
         delivery::OPTIONS,
         dns::OPTIONS,

@@ -5,6 +5,7 @@
 
 mod postfix;
 mod programs;
+mod session;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use testkit::{Daemon, DaemonSetup, Dialogue, Ended, Sink, ZoneServer, wait_until
 
 pub use postfix::Postfix;
 pub use programs::{binary, feed, program, succeed};
+pub use session::ConsoleSession;
 
 /// The longest wait for anything that should happen at once. Generous, because the whole suite runs in parallel.
 pub const SOON: Duration = Duration::from_secs(30);

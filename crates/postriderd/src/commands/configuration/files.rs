@@ -1,0 +1,166 @@
+//! `config reload|diff|writeback` and `write config`: the configuration that runs, and the files it is kept in.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use config::{Configuration, Difference, Generation, differences, differences_json, differences_text};
+use console::shapes::{ConfigReloaded, Shape as _};
+use console::{Command, CommandError, Invocation, Reply};
+use serde_json::json;
+
+use super::{Open, aside};
+use crate::commands::command;
+use crate::generation;
+use crate::house::House;
+
+/// The commands about files.
+pub fn commands(house: &Rc<House>) -> Vec<Command> {
+    vec![
+        command(
+            house,
+            "config reload [--dry-run] [PATH]",
+            "read the files again; refused as a whole if there is a mistake",
+            reload,
+        )
+        .help("The running configuration stays if the files are refused. Work in progress keeps the one it started with. Changes from\nthe console that were not written back are dropped. With --dry-run nothing is put into effect: it tells what would\nchange, what would wait for the next start, and which options have no effect."),
+        command(
+            house,
+            "config diff [FILE]",
+            "what differs between the running configuration and its files",
+            |house, asked| async move { diff(&house, &asked).await },
+        )
+        .help("Lines with - are what runs; lines with + are what the files say, or FILE, or the open transaction of this session."),
+        command(
+            house,
+            "config writeback [PATH]",
+            "write the running configuration to the files it came from",
+            |house, asked| async move { writeback(&house, &asked).await },
+        )
+        .help("Only files with changes are written; comments and layout stay. Refused when a file was changed on disk since it was read.\nWith PATH everything goes into that one file. A relative PATH starts from the directory of the main file."),
+        command(
+            house,
+            "write config [PATH]",
+            "print the running configuration, or write it to a file",
+            |house, asked| async move { write_config(&house, &asked).await },
+        )
+        .help("As config showrecurse prints it, without an open transaction. A relative PATH starts from the directory of the main file."),
+    ]
+}
+
+fn only_path(words: &[String]) -> Result<Option<PathBuf>, CommandError> {
+    match words {
+        [] => Ok(None),
+        [path] => Ok(Some(PathBuf::from(path))),
+        _ => Err(CommandError::Usage("one path at most".into())),
+    }
+}
+
+async fn reload(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandError> {
+    if let Some((first, rest)) = asked.args.split_first()
+        && first == "--dry-run"
+    {
+        let path = only_path(rest)?;
+        return dry_run(&house, &asked, path).await;
+    }
+    let path = only_path(&asked.args)?;
+    if Open::of(&asked).is_open() {
+        return Err(CommandError::Failed(
+            "a transaction is open in this session; commit it or roll it back before a reload".to_owned(),
+        ));
+    }
+    let generation = house.reload(path, &asked.peer.to_string()).await.map_err(CommandError::Failed)?;
+    let path = house.configuration.path().display().to_string();
+    let mut reply = ConfigReloaded { path, generation: generation.number() }.reply();
+    let warnings = generation.warnings();
+    if !warnings.is_empty() {
+        reply.text = format!("{}{}", warnings.render(false), reply.text);
+        reply.json["warnings"] = warnings.to_json();
+    }
+    Ok(reply)
+}
+
+/// A file as it would be loaded now, or why it would be refused.
+fn candidate(configuration: &Configuration, path: Option<&Path>) -> Result<Generation, String> {
+    let refused = |text: String| format!("{text}\nIt would be refused; nothing was changed.");
+    let candidate = configuration.candidate(path).map_err(|diagnostics| refused(diagnostics.render(false)))?;
+    generation::check(&candidate).map_err(refused)?;
+    Ok(candidate)
+}
+
+async fn dry_run(house: &House, asked: &Invocation, path: Option<PathBuf>) -> Result<Reply, CommandError> {
+    let tried = aside(house, asked, move |configuration, _| {
+        let candidate = candidate(configuration, path.as_deref())?;
+        let found = differences(&configuration.current(), &candidate);
+        let (idle, warnings) = (candidate.not_in_effect(), candidate.warnings());
+        let waiting = |difference: &&Difference| difference.needs_restart;
+        let restart: Vec<_> = found.iter().filter(waiting).filter_map(|difference| difference.option.clone()).collect();
+        let mut text = format!("{}{}", warnings.render(false), differences_text(&found));
+        text.push_str(&match found.len() {
+            0 => "No differences.\n".to_owned(),
+            1 => "1 difference.\n".to_owned(),
+            many => format!("{many} differences.\n"),
+        });
+        if !restart.is_empty() {
+            text.push_str(&format!("Waits for the next start: {}.\n", restart.join(", ")));
+        }
+        if !idle.is_empty() {
+            text.push_str(&format!("Not in effect in this version: {}.\n", idle.join(", ")));
+        }
+        text.push_str("Nothing was changed.\n");
+        let json = json!({
+            "differences": differences_json(&found),
+            "needs_restart": restart,
+            "not_in_effect": idle,
+            "warnings": warnings.to_json(),
+        });
+        Ok(Reply::new(text, json))
+    });
+    tried.await
+}
+
+async fn diff(house: &House, asked: &Invocation) -> Result<Reply, CommandError> {
+    let path = only_path(&asked.args)?;
+    let found = aside(house, asked, move |configuration, transaction| {
+        let running = configuration.current();
+        match transaction {
+            Some(transaction) if path.is_none() => {
+                let inside = transaction.generation().map_err(|refused| refused.render(false))?;
+                Ok(differences(&running, &inside))
+            }
+            _ => Ok(differences(&running, &candidate(configuration, path.as_deref())?)),
+        }
+    });
+    let found = found.await?;
+    let text = if found.is_empty() { "No differences.\n".to_owned() } else { differences_text(&found) };
+    Ok(Reply::new(text, json!({ "differences": differences_json(&found) })))
+}
+
+async fn writeback(house: &House, asked: &Invocation) -> Result<Reply, CommandError> {
+    let path = only_path(&asked.args)?;
+    let written = aside(house, asked, move |configuration, _| match &path {
+        Some(path) => configuration.writeback_to(path),
+        None => configuration.writeback(),
+    });
+    let written = written.await?;
+    let mut text: String = written.files.iter().map(|file| format!("Written: {}\n", file.display())).collect();
+    if !written.homeless.is_empty() {
+        text.push_str("Warning: no file takes these changes; they are lost at the next reload or restart:\n");
+        text.push_str(&written.homeless);
+    } else if written.files.is_empty() {
+        text.push_str("Nothing to write: the files say what runs.\n");
+    }
+    let files: Vec<String> = written.files.iter().map(|file| file.display().to_string()).collect();
+    Ok(Reply::new(text, json!({ "written": files, "without_file": written.homeless })))
+}
+
+async fn write_config(house: &House, asked: &Invocation) -> Result<Reply, CommandError> {
+    let path = only_path(&asked.args)?;
+    let done = aside(house, asked, move |configuration, _| match &path {
+        Some(path) => {
+            let path = configuration.dump_to(path)?.display().to_string();
+            Ok(Reply::new(format!("Written: {path}\n"), json!({ "written": [path] })))
+        }
+        None => configuration.current().show(&[], true).map(super::reply),
+    });
+    done.await
+}

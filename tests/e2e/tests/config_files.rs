@@ -1,0 +1,79 @@
+//! The running configuration and its files: writing back, reloading, and looking before either.
+
+use e2e::{ConsoleSession, SOON, accept, ask, ask_json, configuration, letter, relay};
+use testkit::{Ended, Sink};
+
+#[test]
+fn what_is_written_back_outlives_a_restart_with_comments_intact() {
+    let sink = Sink::start();
+    let mut daemon = relay(&sink).start();
+    let more =
+        format!("# our next hop\ngateway = \"{}\"   # fast\n\nretry_interval = 300 # five minutes\n", sink.addr());
+    daemon.write_config(&configuration(&more, ""));
+    ask(&daemon, &["config", "reload"]);
+    let before = std::fs::read_to_string(daemon.value("config")).expect("the file");
+
+    ask(&daemon, &["config", "set", "retry_interval", "77"]);
+    ask(&daemon, &["config", "set", "esmtp_listener", "open_relay", "off"]);
+    let unwritten = std::fs::read_to_string(daemon.value("config")).expect("the file");
+    assert_eq!(unwritten, before, "nothing reaches the disk by itself");
+    assert_eq!(ask(&daemon, &["config", "writeback"]), format!("Written: {}\n", daemon.value("config")));
+    let after = std::fs::read_to_string(daemon.value("config")).expect("the file");
+    let expected = before
+        .replace("retry_interval = 300 #", "retry_interval = 77 #")
+        .replace("{  }\n}\n\nControl_Listener", "{  }\n  Open_Relay = off\n}\n\nControl_Listener");
+    assert_eq!(after, expected);
+    assert!(ask(&daemon, &["config", "writeback"]).starts_with("Nothing to write"));
+
+    daemon.restart();
+    assert_eq!(ask_json(&daemon, &["config", "eval", "retry_interval"])["value"], 77);
+    accept(&daemon, "ann@client.test", &["bob@shop.test"], &letter("after"));
+    sink.wait_for(1, SOON);
+}
+
+#[test]
+fn a_reload_drops_what_was_not_written() {
+    let sink = Sink::start();
+    let daemon = relay(&sink).start();
+    ask(&daemon, &["config", "set", "retry_interval", "77"]);
+    let told = ask(&daemon, &["config", "diff"]);
+    assert!(told.to_lowercase().starts_with("retry_interval\n  - 77    "), "{told}");
+    ask(&daemon, &["config", "reload"]);
+    assert_eq!(ask_json(&daemon, &["config", "eval", "retry_interval"])["value"], 1200);
+    assert_eq!(ask(&daemon, &["config", "diff"]), "No differences.\n");
+}
+
+#[test]
+fn a_file_changed_by_somebody_else_is_not_overwritten() {
+    let sink = Sink::start();
+    let daemon = relay(&sink).start();
+    ask(&daemon, &["config", "set", "retry_interval", "77"]);
+    daemon.write_config(&configuration("retry_interval = 5 # mine\n", ""));
+    let Ended { status, stderr, .. } = daemon.console(&["config", "writeback"]);
+    assert!(!status.success() && stderr.contains("was changed on disk since it was read"), "{stderr}");
+    assert!(std::fs::read_to_string(daemon.value("config")).expect("the file").contains("= 5 # mine"));
+    ask(&daemon, &["config", "writeback", "whole.conf"]);
+    assert!(daemon.read("whole.conf").to_lowercase().contains("retry_interval = 77"));
+    let printed = ask(&daemon, &["write", "config"]);
+    assert!(printed.to_lowercase().contains("retry_interval = 77\n"), "{printed}");
+}
+
+#[test]
+fn a_dry_run_tells_what_a_reload_would_do_and_does_nothing() {
+    let sink = Sink::start();
+    let daemon = relay(&sink).start();
+    let text = configuration(&format!("gateway = \"{}\"\nretry_interval = 5\n", sink.addr()), "");
+    daemon.write_config(&text.replace("@dir@/spool", "@dir@/other"));
+    let told = ask(&daemon, &["config", "reload", "--dry-run"]);
+    assert!(told.contains("+ 5 ") && told.contains("2 differences."), "{told}");
+    assert!(told.contains("Waits for the next start: spoolbase."), "{told}");
+    assert!(told.ends_with("Nothing was changed.\n"), "{told}");
+    assert_eq!(ask_json(&daemon, &["config", "eval", "retry_interval"])["value"], 1200);
+
+    daemon.write_config("hostnam = 5\n");
+    let Ended { status, stderr, .. } = daemon.console(&["config", "reload", "--dry-run"]);
+    assert!(!status.success() && stderr.contains("did you mean `hostname`?"), "{stderr}");
+    assert!(stderr.contains("nothing was changed"), "{stderr}");
+    let mut session = ConsoleSession::open(&daemon);
+    assert!(session.refused("config diff").contains("did you mean `hostname`?"));
+}
