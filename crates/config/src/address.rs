@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::tree::Value;
-use crate::types::OptionType;
+use crate::types::{OptionType, Shape};
 
 /// Parses an IP address, brackets and an `IPv6:` tag allowed; an IPv4-mapped address becomes IPv4.
 pub(crate) fn parse_ip(text: &str) -> Result<IpAddr, String> {
@@ -52,6 +52,7 @@ pub struct Address(pub SocketAddr);
 
 impl OptionType for Address {
     const EXPECTED: &'static str = "an address with a port, \"192.0.2.1:25\" or \"[2001:db8::1]:25\"";
+    const SHAPE: Shape = Shape::Address;
     fn parse(value: &Value) -> Result<Self, String> {
         let text = String::parse(value)?;
         let (host, port) = parse_socket(&text)?;

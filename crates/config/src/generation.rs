@@ -229,7 +229,7 @@ impl Generation {
             .iter()
             .fold(0, |mask, declaration| mask | declaration.places.mask | declaration.option.extra_mask());
         match declared {
-            0 => info.documented.iter().fold(0, |mask, places| mask | places.mask) | HOST_FALLS_BACK,
+            0 => info.documented.iter().fold(0, |mask, awaited| mask | awaited.places.mask) | HOST_FALLS_BACK,
             mask => mask,
         }
     }

@@ -5,8 +5,8 @@ use serde_json::json;
 use crate::console::Answer;
 use crate::generation::Generation;
 use crate::kinds::{KINDS, Naming};
+use crate::patterns::compile_pattern;
 use crate::stanza::{NodeId, ROOT};
-use crate::types::compile_pattern;
 
 impl Generation {
     /// `config locate SCOPE [REGEX]`: every instance of a scope whose name the pattern matches, and its path.
@@ -16,7 +16,7 @@ impl Generation {
             [word, pattern] => (word, *pattern),
             _ => return Err("name a scope, and a pattern if you want: config locate SCOPE [REGEX]".to_owned()),
         };
-        let pattern = compile_pattern(pattern, true)?;
+        let (pattern, _) = compile_pattern(pattern, true)?;
         let lower = word.to_ascii_lowercase();
         if self.registry.kind(&lower).is_none() && self.arena().word_id(&lower).is_none() {
             let hint = crate::suggest::hint(word, self.registry.all_stanzas());

@@ -3,8 +3,9 @@
 //! In: the tree of a load and the registry. Out: the arena, and a report for each unknown word, option in a wrong
 //! scope, value of a wrong type. Later settings replace earlier ones; the text order of the includes decides.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use crate::description::OptionState;
 use crate::diagnostics::{Fault, Reports};
 use crate::include::Loaded;
 use crate::kinds::{FREE, Kind, NameRule, Naming};
@@ -14,7 +15,7 @@ use crate::options::Declared;
 use crate::patterns::{Patterns, pattern_advice};
 use crate::registry::{NameId, Place, Registry};
 use crate::scope::bits;
-use crate::stanza::{NewNode, Node, NodeId, Part, ROOT, Setting, Stanzas};
+use crate::stanza::{NewNode, Node, NodeId, Part, ROOT, Setting, Stanzas, WordId};
 use crate::suggest::{alternatives, nearest};
 use crate::tree::{Assignment, Item, Scalar, Span, Stanza, Word};
 use crate::types::Pattern;
@@ -41,6 +42,7 @@ pub(crate) fn merge(loaded: &Loaded, registry: &Registry, reports: &mut Reports)
         idle: HashMap::new(),
         patterns: Patterns::default(),
         sockets: HashMap::new(),
+        idle_stanzas: HashSet::new(),
         rehearsing: 0,
     };
     merger.items(ROOT, &loaded.items);
@@ -63,7 +65,9 @@ struct Merger<'m> {
     merged: Merged,
     extra_ids: HashMap<Box<str>, NameId>,
     /// Options accepted without effect: where first, and how often.
-    idle: HashMap<NameId, (Span, usize)>,
+    idle: HashMap<NameId, (Span, usize, OptionState)>,
+    /// Words of stanzas whose want of effect has been told.
+    idle_stanzas: HashSet<WordId>,
     patterns: Patterns,
     /// The first `listen` stanza of each socket.
     sockets: HashMap<String, NodeId>,
@@ -145,13 +149,15 @@ impl Merger<'_> {
                             return self.wrong_value(assignment, problem, declaration.option);
                         }
                     },
-                    None if info.is_documented_at(&place) => {
-                        if self.rehearsing == 0 {
-                            self.idle.entry(id).or_insert((name.span, 0)).1 += 1;
+                    None => match self.registry.state_of(&name.text, &place) {
+                        Some(state) => {
+                            if self.rehearsing == 0 {
+                                self.idle.entry(id).or_insert((name.span, 0, state)).1 += 1;
+                            }
+                            None
                         }
-                        None
-                    }
-                    None => return self.wrong_scope(at, name, &info.valid_scopes()),
+                        None => return self.wrong_scope(at, name, &info.valid_scopes()),
+                    },
                 }
             }
             _ => None,
@@ -247,10 +253,11 @@ impl Merger<'_> {
     }
 
     fn report_idle(&mut self) {
-        for (id, (span, count)) in std::mem::take(&mut self.idle) {
+        for (id, (span, count, state)) in std::mem::take(&mut self.idle) {
             let name = self.merged.spellings.get(&id).map_or("", |name| name);
             let times = if count > 1 { format!(" (set {count} times)") } else { String::new() };
-            self.reports.push(Fault::warning(span, format!("option `{name}` is accepted, not yet in effect{times}")));
+            let (what, why) = state.sentence();
+            self.reports.push(Fault::warning(span, format!("option `{name}` is {what}{times}")).help(why));
         }
     }
 
@@ -301,14 +308,28 @@ impl Merger<'_> {
         }
         let (id, new) = self.merged.stanzas.child_or_insert(at, word, key, make);
         self.merged.stanzas.node_mut(id).parts.push(Part { word: span, braces: stanza.braces });
-        if free && new && !parent_free {
-            let message = format!("the content of {} is accepted, not yet in effect", self.title(id));
-            self.reports.push(Fault::warning(span, message));
+        if new && !parent_free {
+            self.report_idle_stanza(id, word, free);
         }
         if kind.names == NameRule::Listen {
             self.check_listen(id, new, stanza);
         }
         Some(id)
+    }
+
+    /// A stanza that nothing reads, told once for its word.
+    fn report_idle_stanza(&mut self, id: NodeId, word: WordId, free: bool) {
+        let stanzas = &self.merged.stanzas;
+        let state = match self.registry.state_of_stanza(stanzas.word_text(word)) {
+            OptionState::InEffect if free => OptionState::NotYet,
+            state => state,
+        };
+        if state == OptionState::InEffect || !self.idle_stanzas.insert(word) {
+            return;
+        }
+        let (what, why) = state.sentence();
+        let message = format!("the content of {} is {what}", self.title(id));
+        self.reports.push(Fault::warning(self.node(id).span, message).help(why));
     }
 
     /// Two `listen` stanzas that mean one socket are more often a slip than a wish.

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::address::parse_ip;
 use crate::tree::Value;
-use crate::types::OptionType;
+use crate::types::{OptionType, Shape};
 
 /// Parses `address` or `address/length`; host bits are dropped.
 pub(crate) fn parse_net(text: &str) -> Result<IpNet, String> {
@@ -136,6 +136,7 @@ impl FromIterator<IpNet> for IpNets {
 
 impl OptionType for IpNets {
     const EXPECTED: &'static str = "an array of addresses and CIDR blocks, ( \"127.0.0.0/8\" \"::1\" )";
+    const SHAPE: Shape = Shape::Array;
     fn parse(value: &Value) -> Result<Self, String> {
         let elements =
             value.elements().ok_or_else(|| format!("expected {}, found {}", Self::EXPECTED, value.shape()))?;

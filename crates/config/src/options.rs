@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::scope::{Scope, ScopeId, name_hash};
 use crate::tree::Value;
-use crate::types::OptionType;
+use crate::types::{OptionType, Shape};
 
 /// A typed value kept in a generation.
 pub(crate) type Typed = Arc<dyn Any + Send + Sync>;
@@ -110,6 +110,8 @@ pub trait Declared: Sync {
     fn tunable(&self) -> bool;
     /// What a value must look like, for messages: "a number of seconds".
     fn expected(&self) -> &'static str;
+    /// What a value looks like to a tool.
+    fn shape(&self) -> Shape;
     /// The type behind it, to find two declarations at odds.
     fn value_type(&self) -> TypeId;
     /// The whole scope mask of the option.
@@ -139,6 +141,9 @@ impl<T: OptionType> Declared for Opt<T> {
     }
     fn expected(&self) -> &'static str {
         T::EXPECTED
+    }
+    fn shape(&self) -> Shape {
+        T::SHAPE
     }
     fn value_type(&self) -> TypeId {
         TypeId::of::<T>()

@@ -1,19 +1,17 @@
 //! Every word the configuration may contain: declared options, and those documented but not yet built.
 //!
-//! Filled once at start by the daemon from each crate's `OPTIONS`; immutable from the first load on. A documented row
-//! loses its force in every scope where a declaration of the same name stands.
+//! Filled once at start from each crate's `OPTIONS`; immutable from the first load on. A documented row stands only for
+//! what nobody declares; `description` tells the two apart for people.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::documented::{self, CORE, Row};
 use crate::kinds::{FREE, Kind, LISTENER, core_kind};
 use crate::options::{Declared, Opt, Typed};
 use crate::scope::{Scope, bits, name_hash};
 use crate::types::OptionType;
-
-/// Names, owners, types, defaults and scopes of every option the reference documents, one a line.
-const DOCUMENTED: &str = include_str!("documented.tsv");
 
 /// Index of a name.
 pub(crate) type NameId = u32;
@@ -55,7 +53,7 @@ impl Places {
         places
     }
 
-    fn documented(scopes: &'static str) -> Self {
+    pub fn documented(scopes: &'static str) -> Self {
         let mut places = Places::default();
         for word in scopes.split(',') {
             match (word, word.split_once("::"), core_kind(word)) {
@@ -90,6 +88,11 @@ impl Places {
 
     /// The scopes in words: "global, binding, domain".
     pub fn words(&self) -> String {
+        self.list().join(", ")
+    }
+
+    /// The scopes in words, one each.
+    pub fn list(&self) -> Vec<String> {
         let mut words: Vec<String> = Vec::new();
         if self.mask & bits::GLOBAL != 0 {
             words.push("global".to_owned());
@@ -104,15 +107,23 @@ impl Places {
             None => (*word).to_owned(),
         }));
         words.extend(self.every_module.then(|| "every module".to_owned()));
-        words.join(", ")
+        words
     }
 }
 
 /// A declaration with its default parsed.
 pub(crate) struct Declaration {
+    /// The module that declares it, or `core`.
+    pub owner: &'static str,
     pub option: &'static dyn Declared,
     pub places: Places,
     pub default: Typed,
+}
+
+/// A documented row that stands for an option.
+pub(crate) struct Awaited {
+    pub row: Row,
+    pub places: Places,
 }
 
 /// What is known about a name.
@@ -120,7 +131,7 @@ pub(crate) struct Declaration {
 pub(crate) struct NameInfo {
     pub name: &'static str,
     pub declared: Vec<Declaration>,
-    pub documented: Vec<Places>,
+    pub documented: Vec<Awaited>,
 }
 
 impl NameInfo {
@@ -128,14 +139,15 @@ impl NameInfo {
         self.declared.iter().find(|declaration| declaration.places.admit(place))
     }
 
-    pub fn is_documented_at(&self, place: &Place<'_>) -> bool {
-        self.documented.iter().any(|places| places.admit(place))
+    pub fn documented_at(&self, place: &Place<'_>) -> Option<&Awaited> {
+        self.documented.iter().find(|awaited| awaited.places.admit(place))
     }
 
     /// Every scope the name is valid in, in words.
     pub fn valid_scopes(&self) -> String {
         let mut all = Places::default();
-        for places in self.declared.iter().map(|declaration| &declaration.places).chain(&self.documented) {
+        let documented = self.documented.iter().map(|awaited| &awaited.places);
+        for places in self.declared.iter().map(|declaration| &declaration.places).chain(documented) {
             all.mask |= places.mask;
             all.every_module |= places.every_module;
             all.listeners
@@ -178,6 +190,8 @@ pub struct Registry {
     names: Vec<NameInfo>,
     by_hash: HashMap<u64, NameId, BuildHasherDefault<Hashed>>,
     stanzas: HashMap<&'static str, StanzaInfo>,
+    /// Rows that stand for stanzas and modules nobody has built.
+    awaited_stanzas: Vec<Row>,
 }
 
 impl Default for Registry {
@@ -195,18 +209,14 @@ impl fmt::Debug for Registry {
 impl Registry {
     /// A registry that knows the documented names and no declaration yet.
     pub fn new() -> Self {
-        let mut registry = Registry { names: Vec::new(), by_hash: HashMap::default(), stanzas: HashMap::new() };
-        for line in DOCUMENTED.lines().filter(|line| !line.starts_with('#')) {
-            let fields: Vec<&'static str> = line.split('\t').collect();
-            if let [name, _owner, kind, _default, scopes, _tier] = fields[..] {
-                registry.add_documented(name, kind, scopes);
-            }
-        }
+        let (by_hash, stanzas) = (HashMap::default(), HashMap::new());
+        let mut registry = Registry { names: Vec::new(), by_hash, stanzas, awaited_stanzas: Vec::new() };
+        documented::rows().for_each(|row| registry.add_documented(row));
         registry
     }
 
-    fn add_documented(&mut self, name: &'static str, kind: &str, scopes: &'static str) {
-        let places = Places::documented(scopes);
+    fn add_documented(&mut self, row: Row) {
+        let places = Places::documented(row.scopes);
         for (parent, word) in &places.stanzas {
             let outer = parent.unwrap_or(word);
             self.stanzas.entry(outer).or_default().parents.mask |= bits::GLOBAL;
@@ -214,21 +224,25 @@ impl Registry {
                 self.stanzas.entry(word).or_default().parents.stanzas.push((None, outer));
             }
         }
-        match kind {
+        match row.kind {
             "module" => {
-                let stanza = self.stanzas.entry(name).or_default();
+                let stanza = self.stanzas.entry(row.name).or_default();
                 stanza.is_module = true;
                 stanza.parents.mask |= bits::GLOBAL;
+                self.awaited_stanzas.push(row);
             }
-            "scope" if core_kind(name).is_none() => {
-                let stanza = self.stanzas.entry(name).or_default();
-                stanza.parents.mask |= places.mask & !bits::STANZA;
-                stanza.parents.stanzas.extend(places.stanzas.iter().map(|(_, word)| (None, *word)));
+            "scope" => {
+                if core_kind(row.name).is_none() {
+                    let stanza = self.stanzas.entry(row.name).or_default();
+                    stanza.parents.mask |= places.mask & !bits::STANZA;
+                    stanza.parents.stanzas.extend(places.stanzas.iter().map(|(_, word)| (None, *word)));
+                }
+                self.awaited_stanzas.push(row);
             }
-            "scope" | "directive" => {}
+            "directive" => {}
             _ => {
-                let id = self.intern(name);
-                self.names[id as usize].documented.push(places);
+                let id = self.intern(row.name);
+                self.names[id as usize].documented.push(Awaited { row, places });
             }
         }
     }
@@ -253,15 +267,20 @@ impl Registry {
     /// When the declaration is faulty: a default its own type refuses, a name not in lower case, or another declaration
     /// of the same name in the same scope with another type or default. These are mistakes of the program.
     pub fn add<T: OptionType>(&mut self, option: &'static Opt<T>) {
-        self.add_declared(option);
+        self.add_declared(CORE, option);
     }
 
     /// Adds the options of a crate; see [`Registry::add`].
     pub fn add_all(&mut self, options: &'static [&'static dyn Declared]) {
-        options.iter().for_each(|option| self.add_declared(*option));
+        self.add_of(CORE, options);
     }
 
-    fn add_declared(&mut self, option: &'static dyn Declared) {
+    /// Adds the options of a module, whose stanza they may stand in and which is their owner; see [`Registry::add`].
+    pub fn add_of(&mut self, module: &'static str, options: &[&'static dyn Declared]) {
+        options.iter().for_each(|option| self.add_declared(module, *option));
+    }
+
+    fn add_declared(&mut self, owner: &'static str, option: &'static dyn Declared) {
         let name = option.name();
         assert!(
             name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-')),
@@ -281,7 +300,7 @@ impl Registry {
         for scope in option.scopes() {
             self.enliven(*scope);
         }
-        self.names[id].declared.push(Declaration { option, places, default });
+        self.names[id].declared.push(Declaration { owner, option, places, default });
     }
 
     /// Makes the stanza of a scope known and its content checked.
@@ -331,13 +350,23 @@ impl Registry {
         self.names.get(id as usize)
     }
 
+    pub(crate) fn infos(&self) -> &[NameInfo] {
+        &self.names
+    }
+
+    /// The rows of scopes and modules that nobody has built.
+    pub(crate) fn awaited_stanzas(&self) -> impl Iterator<Item = &Row> {
+        self.awaited_stanzas.iter().filter(|row| !self.stanzas.get(row.name).is_some_and(|info| info.live))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.names.len()
     }
 
     /// Names valid at a place, for suggestions.
     pub(crate) fn names_at<'r>(&'r self, place: Place<'r>) -> impl Iterator<Item = &'static str> + 'r {
-        let valid = move |info: &&NameInfo| info.declaration_at(&place).is_some() || info.is_documented_at(&place);
+        let valid =
+            move |info: &&NameInfo| info.declaration_at(&place).is_some() || info.documented_at(&place).is_some();
         self.names.iter().filter(valid).map(|info| info.name)
     }
 

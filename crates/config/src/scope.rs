@@ -114,16 +114,8 @@ pub mod scopes {
     pub const LISTENER: &[Scope] = &[Listener("esmtp_listener"), Listen, Peer, Pathway, PathwayGroup, Global];
     /// Options of an ESMTP session that have no global value.
     pub const LISTENER_ONLY: &[Scope] = &[Listener("esmtp_listener"), Listen, Peer, Pathway, PathwayGroup];
-    /// Options of a bound socket, whatever listener it belongs to.
-    pub const LISTEN: &[Scope] = &[
-        Listener("esmtp_listener"),
-        Listener("control_listener"),
-        Listener("http_listener"),
-        Listener("ecstream_listener"),
-        Listener("xmpp_listener"),
-        Listener("msgcserver_listener"),
-        Listen,
-    ];
+    /// Options of a bound socket, whatever listener it belongs to. A room that serves another listener adds its word.
+    pub const LISTEN: &[Scope] = &[Listener("esmtp_listener"), Listener("control_listener"), Listen];
     /// Options of the control listener.
     pub const CONTROL_LISTENER: &[Scope] = &[Listener("control_listener"), Listen, Peer];
     /// Inbound options of a pathway.

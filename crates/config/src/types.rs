@@ -9,10 +9,62 @@ use crate::patterns::compile_pattern;
 use crate::scope::ScopeId;
 use crate::tree::{Scalar, Value, ValueKind};
 
+/// What the text of a type looks like, for people in a hurry and for tools that do not know the type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// True or false, in one of their spellings.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// A whole number of seconds.
+    Seconds,
+    /// A number that may have a fraction.
+    Number,
+    /// One of the words that `EXPECTED` names; other text if it names something else as well.
+    Words,
+    /// Any text.
+    Text,
+    /// A file mode in octal.
+    Permissions,
+    /// Events in a time.
+    Rate,
+    /// A regular expression.
+    Pattern,
+    /// An address, with a port or without.
+    Address,
+    /// Several values.
+    Array,
+    /// Pairs of key and value.
+    Dictionary,
+}
+
+impl Shape {
+    /// In one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Shape::Boolean => "boolean",
+            Shape::Integer => "integer",
+            Shape::Seconds => "seconds",
+            Shape::Number => "number",
+            Shape::Words => "word",
+            Shape::Text => "text",
+            Shape::Permissions => "permissions",
+            Shape::Rate => "rate",
+            Shape::Pattern => "pattern",
+            Shape::Address => "address",
+            Shape::Array => "array",
+            Shape::Dictionary => "dictionary",
+        }
+    }
+}
+
 /// A type an option can have.
 pub trait OptionType: Sized + Clone + Send + Sync + 'static {
-    /// What a value must look like: "a number of seconds".
+    /// What a value must look like: "a number of seconds". A closed set of words is written "a, b or c".
     const EXPECTED: &'static str;
+
+    /// What it looks like to a tool.
+    const SHAPE: Shape = Shape::Words;
 
     /// Reads a value. The error is a sentence without a full stop, naming the offending text.
     fn parse(value: &Value) -> Result<Self, String>;
@@ -81,6 +133,7 @@ fn without_unit(text: &str, expected: &str) -> String {
 
 impl OptionType for bool {
     const EXPECTED: &'static str = "true or false (also yes/no, on/off, enabled/disabled, 1/0)";
+    const SHAPE: Shape = Shape::Boolean;
     fn parse(value: &Value) -> Result<Self, String> {
         let text = scalar_of(value, Self::EXPECTED)?.text();
         let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(&text));
@@ -99,6 +152,7 @@ macro_rules! numeric {
     ($($number:ty, $expected:literal;)*) => {$(
         impl OptionType for $number {
             const EXPECTED: &'static str = $expected;
+            const SHAPE: Shape = Shape::Integer;
             fn parse(value: &Value) -> Result<Self, String> {
                 number(value, Self::EXPECTED)
             }
@@ -118,6 +172,7 @@ numeric! {
 
 impl OptionType for f64 {
     const EXPECTED: &'static str = "a number, which may have a fraction";
+    const SHAPE: Shape = Shape::Number;
     fn parse(value: &Value) -> Result<Self, String> {
         let parsed: f64 = number(value, Self::EXPECTED)?;
         match parsed.is_finite() {
@@ -142,6 +197,7 @@ impl From<Seconds> for std::time::Duration {
 
 impl OptionType for Seconds {
     const EXPECTED: &'static str = "a number of seconds";
+    const SHAPE: Shape = Shape::Seconds;
     fn parse(value: &Value) -> Result<Self, String> {
         number(value, Self::EXPECTED).map(Seconds)
     }
@@ -152,6 +208,7 @@ impl OptionType for Seconds {
 
 impl OptionType for String {
     const EXPECTED: &'static str = "a string";
+    const SHAPE: Shape = Shape::Text;
     fn parse(value: &Value) -> Result<Self, String> {
         Ok(scalar_of(value, Self::EXPECTED)?.text().into_owned())
     }
@@ -162,6 +219,7 @@ impl OptionType for String {
 
 impl OptionType for Vec<String> {
     const EXPECTED: &'static str = "an array of strings, ( \"a\" \"b\" )";
+    const SHAPE: Shape = Shape::Array;
     fn parse(value: &Value) -> Result<Self, String> {
         let elements =
             value.elements().ok_or_else(|| format!("expected {}, found {}", Self::EXPECTED, value.shape()))?;
@@ -174,6 +232,7 @@ impl OptionType for Vec<String> {
 
 impl<T: OptionType> OptionType for Option<T> {
     const EXPECTED: &'static str = T::EXPECTED;
+    const SHAPE: Shape = T::SHAPE;
     fn parse(value: &Value) -> Result<Self, String> {
         T::parse(value).map(Some)
     }
@@ -191,6 +250,7 @@ pub struct Perms(pub u32);
 
 impl OptionType for Perms {
     const EXPECTED: &'static str = "permissions in octal, such as 0640";
+    const SHAPE: Shape = Shape::Permissions;
     fn parse(value: &Value) -> Result<Self, String> {
         let text = scalar_of(value, Self::EXPECTED)?.text();
         match u32::from_str_radix(&text, 8) {
@@ -202,6 +262,7 @@ impl OptionType for Perms {
 
 impl OptionType for IpAddr {
     const EXPECTED: &'static str = "an IP address";
+    const SHAPE: Shape = Shape::Address;
     fn parse(value: &Value) -> Result<Self, String> {
         let text = scalar_of(value, Self::EXPECTED)?.text();
         crate::address::parse_ip(&text)
@@ -228,6 +289,7 @@ impl Throttle {
 
 impl OptionType for Throttle {
     const EXPECTED: &'static str = "a rate, \"N\" per second or \"N/S\" per S seconds";
+    const SHAPE: Shape = Shape::Rate;
     fn parse(value: &Value) -> Result<Self, String> {
         let text = scalar_of(value, Self::EXPECTED)?.text();
         let (count, seconds) = text.split_once('/').unwrap_or((&text, "1"));
@@ -260,6 +322,7 @@ impl Dict {
 
 impl OptionType for Dict {
     const EXPECTED: &'static str = "a dictionary, [ key = \"value\" ]";
+    const SHAPE: Shape = Shape::Dictionary;
     fn parse(value: &Value) -> Result<Self, String> {
         let ValueKind::Dict(pairs) = &value.kind else {
             return Err(format!("expected {}, found {}", Self::EXPECTED, value.shape()));
@@ -314,6 +377,7 @@ impl fmt::Debug for Pattern {
 
 impl OptionType for Pattern {
     const EXPECTED: &'static str = "a regular expression";
+    const SHAPE: Shape = Shape::Pattern;
     fn parse(value: &Value) -> Result<Self, String> {
         let text = scalar_of(value, Self::EXPECTED)?.pattern_text();
         compile_pattern(&text, false).map(|(regex, bytes)| Pattern { regex: Some(regex), bytes })

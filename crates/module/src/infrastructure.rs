@@ -88,21 +88,22 @@ impl Stage {
 
 /// Where a module declares its options.
 pub struct Setup<'r> {
+    module: &'static str,
     registry: &'r mut Registry,
 }
 
 impl<'r> Setup<'r> {
-    pub(crate) fn new(registry: &'r mut Registry) -> Self {
-        Self { registry }
+    pub(crate) fn new(module: &'static str, registry: &'r mut Registry) -> Self {
+        Self { module, registry }
     }
 
     /// Declares one option, in the module's own stanza or, if its `.ecm` file provides it, in other scopes.
     pub fn option<T: OptionType>(&mut self, option: &'static Opt<T>) {
-        self.registry.add(option);
+        self.registry.add_of(self.module, &[option]);
     }
 
     /// Declares several.
     pub fn options(&mut self, options: &'static [&'static dyn Declared]) {
-        self.registry.add_all(options);
+        self.registry.add_of(self.module, options);
     }
 }

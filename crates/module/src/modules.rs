@@ -162,9 +162,8 @@ impl Installed {
         let debug_level =
             Opt::new("debug_level", "ERROR", scopes, DEBUG_LEVEL_DOC).check(|level: &String| is_level(level));
         let debug_level = &*Box::leak(Box::new(debug_level));
-        registry.add(enabled);
-        registry.add(debug_level);
-        let result = module.conf_setup(&mut Setup::new(registry));
+        registry.add_of(name, &[enabled, debug_level]);
+        let result = module.conf_setup(&mut Setup::new(name, registry));
         result.map_err(|problem| Error::at(format!("module {name}"), problem))?;
         Ok(Self { module, enabled, debug_level })
     }

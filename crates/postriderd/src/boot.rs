@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex};
 use bounce::{Bouncer, BouncerParts};
 use config::{Configuration, Environment, Generation, Lookup};
 use console::{Arrivals, Commands, Console, ControlListener, UserNames};
+use declarations::{Declarations, Schemes};
 use delivery::{Deps, Engine, EngineHandle, Tcp};
 use dns::{DnsRuntime, Resolver, Settings};
 use io_wrapper::IoWrappers;
 use logging::{LogWriter, Paniclog};
 use message::IdGenerator;
-use module::{Catalogue, Loaded, Module, Modules};
+use module::{Loaded, Modules};
 use netlistener::Netlisteners;
 use queue::Intake;
 use reception::{EsmtpListener, Parts};
@@ -30,9 +31,8 @@ use crate::exit::Failure;
 use crate::house::{House, RELOAD_POOL, configure_paniclog, watchdog_limit};
 use crate::loops::{self, Pools};
 use crate::notifications::Notifications;
-use crate::schemes::Schemes;
 use crate::statistics::Baseline;
-use crate::{PRODUCT, VERSION, accounting, commands, generation, options, security};
+use crate::{PRODUCT, VERSION, accounting, commands, generation, security};
 
 /// The daemon, up and not yet running.
 pub struct Booted {
@@ -151,28 +151,11 @@ impl Ground {
 
 /// Declares every option and loads the first generation with its modules.
 fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules>), Failure> {
-    let mut registry = options::registry();
-    let mut catalogue = Catalogue::default();
-    let described = [
-        ("ec_logger.ecm", ec_logger::ECM),
-        ("bounce_logger.ecm", bounce_logger::ECM),
-        ("compress_spool.ecm", compress_spool::ECM),
-        ("suppress_spool.ecm", suppress_spool::ECM),
-    ];
-    let mut linked: Vec<Arc<dyn Module>> = vec![
-        Arc::new(ec_logger::EcLogger::new(ground.log_writer.clone())),
-        Arc::new(bounce_logger::BounceLogger::new(ground.log_writer.clone())),
-        Arc::new(compress_spool::CompressSpool::default()),
-        Arc::new(suppress_spool::SuppressSpool::default()),
-    ];
-    linked.extend(ground.schemes.modules());
     let told = |errors: Vec<module::Error>| {
         Failure::Internal(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     };
-    for (file, text) in described.into_iter().chain(Schemes::DESCRIBED) {
-        catalogue.read(file, text).map_err(told)?;
-    }
-    let modules = Arc::new(Modules::setup(catalogue, linked, &mut registry).map_err(told)?);
+    let Declarations { registry, modules } = Declarations::new(&ground.log_writer, &ground.schemes).map_err(told)?;
+    let modules = Arc::new(modules);
     let environment = Environment {
         refuse_world_writable: rustix::process::geteuid().is_root(),
         node_name: Some(node_name()),

@@ -11,7 +11,7 @@ use module::{Loaded, Modules};
 use netlistener::{Netlisteners, Plan, listen_specs};
 
 use crate::loops::DEFAULT_POOL;
-use crate::options::{DELIVERY_POOL, MAINTAINER_POOL};
+use declarations::daemon::{DELIVERY_POOL, MAINTAINER_POOL};
 
 /// Initialises the modules of a generation and fixes its hooks. `current` is the running one, none at the start.
 pub fn prepare(new: &mut NewGeneration, current: Option<&Generation>, modules: &Modules) -> Result<(), String> {

@@ -21,8 +21,8 @@ use tokio::sync::watch;
 
 use crate::generation;
 use crate::loops;
-use crate::options::WATCHDOG_INTERVAL;
 use crate::statistics::Baseline;
+use declarations::daemon::WATCHDOG_INTERVAL;
 
 /// The rooms.
 pub struct House {

@@ -14,9 +14,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::boot::Booted;
 use crate::exit::Failure;
 use crate::house::House;
-use crate::options::PIDFILE;
 use crate::pidfile::Pidfile;
 use crate::{PRODUCT, VERSION, background, generation};
+use declarations::daemon::PIDFILE;
 
 /// Runs the daemon to its end.
 pub fn live(booted: Booted, in_background: bool) -> Result<(), Failure> {

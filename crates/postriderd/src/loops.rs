@@ -7,7 +7,7 @@ use config::{Generation, Lookup};
 use scheduler::{LoopHandle, LoopPool, Meters, PoolSettings, ThreadPools, Watchdog};
 
 use crate::exit::Failure;
-use crate::options::{BACKLOG, CONCURRENCY, DELIVERY_POOL, STACK_SIZE};
+use declarations::daemon::{BACKLOG, CONCURRENCY, DELIVERY_POOL, STACK_SIZE};
 
 /// The pool that exists without being written.
 pub const DEFAULT_POOL: &str = "default";

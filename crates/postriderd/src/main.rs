@@ -14,10 +14,8 @@ mod house;
 mod life;
 mod loops;
 mod notifications;
-mod options;
 mod ownership;
 mod pidfile;
-mod schemes;
 mod security;
 mod statistics;
 

@@ -9,51 +9,14 @@
 
 use std::path::Path;
 
-use config::{Declared, Generation, Lookup, Opt, scopes};
+use config::{Generation, Lookup};
+use declarations::daemon::PIDFILE;
+use declarations::security::{CAPABILITIES, GROUP, SUPPLEMENTAL_GROUPS, USER, capabilities};
 use nix::unistd::{self, Gid, Group, Uid, User};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::exit::Failure;
-use crate::options::PIDFILE;
 use crate::ownership;
-
-/// Whose rights the daemon has.
-pub const USER: Opt<String> = Opt::new(
-    "user",
-    "\"ecuser\"",
-    scopes::SECURITY,
-    "User the daemon becomes, by name or number, once it has read its configuration; needs a start as root.",
-)
-.not_tunable();
-/// And of which group.
-pub const GROUP: Opt<String> = Opt::new(
-    "group",
-    "\"ecuser\"",
-    scopes::SECURITY,
-    "Group the daemon becomes, by name or number; if only user is set, that user's own.",
-)
-.not_tunable();
-/// And of which others.
-pub const SUPPLEMENTAL_GROUPS: Opt<Vec<String>> = Opt::new(
-    "supplemental_groups",
-    "()",
-    scopes::SECURITY,
-    "Further groups of the daemon, by name or number. Those of the user are not taken over by themselves.",
-)
-.not_tunable();
-/// What is left of root.
-pub const CAPABILITIES: Opt<String> = Opt::new(
-    "capabilities",
-    "\"cap_net_bind_service\"",
-    scopes::SECURITY,
-    "Linux capabilities the daemon keeps, separated by commas or blanks. Without cap_net_bind_service a reload cannot \
-     listen on a port below 1024.",
-)
-.not_tunable()
-.check(|text| capabilities(text).map(drop));
-
-/// All of them.
-pub const OPTIONS: &[&dyn Declared] = &[&USER, &GROUP, &SUPPLEMENTAL_GROUPS, &CAPABILITIES];
 
 /// Does what `security { }` asks for; without that stanza, nothing. The text is for the log: what was done, or what an
 /// operator should know.
@@ -154,18 +117,6 @@ fn gid(name: &str) -> Result<Gid, Failure> {
     })
 }
 
-/// `cap_net_bind_service, cap_net_raw`; flags such as `+ep` behind a name are the only ones there are and say nothing new.
-fn capabilities(text: &str) -> Result<CapabilitySet, String> {
-    let words = text.split([',', ' ', '\t']).filter(|word| !word.is_empty());
-    words.map(capability).collect()
-}
-
-fn capability(word: &str) -> Result<CapabilitySet, String> {
-    let name = word.split(['+', '=']).next().unwrap_or(word).to_ascii_uppercase();
-    let known = CapabilitySet::from_name(name.strip_prefix("CAP_").unwrap_or(&name));
-    known.ok_or_else(|| format!("`{word}` is no Linux capability; one is cap_net_bind_service"))
-}
-
 /// Gives the user what the daemon writes and root has made.
 fn hand_over(generation: &Generation, wanted: &Wanted) -> Result<(), String> {
     let owner = ownership::Owner { uid: wanted.uid.as_raw(), gid: wanted.gid.as_raw() };
@@ -198,14 +149,6 @@ fn logs(generation: &Generation) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn capabilities_are_listed_by_name() {
-        let both = CapabilitySet::NET_BIND_SERVICE | CapabilitySet::NET_RAW;
-        assert_eq!(capabilities("cap_net_bind_service, net_raw+ep"), Ok(both));
-        assert_eq!(capabilities(""), Ok(CapabilitySet::empty()));
-        assert!(capabilities("cap_everything").unwrap_err().contains("is no Linux capability"));
-    }
 
     #[test]
     fn users_and_groups_have_names_or_numbers() {

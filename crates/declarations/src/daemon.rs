@@ -1,6 +1,8 @@
-//! The options of the daemon itself, and the registry of all options of the process.
+//! The options of the daemon itself: they belong to no room but to the wiring between them.
+//!
+//! Declared here and not beside their use because the offline tools, which do not know the daemon, check files too.
 
-use config::{Declared, Opt, Registry, Scope, scopes};
+use config::{Declared, Opt, Scope, scopes};
 
 /// Where the process id is written.
 pub const PIDFILE: Opt<String> = Opt::new(
@@ -60,35 +62,6 @@ pub const WATCHDOG_INTERVAL: Opt<u64> = Opt::new(
 )
 .check(|&seconds| if 1 <= seconds { Ok(()) } else { Err("must be at least 1 second".into()) });
 
-const OPTIONS: &[&dyn Declared] =
+/// All of them.
+pub const OPTIONS: &[&dyn Declared] =
     &[&PIDFILE, &CONCURRENCY, &BACKLOG, &STACK_SIZE, &DELIVERY_POOL, &MAINTAINER_POOL, &WATCHDOG_INTERVAL];
-
-/// Every option of the process but those of modules, which add theirs.
-pub fn registry() -> Registry {
-    let mut registry = Registry::new();
-    let rooms = [
-        OPTIONS,
-        crate::security::OPTIONS,
-        bounce::OPTIONS,
-        config::OPTIONS,
-        console::OPTIONS,
-        delivery::OPTIONS,
-        dns::OPTIONS,
-        logging::OPTIONS,
-        netlistener::OPTIONS,
-        queue::OPTIONS,
-        reception::OPTIONS,
-        spool::OPTIONS,
-    ];
-    rooms.into_iter().for_each(|options| registry.add_all(options));
-    registry
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn every_default_is_a_value_of_its_option() {
-        let wrong = super::registry().check_defaults();
-        assert!(wrong.is_empty(), "{wrong:#?}");
-    }
-}
