@@ -6,6 +6,7 @@
 mod binding;
 mod configuration;
 mod message;
+mod options;
 mod process;
 mod queue;
 mod spool;
@@ -25,6 +26,7 @@ pub fn register(commands: &Commands, house: &Rc<House>) -> Result<(), console::D
         binding::commands(house),
         message::commands(house),
         configuration::commands(house),
+        options::commands(house),
         process::commands(house),
     ];
     families.into_iter().flatten().try_for_each(|command| commands.register(command))
