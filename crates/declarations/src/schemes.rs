@@ -43,6 +43,11 @@ impl Schemes {
         Ok(Self { files, persist, pipe, syslog })
     }
 
+    /// Only the files, for a program that configures no module.
+    pub fn files() -> Result<IoWrappers, Error> {
+        Self::register(Clock::system()).map(|schemes| schemes.files)
+    }
+
     /// The `.ecm` files of the modules behind the schemes.
     pub const DESCRIBED: [(&str, &str); 6] = [
         ("gzipio.ecm", gzipio::ECM),

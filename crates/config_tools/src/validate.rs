@@ -1,0 +1,174 @@
+//! `validate_config`: every diagnostic of a file, or of every file of a tree.
+//!
+//! A file is checked with all it includes, as the daemon would at its start, but for what only a start can tell: that
+//! addresses can be bound, logs opened and the spool read. In a tree each `ecelerity.conf` is a main file; a file that no
+//! main file reaches is a fragment, of which only the syntax can be judged, since nobody knows the scope it is meant for.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Parser;
+use config::{Configuration, Diagnostics, Environment, Registry};
+use declarations::Declarations;
+use serde_json::{Value as Json, json};
+
+use crate::files;
+use crate::outcome::{Outcome, ended_by};
+
+/// Checks configuration files without a daemon.
+#[derive(Debug, Parser)]
+#[command(name = "validate_config", version)]
+#[command(
+    after_help = "Prints `Configuration valid`, or what is wrong and where. Exit codes: 0 valid, 1 invalid, 2 nothing to \
+                  check or not readable."
+)]
+pub struct Validate {
+    /// A configuration file, or a directory whose files are all checked. May be given several times.
+    #[arg(short = 'c', value_name = "FILE|DIR")]
+    files: Vec<PathBuf>,
+    /// The same without -c.
+    #[arg(value_name = "FILE|DIR")]
+    more: Vec<PathBuf>,
+    /// The result as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The node whose directory conf/NODE is searched for includes; this machine's name unless given.
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+}
+
+/// What is known of one file.
+struct Checked {
+    path: PathBuf,
+    /// Checked for its syntax only.
+    fragment: bool,
+    diagnostics: Diagnostics,
+}
+
+/// Runs the tool.
+pub fn validate(command_line: impl IntoIterator<Item = OsString>) -> Outcome {
+    let asked = match Validate::try_parse_from(command_line) {
+        Ok(asked) => asked,
+        Err(error) => return ended_by(&error),
+    };
+    let mut paths = [asked.files, asked.more].concat();
+    if paths.is_empty() {
+        paths.push(DEFAULT_PATH.into());
+    }
+    let registry = match Declarations::offline() {
+        Ok(declared) => Arc::new(declared.registry),
+        Err(problem) => return Outcome::failed(Outcome::UNREADABLE, problem),
+    };
+    let environment = Environment { node_name: asked.node.or_else(own_name), ..Environment::default() };
+    let mut checked = Vec::new();
+    for path in &paths {
+        match check_path(&registry, path, &environment) {
+            Ok(found) => checked.extend(found),
+            Err(problem) => return unreadable(asked.json, &problem),
+        }
+    }
+    if checked.is_empty() {
+        return unreadable(asked.json, "there is no file in the directory");
+    }
+    if asked.json { as_json(&checked) } else { as_text(&checked) }
+}
+
+/// What the daemon calls this machine.
+pub(crate) fn own_name() -> Option<String> {
+    Some(rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+fn check_path(registry: &Arc<Registry>, path: &Path, environment: &Environment) -> Result<Vec<Checked>, String> {
+    if !files::exists(path) {
+        return Err(format!("there is no {}", path.display()));
+    }
+    if files::is_directory(path) {
+        return check_tree(registry, path, environment);
+    }
+    // Told apart from a file that is wrong.
+    files::read(path)?;
+    Ok(vec![check_main(registry, path, environment).0])
+}
+
+/// A main file with all it includes, and the files it was read from if it is valid.
+fn check_main(registry: &Arc<Registry>, path: &Path, environment: &Environment) -> (Checked, Vec<PathBuf>) {
+    let checked = |diagnostics| Checked { path: path.to_owned(), fragment: false, diagnostics };
+    match Configuration::load(registry.clone(), path, environment.clone()) {
+        Ok(configuration) => {
+            let generation = configuration.current();
+            let read = generation.files().into_iter().map(|(path, _)| files::canonical(&path)).collect();
+            (checked(generation.warnings().clone()), read)
+        }
+        Err(diagnostics) => {
+            let named = diagnostics.iter().map(|one| files::canonical(&one.file)).collect();
+            (checked(diagnostics), named)
+        }
+    }
+}
+
+fn check_tree(registry: &Arc<Registry>, directory: &Path, environment: &Environment) -> Result<Vec<Checked>, String> {
+    let (main, rest): (Vec<_>, Vec<_>) =
+        files::tree(directory)?.into_iter().partition(|path| path.file_name().is_some_and(|name| name == MAIN_NAME));
+    let (mut checked, mut reached) = (Vec::new(), BTreeSet::new());
+    for path in main {
+        let (one, read) = check_main(registry, &path, environment);
+        checked.push(one);
+        reached.extend(read);
+    }
+    let is_configuration = |path: &&PathBuf| path.extension().is_none_or(|extension| extension == "conf");
+    for path in rest.iter().filter(is_configuration).filter(|path| !reached.contains(&files::canonical(path))) {
+        let diagnostics = config::format(&files::read(path)?).err().unwrap_or_default();
+        checked.push(Checked { path: path.clone(), fragment: true, diagnostics });
+    }
+    Ok(checked)
+}
+
+fn unreadable(json: bool, problem: &str) -> Outcome {
+    let out = match json {
+        true => format!("{}\n", json!({ "valid": false, "error": problem, "files": [] })),
+        false => "No configuration found\n".to_owned(),
+    };
+    Outcome { out, err: format!("validate_config: {problem}\n"), code: Outcome::UNREADABLE }
+}
+
+fn code_of(checked: &[Checked]) -> u8 {
+    let invalid = checked.iter().any(|one| one.diagnostics.has_errors());
+    if invalid { Outcome::BAD } else { Outcome::GOOD }
+}
+
+fn as_text(checked: &[Checked]) -> Outcome {
+    let mut outcome = Outcome { code: code_of(checked), ..Outcome::default() };
+    for one in checked {
+        outcome.err += &one.diagnostics.render(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+        let errors = one.diagnostics.iter().filter(|found| found.severity == config::Severity::Error).count();
+        let verdict = match errors {
+            0 => "Configuration valid".to_owned(),
+            1 => "Configuration invalid: 1 error".to_owned(),
+            _ => format!("Configuration invalid: {errors} errors"),
+        };
+        let path = if checked.len() > 1 { format!("{}: ", one.path.display()) } else { String::new() };
+        let how = if one.fragment { " (a fragment that no main file here includes: syntax only)" } else { "" };
+        outcome.out += &format!("{path}{verdict}{how}\n");
+    }
+    outcome
+}
+
+fn as_json(checked: &[Checked]) -> Outcome {
+    let one = |one: &Checked| -> Json {
+        let mut json = one.diagnostics.to_json();
+        json["file"] = one.path.display().to_string().into();
+        json["checked"] = if one.fragment { "syntax" } else { "everything" }.into();
+        json
+    };
+    let code = code_of(checked);
+    let files: Vec<Json> = checked.iter().map(one).collect();
+    let out = format!("{:#}\n", json!({ "valid": code == Outcome::GOOD, "files": files }));
+    Outcome { out, err: String::new(), code }
+}
+
+/// What the daemon reads when it is given no file.
+pub(crate) const DEFAULT_PATH: &str = "/etc/postrider/ecelerity.conf";
+/// What a main file of a tree is called.
+const MAIN_NAME: &str = "ecelerity.conf";
