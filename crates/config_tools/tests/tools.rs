@@ -77,16 +77,16 @@ fn a_dump_has_every_value_with_its_includes_in_place() {
         ("b.conf", "domain \"x\" { retry_interval = 5 }\n"),
     ]);
     let main = etc.path().join("a.conf");
-    let xml = run(config_tools::dump, &["-c"], &[main.clone()]);
+    let xml = run(config_tools::dump, &["-c"], std::slice::from_ref(&main));
     let expected = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<configuration>\n  \
                     <option name=\"hostname\">a &amp; b</option>\n  <scope word=\"domain\" name=\"x\">\n    \
                     <option name=\"retry_interval\">5</option>\n  </scope>\n</configuration>\n";
     assert_eq!((xml.code, xml.out.as_str()), (0, expected));
-    let json = run(config_tools::dump, &["--json", "-c"], &[main.clone()]);
+    let json = run(config_tools::dump, &["--json", "-c"], std::slice::from_ref(&main));
     let json: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
     assert_eq!(json["scopes"][0]["options"]["retry_interval"], 5);
     let out = etc.path().join("out.xml");
-    let written = run(config_tools::dump, &["-c", main.to_str().expect("a path"), "-f"], &[out.clone()]);
+    let written = run(config_tools::dump, &["-c", main.to_str().expect("a path"), "-f"], std::slice::from_ref(&out));
     assert_eq!((written.code, written.out.as_str()), (0, ""));
     assert_eq!(fs::read_to_string(out).expect("written"), expected);
 }
@@ -109,9 +109,9 @@ fn a_file_is_formatted_in_place_and_then_passes_the_check() {
     let etc = etc(&[("a.conf", "a=1 # why\nb   = 2\n"), ("bad.conf", "a = {\n")]);
     let (path, bad) = (etc.path().join("a.conf"), etc.path().join("bad.conf"));
     let formatted = "a = 1  # why\nb = 2\n";
-    let printed = run(config_tools::format, &[], &[path.clone()]);
+    let printed = run(config_tools::format, &[], std::slice::from_ref(&path));
     assert_eq!((printed.code, printed.out.as_str()), (0, formatted));
-    assert_eq!(run(config_tools::format, &["--check"], &[path.clone()]).code, 1);
+    assert_eq!(run(config_tools::format, &["--check"], std::slice::from_ref(&path)).code, 1);
     let both = run(config_tools::format, &["-i"], &[path.clone(), bad.clone()]);
     assert_eq!(both.code, 1, "{}", both.err);
     assert_eq!(fs::read_to_string(&path).expect("there"), formatted);

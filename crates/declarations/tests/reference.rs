@@ -202,6 +202,7 @@ const SCOPES_IN_EFFECT: &[&str] = &[
     "domain",
     "esmtp_listener",
     "eventloop",
+    "host",
     "listen",
     "pathway",
     "pathway_group",
