@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod exercise;
+
 use std::path::PathBuf;
 
 use config::{
