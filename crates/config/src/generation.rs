@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostics;
-use crate::lookup::{Chain, HOST_FALLS_BACK, Lookup};
+use crate::lookup::{Chain, HOST_FALLS_BACK, Lookup, Step};
 use crate::merge::{Merged, title_of};
 use crate::options::{Declared, Opt};
 use crate::registry::{NameId, Registry};
 use crate::scope::ScopeId;
 use crate::source::Sources;
-use crate::stanza::{NodeId, ROOT, Setting, Stanzas};
+use crate::stanza::{NodeId, ROOT, Setting, Stanzas, name_bit};
 use crate::types::OptionType;
 
 /// An immutable configuration.
@@ -117,7 +117,7 @@ impl Generation {
     pub fn chain(&self, lookup: &Lookup<'_>) -> Chain {
         let mut chain = Chain { generation: self.number, steps: Vec::new() };
         self.walk(lookup, None, &mut |node, requires| {
-            chain.steps.push((node, requires));
+            chain.steps.push(Step { node, requires, set_names: self.arena().node(node).set_names });
             ControlFlow::Continue(())
         });
         chain
@@ -126,13 +126,18 @@ impl Generation {
     /// The value of an option along a chain of this generation.
     pub fn read<T: OptionType>(&self, option: &Opt<T>, chain: &Chain) -> T {
         debug_assert_eq!(chain.generation, self.number, "a chain belongs to the generation it came from");
-        let find = |name| {
-            let admitted = chain.steps.iter().filter(|(_, requires)| option.mask() & requires == *requires);
-            let mut found = admitted.filter_map(|(node, _)| Some((*node, self.arena().node(*node).setting(name)?)));
-            found.next()
-        };
-        let found = self.registry.id_of_hash(option.hash()).and_then(find);
-        found.and_then(|(node, setting)| self.typed(option, node, setting)).unwrap_or_else(|| self.default_of(option))
+        let Some(name) = self.registry.id_of_hash(option.hash()) else { return self.default_of(option) };
+        let bit = name_bit(name);
+        for step in &chain.steps {
+            if step.set_names & bit != 0
+                && option.mask() & step.requires == step.requires
+                && let Some(setting) = self.arena().node(step.node).setting(name)
+                && let Some(value) = self.typed(option, step.node, setting)
+            {
+                return value;
+            }
+        }
+        self.default_of(option)
     }
 
     /// The typed value of a setting; read again when it was checked by another declaration of the name.

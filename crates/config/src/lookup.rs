@@ -90,8 +90,17 @@ pub enum Lookup<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
     pub(crate) generation: u64,
-    /// Node and the bits an option must have to be read there.
-    pub(crate) steps: Vec<(NodeId, u32)>,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// One scope of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub node: NodeId,
+    /// Bits an option must have to be read there.
+    pub requires: u32,
+    /// What may be set there; see [`crate::stanza::Node::set_names`].
+    pub set_names: u64,
 }
 
 /// A walk's receiver: node and required bits; breaks to stop.
