@@ -85,6 +85,8 @@ impl Maintainer {
             return self.queues.borrow_mut().believed(held.returned(), Some(resident));
         };
         resident.envelope.queue = queue;
+        // It was active, by a flush perhaps, and so it is due.
+        resident.envelope.delivery.next_attempt = self.deps.clock.unix();
         self.meter.moved.add(1);
         self.queues.borrow_mut().forgotten(held.returned());
         intake.give(resident).await;

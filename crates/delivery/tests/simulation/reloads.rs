@@ -34,6 +34,21 @@ fn delayed_mail_follows_a_new_gateway_when_it_is_due() {
 }
 
 #[test]
+fn flushed_mail_follows_a_new_gateway_at_once() {
+    simulate("gateway = \"192.0.2.1\"\n", async |world: World| {
+        world.network.host(1);
+        world.network.host(2);
+        world.network.once(1, "RCPT", Say("450 4.2.1 busy"));
+        world.send(FROM, &["ann@x.test"]).await;
+        world.pass(10).await;
+        reload(&world, "gateway = \"192.0.2.2\"\n").await;
+        assert_eq!(world.engine.flush(None).await, 1);
+        world.pass(1).await;
+        assert_eq!(world.log().last().unwrap(), "10 D ann@x.test retries=1 192.0.2.2");
+    });
+}
+
+#[test]
 fn mail_stuck_behind_a_dead_gateway_follows_at_once() {
     for kept in ["", "max_resident_active_queue = 2\n"] {
         simulate(&format!("{kept}gateway = \"192.0.2.1\"\n"), async |world: World| {
