@@ -34,8 +34,17 @@ pub const MAX_DNS_TTL: Opt<Seconds> = Opt::new(
 )
 .not_tunable();
 
+/// Whether truncated answers are fetched over TCP. RFC 7766 5 has no choice; nor has the default here, whatever it was once.
+pub const DNS_FALLBACK_TO_TCP: Opt<bool> = Opt::new(
+    "dns_fallback_to_tcp",
+    "true",
+    scopes::GLOBAL,
+    "Fetch an answer that is too long for UDP over TCP. Without it a domain with many mail hosts cannot be looked up.",
+)
+.not_tunable();
+
 /// The options of this room.
-pub const OPTIONS: &[&dyn Declared] = &[&RESOLV_CONF, &USE_IPV6, &MIN_DNS_TTL, &MAX_DNS_TTL];
+pub const OPTIONS: &[&dyn Declared] = &[&RESOLV_CONF, &USE_IPV6, &MIN_DNS_TTL, &MAX_DNS_TTL, &DNS_FALLBACK_TO_TCP];
 
 /// Everything a resolver is built from.
 #[derive(Clone, Debug)]
@@ -44,6 +53,8 @@ pub struct Settings {
     pub conf: ResolvConf,
     /// Whether AAAA records are asked for.
     pub use_ipv6: bool,
+    /// Whether truncated answers are fetched over TCP.
+    pub fallback_to_tcp: bool,
     /// Plans live at least this long, whatever the records say.
     pub min_ttl: Duration,
     /// Plans live at most this long.
@@ -62,6 +73,7 @@ impl Settings {
         let conf = ResolvConf::read(&generation.get(&RESOLV_CONF, &Lookup::Global), wrappers)?;
         Ok(Self {
             use_ipv6: generation.get(&USE_IPV6, &Lookup::Global),
+            fallback_to_tcp: generation.get(&DNS_FALLBACK_TO_TCP, &Lookup::Global),
             min_ttl: generation.get(&MIN_DNS_TTL, &Lookup::Global).into(),
             max_ttl: generation.get(&MAX_DNS_TTL, &Lookup::Global).into(),
             ..Self::new(conf)
@@ -73,6 +85,7 @@ impl Settings {
         Self {
             conf,
             use_ipv6: false,
+            fallback_to_tcp: true,
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_secs(u32::MAX as u64),
             plans_max: 100_000,
@@ -101,9 +114,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let conf = dir.path().join("resolv.conf");
         std::fs::write(&conf, "nameserver 192.0.2.53:5300\n").unwrap();
-        let text = format!("resolv_conf = \"{}\"\nuse_ipv6 = true\nmin_dns_ttl = 30\n", conf.display());
+        let text = format!(
+            "resolv_conf = \"{}\"\nuse_ipv6 = true\nmin_dns_ttl = 30\ndns_fallback_to_tcp = no\n",
+            conf.display()
+        );
         let settings = Settings::read(&load(dir.path(), &text), &IoWrappers::new()).unwrap();
         assert_eq!(settings.conf.nameservers, ["192.0.2.53:5300".parse().unwrap()]);
+        assert!(!settings.fallback_to_tcp);
         assert_eq!((settings.use_ipv6, settings.min_ttl), (true, Duration::from_secs(30)));
         assert_eq!(settings.max_ttl, Duration::from_secs(u32::MAX.into()));
     }

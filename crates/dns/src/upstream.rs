@@ -189,7 +189,10 @@ pub(crate) fn plain(name: &Name) -> String {
 }
 
 fn client(server: SocketAddr, settings: &Settings) -> Result<TokioResolver, NetError> {
-    let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    let mut connections = vec![ConnectionConfig::udp()];
+    if settings.fallback_to_tcp {
+        connections.push(ConnectionConfig::tcp());
+    }
     for connection in &mut connections {
         connection.port = server.port();
     }

@@ -185,6 +185,15 @@ async fn a_truncated_answer_is_fetched_over_tcp() {
 }
 
 #[tokio::test]
+async fn without_tcp_a_truncated_answer_is_no_answer() {
+    let lab = Lab::with(|settings| settings.fallback_to_tcp = false);
+    lab.server.behave("*", Behaviour::Truncated);
+    let error = lab.mx("example.test").await.unwrap_err();
+    assert!(error.is_temporary(), "{error}");
+    assert!(!lab.server.queries().iter().any(|query| query.tcp));
+}
+
+#[tokio::test]
 async fn a_loop_of_aliases_ends() {
     let lab = Lab::new();
     lab.mx("loop.test").await.expect_err("leads nowhere");
