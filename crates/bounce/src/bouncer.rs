@@ -43,6 +43,9 @@ pub struct FailedMessage<'a> {
     pub quiet: bool,
 }
 
+/// What a generation calls this host.
+pub type Hostname = Arc<dyn Fn(&Generation) -> Arc<str> + Send + Sync>;
+
 /// What a [`Bouncer`] works with.
 #[derive(Clone)]
 pub struct BouncerParts {
@@ -51,7 +54,7 @@ pub struct BouncerParts {
     /// Gives its id.
     pub ids: Arc<IdGenerator>,
     /// What a generation calls this host.
-    pub host: Arc<dyn Fn(&Generation) -> Arc<str> + Send + Sync>,
+    pub host: Hostname,
     /// Keeps it.
     pub spool: Spool,
     /// Takes it to its queue.

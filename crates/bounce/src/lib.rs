@@ -10,7 +10,7 @@ pub mod class;
 pub mod classify;
 pub mod options;
 
-pub use bouncer::{Bouncer, BouncerParts, FailedMessage};
+pub use bouncer::{Bouncer, BouncerParts, FailedMessage, Hostname};
 pub use class::{BounceClass, Category};
 pub use classify::Classifier;
 pub use options::OPTIONS;
