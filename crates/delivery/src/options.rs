@@ -10,7 +10,7 @@ use config::{Declared, Generation, IpNets, Lookup, Opt, OptionType, Seconds, Thr
 use hooks::HookSet;
 use logging::LogHooks;
 use message::QueueName;
-use queue::{ResidentLimits, RetryOptions};
+use queue::{DEFAULT_BINDING, ResidentLimits, RetryOptions};
 use smtp::client::Timeouts;
 
 use crate::limits::{HostLimits, Limits, QueueLimits, ScopedLimit};
@@ -252,7 +252,8 @@ impl QueueSettings {
             ehlo_name,
             hostname: hostname.clone(),
             bind_address: generation.read(&BIND_ADDRESS, chain).parse().ok(),
-            suspended: generation.read(&SUSPEND_DELIVERY, chain),
+            suspended: generation.read(&SUSPEND_DELIVERY, chain)
+                || generation.get(&DEFAULT_BINDING, &Lookup::Global).suspends(queue),
             blackholed: generation.read(&BLACKHOLE, chain) == Blackhole::Internal,
             fallback_to_address: u64::try_from(generation.read(&MX_FAILURES_FALLBACK_TO_A, chain)).ok(),
             prefers_ipv6: generation.read(&PREFER_IPV6_MXS, chain),

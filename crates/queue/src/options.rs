@@ -38,12 +38,49 @@ options! {
         "Transient failures after which a message no longer stays in memory but is read from the spool for each attempt. 0: from the first attempt on. Bodies of delayed mail stay only where active mail leaves room.";
     KEEP_MESSAGE_DICTS_IN_MEMORY: bool = "keep_message_dicts_in_memory", "false", GLOBAL,
         "Keep envelope and context of a message in memory when its body is not." => not_tunable;
+    DEFAULT_BINDING: DefaultBinding = "default_binding", "normal", GLOBAL,
+        "What becomes of mail that no policy gives a binding: normal (it leaves by the binding default), suspended (it waits there), none (it is refused with 451).";
     GATEWAY: String = "gateway", "", QUEUE,
         "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets. It becomes the routing domain.";
 }
 
 fn at_least_one_second(interval: &Seconds) -> Result<(), String> {
     if interval.0 == 0 { Err("must be at least 1 second".to_owned()) } else { Ok(()) }
+}
+
+/// What becomes of mail without a binding. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultBinding {
+    /// It is delivered.
+    Normal,
+    /// It is kept.
+    Suspended,
+    /// It is not taken.
+    None,
+}
+
+impl DefaultBinding {
+    /// Whether the mail of a queue waits under this setting: that of the binding which exists without being written.
+    pub fn suspends(self, queue: &QueueName) -> bool {
+        self == Self::Suspended && is_default(queue)
+    }
+
+    /// Whether mail for a queue is refused under this setting.
+    pub fn refuses(self, queue: &QueueName) -> bool {
+        self == Self::None && is_default(queue)
+    }
+}
+
+fn is_default(queue: &QueueName) -> bool {
+    &*queue.binding == "default" && &*queue.binding_group == "default"
+}
+
+impl OptionType for DefaultBinding {
+    const EXPECTED: &'static str = "normal, suspended or none";
+
+    fn parse(value: &Value) -> Result<Self, String> {
+        one_of(value, &[("normal", Self::Normal), ("suspended", Self::Suspended), ("none", Self::None)])
+    }
 }
 
 /// How many retries a message has.

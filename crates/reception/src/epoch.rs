@@ -12,6 +12,7 @@ use config::{Chain, Generation, Lookup};
 use hooks::HookSet;
 use logging::LogHooks;
 use message::QueueName;
+use queue::DefaultBinding;
 
 use crate::options::ListenerOptions;
 use crate::phases::Phases;
@@ -28,6 +29,7 @@ pub(crate) struct Epoch {
     pub(crate) generation: Arc<Generation>,
     pub(crate) phases: Phases,
     pub(crate) logs: LogHooks,
+    pub(crate) default_binding: DefaultBinding,
     system_hostname: Arc<str>,
     throttles: Arc<Throttles>,
     options: RefCell<Vec<(Chain, Rc<ListenerOptions>)>>,
@@ -41,6 +43,7 @@ impl Epoch {
         Self {
             phases: Phases::of(&hooks),
             logs: LogHooks::of(&hooks),
+            default_binding: generation.get(&queue::DEFAULT_BINDING, &Lookup::Global),
             generation,
             system_hostname,
             throttles,

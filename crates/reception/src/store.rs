@@ -64,6 +64,9 @@ impl Bringing<'_> {
                 self.recipient_phases(envelope, &body).await?;
             }
         }
+        if envelopes.iter().any(|envelope| self.epoch.default_binding.refuses(&envelope.queue)) {
+            return Err(rejected(refusal::NO_BINDING));
+        }
         if let Err(error) = self.shop.spool.store(&body, &envelopes).await {
             error!(target: "SPOOL", "message {} is refused: {error}", self.batch);
             self.shop.meter.store_failures.add(1);

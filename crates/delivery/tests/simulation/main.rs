@@ -417,6 +417,21 @@ fn suspended_mail_waits_until_a_reload_lets_it_go() {
 }
 
 #[test]
+fn mail_of_the_default_binding_waits_while_that_is_suspended() {
+    simulate("default_binding = suspended\n", async |world: World| {
+        world.network.host(1);
+        world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
+        world.send(FROM, &["ann@x.test"]).await;
+        world.pass(5000).await;
+        assert!(world.log().is_empty());
+        world.reload("default_binding = normal\n");
+        world.engine.refresh().await;
+        world.pass(1).await;
+        assert_eq!(world.log(), ["5000 D ann@x.test retries=0 192.0.2.1"]);
+    });
+}
+
+#[test]
 fn mail_beyond_the_resident_limit_is_read_back_and_delivered_in_order() {
     simulate("max_resident_active_queue = 1\n", async |world: World| {
         world.network.host(1);
