@@ -85,7 +85,7 @@ mod tests {
         let distribution = Distribution::default();
         assert_eq!(distribution.quantiles(), Quantiles::default());
         (0..1000).for_each(|_| distribution.add(4));
-        (0..10).for_each(|_| distribution.add(100));
+        (0..5).for_each(|_| distribution.add(100));
         distribution.add(1 << 50);
         let Quantiles { p50, p99, p999 } = distribution.quantiles();
         assert_eq!((p50, p99), (4, 4));

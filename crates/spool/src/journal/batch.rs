@@ -1,6 +1,7 @@
 //! A batch: the records of one commit, laid out for one gathered write, and what they change once they are durable.
 //!
-//! Headers and small payloads are laid into one buffer; bodies are referred to, never copied. A batch touches a message at
+//! Bodies come first, the headers of all new messages after them. Headers and small payloads are laid into one buffer; bodies
+//! are referred to, never copied. A batch touches a message at
 //! most once, so the order of its effects does not matter.
 
 use std::collections::HashSet;
@@ -30,6 +31,12 @@ pub struct Batch {
     pub copies: bool,
     scratch: Vec<u8>,
     pieces: Vec<Piece>,
+    /// Headers that are to stand behind all bodies, with the number of their body; and their payloads.
+    deferred: Vec<(Record, u32)>,
+    deferred_payloads: Vec<u8>,
+    /// Octets they will take.
+    deferred_bytes: u64,
+    bodies: u32,
     /// Where the last record's header stands in `scratch`.
     last: Option<usize>,
     /// Where the batch begins, and where the next record goes.
@@ -47,10 +54,10 @@ enum Piece {
 
 /// What changes in the index when a batch is durable.
 pub enum Effect {
-    /// A body, wanted by the messages that follow up to the next body.
+    /// A body.
     Body(Place),
-    /// A new message of the last body.
-    New(u64, Place),
+    /// A new message of that body of the batch, counted from zero.
+    New(u64, Place, u32),
     /// Headers of a message that is there.
     Moved(u64, Place),
     /// A body that is there.
@@ -68,6 +75,9 @@ impl Batch {
         self.touched.clear();
         self.scratch.clear();
         self.pieces.clear();
+        self.deferred.clear();
+        self.deferred_payloads.clear();
+        (self.deferred_bytes, self.bodies) = (0, 0);
         self.last = None;
         self.octets = 0;
         self.copies = false;
@@ -89,9 +99,43 @@ impl Batch {
         self.offset
     }
 
+    /// Where what is laid out so far will end, with what is deferred.
+    pub fn end(&self) -> u64 {
+        u64::from(self.offset) + self.deferred_bytes
+    }
+
     /// Octets of the records so far.
     pub fn len(&self) -> u64 {
-        u64::from(self.offset - self.start)
+        self.end() - u64::from(self.start)
+    }
+
+    /// Lays out a new body; its number in the batch.
+    pub fn push_body(&mut self, record: Record, octets: &Bytes) -> u32 {
+        let place = self.push(record, &Payload::Shared(octets));
+        self.effects.push(Effect::Body(place));
+        self.bodies += 1;
+        self.bodies - 1
+    }
+
+    /// New headers, to be laid out behind the bodies of the batch.
+    pub fn defer(&mut self, record: Record, payload: &[u8], body: u32) {
+        self.deferred_bytes += record.stored() as u64;
+        self.deferred.push((record, body));
+        self.deferred_payloads.extend_from_slice(payload);
+    }
+
+    fn push_deferred(&mut self) {
+        let (deferred, payloads) = (std::mem::take(&mut self.deferred), std::mem::take(&mut self.deferred_payloads));
+        let mut from = 0;
+        for &(record, body) in &deferred {
+            let to = from + record.payload as usize;
+            let place = self.push(record, &Payload::Small(&payloads[from..to]));
+            self.effects.push(Effect::New(record.id, place, body));
+            from = to;
+        }
+        // Kept for their room.
+        (self.deferred, self.deferred_payloads, self.deferred_bytes) = (deferred, payloads, 0);
+        self.deferred.clear();
     }
 
     /// Lays out a record; where it will stand.
@@ -119,8 +163,9 @@ impl Batch {
         place
     }
 
-    /// Ends the commit: marks its last record and fills up to where the next begins.
+    /// Ends the commit: lays out what was deferred, marks its last record and fills up to where the next begins.
     pub fn seal(&mut self, ends_commit: CommitEnd) {
+        self.push_deferred();
         if let Some(at) = self.last
             && let Some(header) = self.scratch.get_mut(at..at + HEADER)
             && let Some(record) = Record::parse(header, self.mark)
@@ -154,6 +199,8 @@ impl Batch {
         if SCRATCH_KEPT < self.scratch.capacity() {
             self.scratch = Vec::new();
             self.effects = Vec::new();
+            self.deferred = Vec::new();
+            self.deferred_payloads = Vec::new();
             self.touched = HashSet::new();
         }
     }

@@ -119,7 +119,7 @@ fn end_of(place: Place) -> u64 {
 /// Enough to keep a device with a queue busy.
 const READERS: usize = 4;
 /// Windows each of them may be ahead.
-const AHEAD: usize = 1;
+const AHEAD: usize = 3;
 /// Octets of a read, unless one message's headers alone are larger.
 const WINDOW_MAX: u64 = 1 << 20;
 /// Octets that are cheaper to read than to leave out.

@@ -26,6 +26,7 @@ mod full;
 mod ids;
 mod power_loss;
 mod summaries;
+mod upgrade;
 
 /// One run of a journal, without threads.
 pub struct Run {
@@ -313,7 +314,7 @@ fn a_spool_of_a_later_release_is_refused() {
     contents[508..512].copy_from_slice(&crc.to_le_bytes());
     disk.overwrite(&path, contents);
     let Err(refused) = Run::open(&disk) else { panic!("a later format was opened") };
-    assert!(refused.to_string().contains("is of spool format 9, this release knows formats up to 1"), "{refused}");
+    assert!(refused.to_string().contains("is of spool format 9, this release knows formats up to 2"), "{refused}");
 }
 
 pub fn first_segment(disk: &FaultyDisk) -> (PathBuf, Vec<u8>) {
