@@ -184,9 +184,8 @@ impl Inbox {
     }
 
     /// Blocks until there is something to commit, and moves it to `ops`. `unsettled` says that unlinks are still to be
-    /// written from before, `scarce` that unlinks should share what room there is. False once closed and empty.
-    pub fn take(&self, ops: &mut VecDeque<Op>, unsettled: bool, scarce: bool) -> bool {
-        let linger = if scarce { LINGER_WHEN_SCARCE } else { LINGER };
+    /// written from before, `linger` how long unlinks wait for company (see [`linger`]). False once closed and empty.
+    pub fn take(&self, ops: &mut VecDeque<Op>, unsettled: bool, linger: Duration) -> bool {
         let mut state = self.lock();
         let mut patience = true;
         loop {
@@ -272,6 +271,11 @@ impl Op {
     }
 }
 
+/// How long unlinks wait for company: longer where every commit takes some of what little room is left.
+pub const fn linger(scarce: bool) -> Duration {
+    if scarce { LINGER_WHEN_SCARCE } else { LINGER }
+}
+
 /// How long unlinks wait for a message to ride with. A crash within it delivers what was delivered in it again.
 const LINGER: Duration = Duration::from_millis(20);
 /// The same on a full device, where every commit takes at least a sector of what little is left.
@@ -292,12 +296,45 @@ mod tests {
         inbox.push_unlink(3, || promise);
         assert_eq!(inbox.backlog().0, 3);
         let mut ops = VecDeque::new();
-        assert!(inbox.take(&mut ops, false, false));
+        assert!(inbox.take(&mut ops, false, Duration::ZERO));
         assert_eq!(ops.len(), 2);
         inbox.unlinked(2);
         assert!(ticket.wait().is_ok());
-        assert!(inbox.take(&mut ops, false, false));
+        assert!(inbox.take(&mut ops, false, Duration::ZERO));
         assert!(matches!(ops.back(), Some(Op::Unlink(3))));
+    }
+
+    #[test]
+    fn unlinks_wait_for_company_until_half_the_backlog_is_there_or_a_message_comes() {
+        let hour = Duration::from_secs(3600);
+        assert!(linger(false) < linger(true), "on scarce segments they share more");
+        let inbox = Inbox::new(1 << 20, 8);
+        let taken = |scope_push: &dyn Fn()| {
+            std::thread::scope(|scope| {
+                let taker = scope.spawn(|| {
+                    let mut ops = VecDeque::new();
+                    assert!(inbox.take(&mut ops, false, hour));
+                    ops.len()
+                });
+                scope_push();
+                taker.join().unwrap()
+            })
+        };
+        let unlink = |id| inbox.push_unlink(id, || unreachable!("the backlog has room"));
+        assert_eq!(taken(&|| (1..=4).for_each(unlink)), 4);
+        inbox.unlinked(4);
+        let store = || inbox.push(Op::Store(Staged::default(), Ticket::new().0));
+        let both = taken(&|| {
+            unlink(5);
+            store();
+        });
+        assert_eq!(both, 2);
+        inbox.unlinked(1);
+        // Nobody came: after its patience it goes alone.
+        unlink(6);
+        let mut ops = VecDeque::new();
+        assert!(inbox.take(&mut ops, false, Duration::ZERO));
+        assert_eq!(ops.len(), 1);
     }
 
     #[test]
@@ -311,7 +348,7 @@ mod tests {
             gathered.join().unwrap();
         });
         let mut ops = VecDeque::new();
-        assert!(inbox.take(&mut ops, false, false));
+        assert!(inbox.take(&mut ops, false, Duration::ZERO));
         assert_eq!(ops.len(), 3);
     }
 

@@ -43,7 +43,7 @@ use crate::stats::SpoolStats;
 use crate::ticket::Ticket;
 use committer::Committer;
 use crowd::Crowd;
-use inbox::{Copied, Op};
+use inbox::{Copied, Op, linger};
 use recovery::Recovery;
 use shared::Shared;
 
@@ -142,7 +142,7 @@ fn commit_until_closed(mut committer: Committer) {
     let _guard = AbortOnPanic("committer");
     let (mut ops, mut crowd) = (VecDeque::new(), Crowd::default());
     let clock = committer.shared().clock;
-    while committer.shared().inbox.take(&mut ops, committer.owes(), committer.is_short()) {
+    while committer.shared().inbox.take(&mut ops, committer.owes(), linger(committer.is_short())) {
         let stores = ops.iter().filter(|op| matches!(op, Op::Store(..))).count();
         let began = clock.now();
         committer.commit(&mut ops);

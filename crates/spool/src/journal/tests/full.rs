@@ -236,6 +236,26 @@ fn mail_leaves_a_full_disk_in_any_order() {
 }
 
 #[test]
+fn unlinks_share_their_commits_only_while_room_is_scarce() {
+    let (disk, mut run, stored) = filled(18, 5000, 1);
+    assert!(!run.committer.is_short(), "mail was being written");
+    let mut order = stored.into_iter();
+    for id in order.by_ref() {
+        run.unlink(id);
+        run.keep_up();
+        if run.committer.is_short() {
+            break;
+        }
+    }
+    assert!(run.committer.is_short(), "a full disk has no other segment than a reserve");
+    disk.set_capacity(u64::MAX / 4);
+    order.for_each(|id| run.unlink(id));
+    run.keep_up();
+    (0..40).for_each(|n| run.store(&Mail::new(9000 + n, 1, 60_000)).unwrap());
+    assert!(!run.committer.is_short(), "space has come back");
+}
+
+#[test]
 fn moving_mail_leaves_the_reserves_to_unlinks() {
     let (_, mut run, stored) = filled(18, 5000, 1);
     // Of every segment some, so that all of them are worth moving.
@@ -287,4 +307,32 @@ fn restarts_on_a_full_disk_do_not_use_its_reserves_up() {
     }
     disk.kill();
     assert_eq!(ids(&Run::open(&disk).unwrap().recover()), rest.iter().copied().collect());
+}
+
+/// Mail delayed for days beside mail that comes and goes: one message in each segment stays.
+#[test]
+fn long_delayed_mail_pins_no_space() {
+    let disk = FaultyDisk::seeded(1);
+    let mut run = Run::open(&disk).unwrap();
+    let mut delayed = BTreeSet::new();
+    for id in 1000..2000 {
+        run.store(&Mail::new(id, 1, 4000)).unwrap();
+        // A segment holds about seven.
+        if id % 7 == 0 {
+            delayed.insert(id);
+        } else {
+            run.unlink(id);
+        }
+        if id % 20 == 0 {
+            run.keep_up();
+        }
+    }
+    run.keep_up();
+    let (used, live) = run.shared.index().space();
+    assert!(used <= 2 * live + SEGMENT, "{used} octets for {live} alive");
+    let on_disk: u64 = disk.files(Path::new(SEGMENTS)).iter().map(|(_, octets)| octets.len() as u64).sum();
+    // One being written, two spares and the headroom, two reserves, summaries.
+    assert!(on_disk <= 2 * live + 6 * SEGMENT, "{on_disk} octets on disk for {live} alive");
+    disk.kill();
+    assert_eq!(ids(&Run::open(&disk).unwrap().recover()), delayed);
 }
