@@ -138,9 +138,13 @@ impl Reader {
         }
     }
 
-    /// Moves over octets that are no record to the next that is one. False if there is none.
+    /// Moves over octets that are no record to the next that is one. False if there is none, now that all was read again.
     fn skip_damage(&mut self) -> io::Result<bool> {
         self.fill(usize::MAX)?;
+        // The writer may have finished it since it was last looked at.
+        if let Found::Record(_) = segment::decode(&self.window, self.next.segment, self.next.offset) {
+            return Ok(true);
+        }
         let Some(damaged) = segment::next_record(&self.window, self.next.segment, self.next.offset) else {
             return Ok(false);
         };

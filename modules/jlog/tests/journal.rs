@@ -89,6 +89,34 @@ fn a_reader_follows_the_writer_record_by_record() {
 }
 
 #[test]
+fn a_reader_beside_a_busy_writer_misses_nothing_and_takes_nothing_for_damaged() {
+    const RECORDS: u32 = 2000;
+    let (_scratch, folder) = scratch();
+    let mut writer = Writer::open(folder.clone(), 0o640).unwrap();
+    folder.subscribe("a", Start::Oldest).unwrap();
+    let mut reader = Reader::open(folder, "a").unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..RECORDS {
+                writer.append(&number.to_le_bytes()).unwrap();
+                if number % 3 == 0 {
+                    writer.flush().unwrap();
+                }
+            }
+            writer.flush().unwrap();
+        });
+        let mut expected = 0;
+        while expected < RECORDS {
+            if let Some(record) = reader.next_record().unwrap() {
+                assert_eq!(record.octets, expected.to_le_bytes());
+                expected += 1;
+            }
+        }
+    });
+    assert_eq!(reader.damaged_octets(), 0);
+}
+
+#[test]
 fn a_later_subscriber_begins_with_the_oldest_kept_or_with_the_newest() {
     let (_scratch, folder) = scratch();
     write(&folder, &[]);
