@@ -70,3 +70,31 @@ impl Schemes {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scheme_a_module_describes_is_there_from_the_start_and_the_other_way_round() {
+        let schemes = Schemes::register(Clock::system()).unwrap();
+        let mut described: Vec<String> = Schemes::DESCRIBED
+            .iter()
+            .flat_map(|(_, text)| text.lines())
+            .filter_map(|line| Some(line.strip_prefix("msys.provides = iowrapper.")?.to_owned()))
+            .chain(["file".to_owned()])
+            .collect();
+        described.sort();
+        assert_eq!(schemes.files.schemes(), described);
+    }
+
+    #[test]
+    fn every_module_behind_a_scheme_has_its_description() {
+        let schemes = Schemes::register(Clock::system()).unwrap();
+        let mut names: Vec<String> = schemes.modules().iter().map(|module| format!("{}.ecm", module.name())).collect();
+        names.sort();
+        let mut described: Vec<&str> = Schemes::DESCRIBED.iter().map(|&(file, _)| file).collect();
+        described.sort_unstable();
+        assert_eq!(names, described);
+    }
+}

@@ -23,7 +23,7 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
         }),
         command(house, "reopen logs", "close and open every log file, after a rotation", |house, asked| async move {
             asked.no_args()?;
-            reopen_logs(&house)
+            reopen_logs(&house).await
         }),
         command(house, "module list", "the loaded modules", |house, asked| async move {
             asked.no_args()?;
@@ -41,8 +41,10 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
     ]
 }
 
-fn reopen_logs(house: &House) -> Result<Reply, CommandError> {
-    house.log_hooks().reopen();
+/// Opening a log again may wait for a disk or start a program: not on the master scheduler.
+async fn reopen_logs(house: &House) -> Result<Reply, CommandError> {
+    let hooks = house.log_hooks();
+    house.pools.get("IO").run(move || hooks.reopen()).await.map_err(CommandError::failed)?;
     let loggers = house.loaded_modules().map(|loaded| loaded.list()).unwrap_or_default();
     let names: Vec<String> = loggers.into_iter().map(|module| module.instance.unwrap_or(module.module)).collect();
     Ok(shapes::logs_reopened(&names))
