@@ -1,6 +1,6 @@
 //! `http://` and `https://` as names of what is read: an include, a list, a key.
 //!
-//! The drivers stand in [`driver`]; the module only makes `http_io { }` a known stanza, for there is nothing to set. The
+//! The drivers stand in `driver`; the module only makes `http_io { }` a known stanza, for there is nothing to set. The
 //! daemon registers the drivers before it reads its configuration, so that the configuration may include a URL.
 
 mod driver;

@@ -1,6 +1,6 @@
 //! `persist://URL`: a local copy in front of another URL, so that a daemon starts although a web server is down.
 //!
-//! [`driver`] keeps the copies; the module brings the options that say where.
+//! `driver` keeps the copies; the module brings the options that say where.
 
 mod driver;
 mod module;

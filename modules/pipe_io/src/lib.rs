@@ -1,6 +1,6 @@
 //! `pipe:///program arguments`: lines written to the standard input of a program, which is started again when it ends.
 //!
-//! [`stream`] feeds it and never waits for it; [`program`] starts and ends it; the module brings the options.
+//! `stream` feeds it and never waits for it; `program` starts and ends it; the module brings the options.
 
 mod address;
 mod driver;

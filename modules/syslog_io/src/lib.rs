@@ -1,6 +1,6 @@
 //! `syslog://`: lines sent to the system log, on this host or on another.
 //!
-//! [`message`] says what a datagram looks like, [`stream`] sends it and never waits; the module brings the options.
+//! `message` says what a datagram looks like, `stream` sends it and never waits; the module brings the options.
 
 mod address;
 mod driver;
