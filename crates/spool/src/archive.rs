@@ -17,6 +17,7 @@ use crate::disk::Disk;
 use crate::error::{OpenError, SpoolError};
 use crate::file::{self, Listing, Meta};
 use crate::journal::inspect::{InspectedMessage, Inspection, SummaryState};
+use crate::sqlite::{self, Reader};
 
 /// A store that nobody else uses while this lives.
 pub struct Archive {
@@ -32,6 +33,7 @@ pub struct Archive {
 enum Inside {
     Journal(Box<Inspection>),
     File(Listing),
+    Sqlite(Reader),
 }
 
 /// A message of an archive.
@@ -40,6 +42,8 @@ pub struct Entry {
     /// Its id.
     pub id: MessageId,
     journal: Option<InspectedMessage>,
+    /// Known where it costs nothing.
+    batch: Option<MessageId>,
 }
 
 /// What is not as it should be, apart from single messages that cannot be read.
@@ -71,15 +75,27 @@ impl Archive {
         let (inside, entries) = match kind {
             Kind::Journal => {
                 let journal = Inspection::open(base, &disk)?;
-                let entry = |message: &InspectedMessage| Entry { id: message.id, journal: Some(*message) };
+                let entry = |message: &InspectedMessage| Entry {
+                    id: message.id,
+                    journal: Some(*message),
+                    batch: Some(message.batch),
+                };
                 let entries = journal.messages().iter().map(entry).collect();
                 (Inside::Journal(Box::new(journal)), entries)
             }
             Kind::File => {
                 let mut listing = file::list(disk.as_ref(), base)?;
                 listing.messages.sort();
-                let entries = listing.messages.iter().map(|&id| Entry { id, journal: None }).collect();
+                let entries = listing.messages.iter().map(|&id| Entry { id, journal: None, batch: None }).collect();
                 (Inside::File(listing), entries)
+            }
+            Kind::Sqlite => {
+                let reader = Reader::open(base, disk.clone())?;
+                let ids =
+                    reader.ids().map_err(|error| file::opening::failed("read", base)(std::io::Error::other(error)))?;
+                let entries =
+                    ids.into_iter().map(|(id, batch)| Entry { id, journal: None, batch: Some(batch) }).collect();
+                (Inside::Sqlite(reader), entries)
             }
             Kind::Memory => {
                 return Err(file::opening::failed("open", base)(std::io::Error::other(
@@ -109,8 +125,8 @@ impl Archive {
 
     /// The id a message's body is stored under.
     pub fn batch(&self, entry: &Entry) -> Result<MessageId, SpoolError> {
-        match entry.journal {
-            Some(message) => Ok(message.batch),
+        match entry.batch {
+            Some(batch) => Ok(batch),
             None => Ok(self.meta(entry.id)?.batch),
         }
     }
@@ -119,6 +135,7 @@ impl Archive {
     pub fn headers(&self, entry: &Entry) -> Result<Vec<u8>, SpoolError> {
         match (&self.inside, entry.journal) {
             (Inside::Journal(journal), Some(message)) => journal.headers(&message),
+            (Inside::Sqlite(reader), _) => reader.headers(entry.id),
             _ => Ok(self.meta(entry.id)?.encoded),
         }
     }
@@ -127,6 +144,7 @@ impl Archive {
     pub fn body(&self, entry: &Entry) -> Result<Vec<u8>, SpoolError> {
         match (&self.inside, entry.journal) {
             (Inside::Journal(journal), Some(message)) => journal.body(&message),
+            (Inside::Sqlite(reader), _) => reader.body(entry.id),
             _ => file::read_body(self.disk.as_ref(), &self.base, entry.id, self.meta(entry.id)?.body),
         }
     }
@@ -136,6 +154,15 @@ impl Archive {
         match &self.inside {
             Inside::Journal(journal) => journal_faults(journal),
             Inside::File(listing) => file_faults(listing),
+            Inside::Sqlite(_) => Vec::new(),
+        }
+    }
+
+    /// Removes one message, if its back end can do so from outside: two files can go, a journal's record cannot.
+    pub fn remove(&self, id: MessageId) -> Result<(), SpoolError> {
+        match self.inside {
+            Inside::File(_) => file::remove_files(self.disk.as_ref(), &self.base, id),
+            Inside::Journal(_) | Inside::Sqlite(_) => Ok(()),
         }
     }
 
@@ -143,6 +170,7 @@ impl Archive {
     pub fn remove_all(&self) -> Result<(), OpenError> {
         let parts: Vec<PathBuf> = match self.kind {
             Kind::Journal => vec![self.base.join("journal")],
+            Kind::Sqlite => vec![self.base.join(sqlite::DIRECTORY)],
             _ => {
                 let names = self.disk.list(&self.base).map_err(file::opening::failed("list", &self.base))?;
                 names.iter().filter(|name| file::is_window(name)).map(|name| self.base.join(name)).collect()

@@ -18,6 +18,7 @@ use crate::error::OpenError;
 use crate::file::{self, FileStore};
 use crate::journal::{Journal, JournalOptions};
 use crate::memory::Memory;
+use crate::sqlite::SqliteStore;
 use crate::stats::SpoolStats;
 
 /// The kinds of store. Closed.
@@ -27,19 +28,22 @@ pub enum Kind {
     Journal,
     /// Two files a message.
     File,
+    /// Headers in a database, bodies in files.
+    Sqlite,
     /// Nothing on disk.
     Memory,
 }
 
 impl Kind {
     /// Every kind, the default first.
-    pub const ALL: [Self; 3] = [Self::Journal, Self::File, Self::Memory];
+    pub const ALL: [Self; 4] = [Self::Journal, Self::File, Self::Sqlite, Self::Memory];
 
     /// The word of the configuration, the tools and the mark.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Journal => "journal",
             Self::File => "file",
+            Self::Sqlite => "sqlite",
             Self::Memory => "memory",
         }
     }
@@ -110,6 +114,8 @@ pub enum Store {
     Journal(Arc<Journal>),
     /// Two files a message.
     File(Arc<FileStore>),
+    /// Headers in a database, bodies in files.
+    Sqlite(Arc<SqliteStore>),
     /// Nothing on disk.
     Memory(Arc<Memory>),
 }
@@ -126,7 +132,8 @@ impl Store {
         let (base, mode) = (options.base.clone(), options.mode);
         let found = Kind::of_directory(disk.as_ref(), &base)?;
         if kind == Kind::Memory {
-            tracing::warn!(
+            // An error, so that no choice of debug_flags hides it.
+            tracing::error!(
                 target: "SPOOL",
                 "spool_backend is memory: NOTHING IS WRITTEN TO DISK, and every stop of this process, also an orderly one, loses \
                  all mail it has acknowledged and not delivered"
@@ -141,6 +148,7 @@ impl Store {
         }
         let store = match kind {
             Kind::Journal => Self::Journal(Arc::new(Journal::open(options, disk.clone(), clock, meters)?)),
+            Kind::Sqlite => Self::Sqlite(Arc::new(SqliteStore::open(&options, disk.clone(), clock, meters)?)),
             _ => Self::File(Arc::new(FileStore::open(&options, disk.clone(), clock, meters)?)),
         };
         if found != Some(kind) {
@@ -154,6 +162,7 @@ impl Store {
         match self {
             Self::Journal(journal) => journal.clone(),
             Self::File(files) => files.clone(),
+            Self::Sqlite(store) => store.clone(),
             Self::Memory(memory) => memory.clone(),
         }
     }
@@ -163,6 +172,7 @@ impl Store {
         match self {
             Self::Journal(journal) => journal.newest(),
             Self::File(files) => files.newest(),
+            Self::Sqlite(store) => store.newest(),
             Self::Memory(_) => None,
         }
     }
@@ -172,6 +182,7 @@ impl Store {
         match self {
             Self::Journal(journal) => journal.stats(),
             Self::File(files) => files.stats(),
+            Self::Sqlite(store) => store.stats(),
             Self::Memory(memory) => SpoolStats { messages: memory.len().0 as u64, ..SpoolStats::default() },
         }
     }

@@ -1,7 +1,7 @@
 //! The spool: the IO chain and its backends, durable before the 250.
 //!
 //! [`Spool`] is the door. [`chain`] is the contract with IO modules, [`journal`] the default store, [`file`] two files
-//! a message, [`memory`] the one for tests, [`disk`] the seam below which the real and the faulty disk live.
+//! a message, [`sqlite`] a table and files, [`memory`] the one for tests, [`disk`] the seam below which the real and the faulty disk live.
 
 pub mod archive;
 mod backend;
@@ -13,11 +13,13 @@ mod error;
 pub mod export;
 pub mod file;
 mod held;
+pub mod import;
 pub mod journal;
 pub mod memory;
 mod options;
 mod relay;
 mod spool;
+pub mod sqlite;
 mod stats;
 mod ticket;
 mod writer;
@@ -32,5 +34,6 @@ pub use journal::{Journal, JournalOptions};
 pub use memory::Memory;
 pub use options::{OPTIONS, SPOOL_BACKEND, SPOOLBASE};
 pub use spool::{DiskQueueRead, Job, Read, ReadHeaders, ReadPool, Spool, Stored, Unlinked};
+pub use sqlite::SqliteStore;
 pub use stats::SpoolStats;
 pub use ticket::{Admission, Promise, Ticket};

@@ -15,7 +15,8 @@ pub const SPOOL_BACKEND: Opt<String> = Opt::new(
     "spool_backend",
     "journal",
     scopes::GLOBAL,
-    "How mail is kept on disk: journal (one log, the fastest), file (two files a message), or memory (not at all: everything \
+    "How mail is kept on disk: journal (one log, the fastest), file (two files a message), \
+     sqlite (headers in a database, bodies in files), or memory (not at all: everything \
      is lost when the process ends). A directory keeps its kind; ec_spool_convert changes it.",
 )
 .not_tunable()

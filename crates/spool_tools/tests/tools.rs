@@ -90,7 +90,7 @@ fn flip(directory: &Path, chosen: fn(&Path) -> bool) {
 
 #[test]
 fn a_sound_spool_is_clean_whatever_its_back_end() {
-    for kind in [Kind::Journal, Kind::File] {
+    for kind in [Kind::Journal, Kind::File, Kind::Sqlite] {
         let (_directory, base) = filled(kind);
         let checked = run("check", &["-d", base.to_str().unwrap()]);
         let said = text(&checked.stdout);
@@ -143,7 +143,7 @@ fn the_spool_of_a_configuration_is_found() {
 
 #[test]
 fn messages_are_shown_by_id_by_path_and_by_date() {
-    for kind in [Kind::Journal, Kind::File] {
+    for kind in [Kind::Journal, Kind::File, Kind::Sqlite] {
         let (_directory, base) = filled(kind);
         let base = base.to_str().unwrap();
         let lines =

@@ -84,7 +84,8 @@ impl Module for SuppressSpool {
         let retries = generation.get(&NUM_RETRIES, &Lookup::Module { module: NAME, instance });
         self.link.until(u32::try_from(retries).unwrap_or(u32::MAX));
         if stage.registers() && retries != 0 {
-            tracing::warn!(
+            // An error, so that no choice of debug_flags hides it.
+            tracing::error!(
                 target: "SPOOL",
                 "suppress_spool is on: MAIL IS ACKNOWLEDGED BEFORE IT IS ON DISK. Until a message has failed {retries} times, a \
                  crash, kill -9 or power loss loses it and nobody is told"

@@ -70,8 +70,7 @@ impl Files {
 
     /// Body, then metadata.
     pub fn remove_files(&self, id: MessageId) -> Result<(), SpoolError> {
-        self.remove_file(&self.path(id, BODY))?;
-        self.remove_file(&self.path(id, META))
+        remove_files(self.disk.as_ref(), &self.base, id)
     }
 
     /// The window up to which empty directories are gone.
@@ -132,6 +131,18 @@ fn contents(disk: &dyn Disk, base: &Path, id: MessageId, suffix: &str) -> Result
         true => SpoolError::Missing { id },
         false => SpoolError::from_io("read", &path, error, (0, 0)),
     })
+}
+
+/// Removes a message's body, then its metadata; not an error if they are gone.
+pub fn remove_files(disk: &dyn Disk, base: &Path, id: MessageId) -> Result<(), SpoolError> {
+    for suffix in [BODY, META] {
+        let path = layout::path(base, id, suffix);
+        match disk.remove(&path) {
+            Err(error) if !is_missing(&error) => return Err(SpoolError::from_io("remove", &path, error, (0, 0))),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// All of a file.

@@ -32,9 +32,9 @@ use counts::Counts;
 use files::Files;
 use opening::{failed, take_lock};
 
-pub(crate) use files::{read_body, read_file, read_meta};
-pub(crate) use layout::is_window;
-pub(crate) use meta::Meta;
+pub(crate) use files::{read_body, read_file, read_meta, remove_files};
+pub(crate) use layout::{BODY, directory as body_directory, is_window};
+pub(crate) use meta::{BodyMark, Meta};
 pub(crate) use opening::{Listing, list};
 
 /// A store of files that runs.
@@ -125,6 +125,11 @@ impl FileStore {
             }
         }
     }
+}
+
+/// The file a body is in.
+pub(crate) fn body_path(base: &std::path::Path, id: MessageId) -> PathBuf {
+    layout::path(base, id, BODY)
 }
 
 /// Everything but the thread.

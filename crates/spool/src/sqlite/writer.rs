@@ -1,0 +1,214 @@
+//! The one writer of an `sqlite` store: bodies as files first, then all headers of a batch in one transaction.
+//!
+//! Runs on the store's thread. Invariant: a row is committed only when its body is durable, and a body is removed only when
+//! the rows that wanted it are durably gone; so a crash leaves at most bodies that nobody wants.
+
+use std::collections::BTreeSet;
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use message::MessageId;
+use scheduler::Clock;
+
+use super::table::{Row, Table};
+use crate::chain::Staged;
+use crate::disk::{CrashPoints, Disk};
+use crate::error::SpoolError;
+use crate::file::counts::Counts;
+use crate::file::{BODY, BodyMark, body_directory, body_path};
+use crate::ticket::Promise;
+use crate::writer::Op;
+
+/// The writer.
+pub struct SqliteWriter {
+    pub table: Table,
+    pub disk: Arc<dyn Disk>,
+    /// Where the bodies are.
+    pub base: PathBuf,
+    pub mode: u32,
+    pub force_fsync: bool,
+    pub clock: Clock,
+    pub crash: CrashPoints,
+    pub counts: Arc<Counts>,
+}
+
+/// A store on its way.
+struct Plan {
+    staged: Staged,
+    promise: Promise<()>,
+    error: Option<SpoolError>,
+}
+
+impl SqliteWriter {
+    /// Does a batch; whether it was the last.
+    pub fn commit(&mut self, ops: Vec<Op>) -> bool {
+        let began = self.clock.now();
+        let (mut plans, mut unlinks, mut closing) = (Vec::new(), Vec::new(), None);
+        for op in ops {
+            match op {
+                Op::Store(staged, promise) => plans.push(Plan { staged, promise, error: None }),
+                Op::Unlink(id, promise) => unlinks.push((id, promise)),
+                Op::Close(promise) => closing = Some(promise),
+            }
+        }
+        let octets = plans.iter().map(|plan| plan.staged.encoded.len() as u64 + plan.body_octets()).sum();
+        self.crash.pass("write");
+        self.bodies(&mut plans);
+        self.crash.pass("written");
+        let ids: Vec<MessageId> = unlinks.iter().map(|(id, _)| *id).collect();
+        let done = self.transact(&mut plans, &ids);
+        if !plans.is_empty() {
+            self.counts.committed(self.clock.now() - began, plans.len() as u64, octets);
+        }
+        self.settle(plans, done.as_ref().err());
+        if let Ok(freed) = &done {
+            self.counts.unlinked.add(ids.len() as u64);
+            freed.iter().for_each(|&batch| self.forget(batch));
+        }
+        for (id, promise) in unlinks {
+            if let Err(error) = &done {
+                tracing::error!(target: "SPOOL", "message {id} is not removed, a restart may deliver it again: {error}");
+            }
+            let result = done.as_ref().map(drop).map_err(Clone::clone);
+            if let Some(promise) = promise {
+                promise.keep(result);
+            }
+        }
+        closing.map(|promise| promise.keep(Ok(()))).is_some()
+    }
+
+    /// Writes the bodies and syncs them with their directories.
+    fn bodies(&self, plans: &mut [Plan]) {
+        let mut touched = BTreeSet::new();
+        for plan in plans.iter_mut() {
+            let Some((batch, octets)) = &plan.staged.body else { continue };
+            let directory = body_directory(&self.base, *batch);
+            plan.error = self.body(*batch, &directory, octets).err();
+            touched.insert(directory);
+        }
+        for directory in touched.iter().filter(|_| self.force_fsync) {
+            let Err(error) = self.disk.sync_dir(directory) else { continue };
+            let error = self.failed("sync", directory, error);
+            let here = |plan: &&mut Plan| {
+                plan.staged.body.as_ref().is_some_and(|(batch, _)| body_directory(&self.base, *batch) == *directory)
+            };
+            plans.iter_mut().filter(here).for_each(|plan| plan.error = Some(error.clone()));
+        }
+    }
+
+    fn body(&self, batch: MessageId, directory: &Path, octets: &[u8]) -> Result<(), SpoolError> {
+        let path = body_path(&self.base, batch);
+        let new = path.with_extension(format!("{}.tmp", &BODY[1..]));
+        let write = || {
+            if self.disk.list(directory).is_err() {
+                self.disk.create_dir(directory)?;
+                for above in directory.ancestors().skip(1).take(2) {
+                    self.disk.sync_dir(above)?;
+                }
+            }
+            let _ = self.disk.remove(&new);
+            let file = self.disk.create(&new, self.mode)?;
+            if !octets.is_empty() {
+                file.write_all(&mut [IoSlice::new(octets)], 0)?;
+            }
+            if self.force_fsync {
+                file.fdatasync()?;
+            }
+            self.disk.rename(&new, &path)
+        };
+        write().map_err(|error| self.failed("write", &path, error))
+    }
+
+    /// One transaction for everything. The batches that no message wants any more, or why nothing of it happened.
+    fn transact(&self, plans: &mut [Plan], unlinks: &[MessageId]) -> Result<Vec<MessageId>, SpoolError> {
+        self.table.begin()?;
+        let written = (|| {
+            for plan in plans.iter_mut().filter(|plan| plan.error.is_none()) {
+                match self.headers(&plan.staged) {
+                    // Nobody knows of such a message: its caller's mistake, and not the batch's.
+                    Err(error @ SpoolError::Missing { .. }) => plan.error = Some(error),
+                    other => other?,
+                }
+            }
+            let mut left = BTreeSet::new();
+            for &id in unlinks {
+                left.extend(self.table.delete(id)?);
+            }
+            let mut freed = Vec::new();
+            for batch in left {
+                if !self.table.wants(batch)? {
+                    freed.push(batch);
+                }
+            }
+            Ok(freed)
+        })();
+        if written.is_err() {
+            self.table.abandon();
+            return written;
+        }
+        self.crash.pass("sync");
+        self.table.commit()?;
+        self.crash.pass("synced");
+        written
+    }
+
+    fn headers(&self, staged: &Staged) -> Result<(), SpoolError> {
+        let new = staged.body.as_ref().map(|(_, octets)| BodyMark::of(octets));
+        let mut start = 0;
+        let mut rows = Vec::new();
+        for headers in &staged.headers {
+            let octets = staged.encoded[start..headers.end].to_vec();
+            start = headers.end;
+            let (batch, body) = match new {
+                Some(body) => (headers.batch, body),
+                None => {
+                    let known = self.table.row(headers.id)?;
+                    (known.batch, known.body)
+                }
+            };
+            rows.push((headers.id, Row { batch, body, headers: octets }));
+        }
+        rows.iter().try_for_each(|(id, row)| self.table.insert(*id, row))
+    }
+
+    fn settle(&self, plans: Vec<Plan>, failed: Option<&SpoolError>) {
+        for plan in plans {
+            let Some(error) = plan.error.or_else(|| failed.cloned()) else {
+                plan.promise.keep(Ok(()));
+                continue;
+            };
+            self.counts.failed(&error);
+            tracing::error!(target: "SPOOL", "not stored: {error}");
+            if let Some((batch, _)) = &plan.staged.body
+                && matches!(self.table.wants(*batch), Ok(false))
+            {
+                self.forget(*batch);
+            }
+            plan.promise.keep(Err(error));
+        }
+    }
+
+    /// A body that no row wants.
+    fn forget(&self, batch: MessageId) {
+        self.crash.pass("unlink");
+        let path = body_path(&self.base, batch);
+        match self.disk.remove(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(target: "SPOOL", "a body that no message wants stays: {}", self.failed("remove", &path, error));
+            }
+            _ => {}
+        }
+    }
+
+    fn failed(&self, doing: &'static str, path: &Path, error: std::io::Error) -> SpoolError {
+        let free = self.disk.space(&self.base).map_or(0, |space| space.free_bytes);
+        SpoolError::from_io(doing, path, error, (0, free))
+    }
+}
+
+impl Plan {
+    fn body_octets(&self) -> u64 {
+        self.staged.body.as_ref().map_or(0, |(_, octets)| octets.len() as u64)
+    }
+}

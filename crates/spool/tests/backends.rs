@@ -1,0 +1,205 @@
+//! What every back end owes the chain, asked of all four on a real disk.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use message::{Body, Context, DeliveryState, Envelope, MessageId, Origin, Protocol, QueueName};
+use scheduler::{Clock, Meters};
+use spool::disk::RealDisk;
+use spool::{Job, JournalOptions, Kind, OpenError, ReadPool, Spool, SpoolError, Store};
+
+struct Inline;
+
+impl ReadPool for Inline {
+    fn submit(&self, job: Job) {
+        job();
+    }
+}
+
+fn envelope(id: u64, batch: u64) -> Envelope {
+    let (id, batch) = (MessageId::from_bits(id), MessageId::from_bits(batch));
+    Envelope {
+        id,
+        batch,
+        reverse_path: smtp::ReversePath::Null,
+        forward_path: smtp::ForwardPath(smtp::Mailbox::postmaster()),
+        created: Duration::from_secs(7),
+        body_bytes: 5,
+        eight_bit: false,
+        origin: Origin { protocol: Protocol::Esmtp, peer: None, connection: batch },
+        queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain: "b.example".into() },
+        delivery: DeliveryState::default(),
+        context: Context::default(),
+    }
+}
+
+fn body(number: u64) -> Body {
+    format!("Subject: {number}\r\n\r\n{}.\r\n", "hello\r\n".repeat(number as usize % 50)).into()
+}
+
+const fn id(bits: u64) -> MessageId {
+    MessageId::from_bits(bits)
+}
+
+fn store(kind: Kind, base: &Path) -> Result<Store, OpenError> {
+    let options = JournalOptions { segment_bytes: 1 << 20, ..JournalOptions::new(base) };
+    Store::open(kind, options, Arc::new(RealDisk), Clock::system(), &Meters::new())
+}
+
+fn spool(store: &Store) -> Spool {
+    Spool::new(vec![store.module()], Arc::new(Inline))
+}
+
+/// Runs a test on an empty spool of every kind.
+fn each(test: impl Fn(Kind, &Path, &Spool)) {
+    for kind in Kind::ALL {
+        let base = tempfile::tempdir().unwrap();
+        let store = store(kind, base.path()).unwrap();
+        test(kind, base.path(), &spool(&store));
+    }
+}
+
+/// The same for those that outlive the process.
+fn each_on_disk(test: impl Fn(Kind, &Path, Spool)) {
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Memory) {
+        let base = tempfile::tempdir().unwrap();
+        let spool = spool(&store(kind, base.path()).unwrap());
+        test(kind, base.path(), spool);
+    }
+}
+
+fn handed_over(spool: &Spool) -> Vec<Envelope> {
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let seen = found.clone();
+    spool.process_disk_queue(Box::new(move |envelope| seen.lock().unwrap().push(envelope))).wait().unwrap();
+    let mut found = std::mem::take(&mut *found.lock().unwrap());
+    found.sort_by_key(|envelope| envelope.id);
+    found
+}
+
+#[test]
+fn what_is_stored_is_read_back() {
+    each(|kind, _, spool| {
+        spool.store_and_wait(&body(1), &[envelope(1, 1)]).unwrap();
+        assert_eq!(spool.read(id(1)).wait().unwrap(), (envelope(1, 1), body(1)), "{kind}");
+        assert_eq!(spool.read_headers(id(1)).wait().unwrap(), envelope(1, 1), "{kind}");
+    });
+}
+
+#[test]
+fn a_rewrite_changes_the_headers_and_not_the_body() {
+    each(|kind, _, spool| {
+        spool.store_and_wait(&body(3), &[envelope(1, 1)]).unwrap();
+        let mut changed = envelope(1, 1);
+        changed.delivery.retries = 3;
+        changed.context.message.push(("key".into(), "value\r\ncrc: 0".into()));
+        spool.rewrite(&changed).wait().unwrap();
+        assert_eq!(spool.read(id(1)).wait().unwrap(), (changed, body(3)), "{kind}");
+    });
+}
+
+#[test]
+fn siblings_share_a_body_that_goes_with_the_last() {
+    each(|kind, _, spool| {
+        spool.store_and_wait(&body(1), &[envelope(1, 1), envelope(2, 1), envelope(3, 1)]).unwrap();
+        for gone in [1, 3] {
+            spool.unlink(id(gone)).wait().unwrap();
+        }
+        // Whatever is stored now is stored after the unlinks.
+        spool.store_and_wait(&body(9), &[envelope(9, 9)]).unwrap();
+        assert_eq!(spool.read(id(2)).wait().unwrap().1, body(1), "{kind}");
+        for gone in [1, 3] {
+            assert!(matches!(spool.read(id(gone)).wait(), Err(SpoolError::Missing { .. })), "{kind}");
+        }
+    });
+}
+
+#[test]
+fn unlinking_again_or_what_never_was_is_no_error() {
+    each(|kind, _, spool| {
+        spool.store_and_wait(&body(1), &[envelope(1, 1)]).unwrap();
+        for gone in [1, 1, 5] {
+            assert!(spool.unlink(id(gone)).wait().is_ok(), "{kind}");
+        }
+    });
+}
+
+#[test]
+fn a_restart_hands_over_what_is_alive_once_and_nothing_new() {
+    each_on_disk(|kind, base, before| {
+        before.store_and_wait(&body(1), &[envelope(1, 1), envelope(2, 1), envelope(3, 1)]).unwrap();
+        let mut changed = envelope(2, 1);
+        changed.delivery.retries = 3;
+        before.rewrite(&changed).wait().unwrap();
+        before.unlink(id(1)).wait().unwrap();
+        before.close();
+        assert!(matches!(before.store_and_wait(&body(9), &[envelope(9, 9)]), Err(SpoolError::Closed)), "{kind}");
+        drop(before);
+        let opened = store(kind, base).unwrap();
+        assert_eq!(opened.newest(), Some(id(3)), "{kind}");
+        let after = spool(&opened);
+        after.store_and_wait(&body(7), &[envelope(7, 7)]).unwrap();
+        assert_eq!(handed_over(&after), [changed, envelope(3, 1)], "{kind}");
+        assert_eq!(after.read(id(3)).wait().unwrap().1, body(1), "{kind}");
+        assert!(after.read(id(1)).wait().is_err(), "{kind}");
+    });
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_may_come_later() {
+    each_on_disk(|kind, base, first| {
+        let Err(OpenError::Locked { owner, .. }) = store(kind, base) else { panic!("{kind} was opened twice") };
+        assert_eq!(owner, Some(std::process::id()));
+        first.close();
+        assert!(store(kind, base).is_ok(), "{kind}");
+    });
+}
+
+#[test]
+fn many_threads_store_and_unlink_at_once() {
+    each_on_disk(|kind, base, spool_of_all| {
+        let writer = |writer: u64| {
+            for number in 0..20 {
+                let new = writer << 32 | number | 1 << 20;
+                spool_of_all.store_and_wait(&body(number), &[envelope(new, new)]).unwrap();
+                if number % 2 == 0 {
+                    spool_of_all.unlink(id(new)).wait().unwrap();
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..8).for_each(|number| drop(scope.spawn(move || writer(number)))));
+        spool_of_all.close();
+        let found: BTreeSet<u64> =
+            handed_over(&spool(&store(kind, base).unwrap())).iter().map(|envelope| envelope.id.to_bits()).collect();
+        let odd = (0..8u64).flat_map(|writer| (0..20).map(move |number| writer << 32 | number | 1 << 20));
+        let expected: BTreeSet<u64> = odd.filter(|id| id % 2 == 1).collect();
+        assert_eq!(found, expected, "{kind}");
+    });
+}
+
+#[test]
+fn a_damaged_body_is_told_and_not_delivered() {
+    each_on_disk(|kind, base, before| {
+        if kind == Kind::Journal {
+            return; // Its own tests flip bits in every place.
+        }
+        before.store_and_wait(&body(20), &[envelope(1, 1)]).unwrap();
+        let file = find(base, ".body").expect("a body file");
+        let mut octets = std::fs::read(&file).unwrap();
+        octets[20] ^= 1;
+        std::fs::write(&file, octets).unwrap();
+        assert!(matches!(before.read(id(1)).wait(), Err(SpoolError::Damaged { .. })), "{kind}");
+        std::fs::remove_file(&file).unwrap();
+        assert!(before.read(id(1)).wait().is_err(), "{kind}");
+    });
+}
+
+fn find(directory: &Path, suffix: &str) -> Option<std::path::PathBuf> {
+    let paths = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    paths.into_iter().find_map(|path| {
+        let found = path.to_str().is_some_and(|name| name.ends_with(suffix));
+        if path.is_dir() { find(&path, suffix) } else { found.then_some(path) }
+    })
+}
