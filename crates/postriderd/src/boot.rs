@@ -121,6 +121,8 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         paniclog: ground.paniclog,
         spool,
         store,
+        intake: intake.clone(),
+        ids: ids.clone(),
         engine,
         resolver,
         pools,
@@ -240,7 +242,7 @@ fn netlisteners(configuration: &Configuration, loops: &Pools, meters: &Meters) -
 }
 
 /// The `hostname` option, or what the system calls itself.
-fn hostname(generation: &Generation) -> Arc<str> {
+pub fn hostname(generation: &Generation) -> Arc<str> {
     let configured = generation.get(&reception::HOSTNAME, &Lookup::Global);
     if configured.is_empty() { node_name().into() } else { configured.into() }
 }

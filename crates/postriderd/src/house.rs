@@ -13,8 +13,10 @@ use dns::Resolver;
 use hooks::HookSet;
 use jiff::Timestamp;
 use logging::{LogHooks, Paniclog};
+use message::IdGenerator;
 use module::{Loaded, Modules};
 use netlistener::Netlisteners;
+use queue::Intake;
 use scheduler::{Clock, Meters, ThreadPools, Watchdog};
 use spool::{Spool, Store};
 use tokio::sync::watch;
@@ -40,6 +42,10 @@ pub struct House {
     pub spool: Spool,
     /// The spool's store, for its figures.
     pub store: Store,
+    /// The way to the queues.
+    pub intake: Intake,
+    /// Ids of new messages.
+    pub ids: Arc<IdGenerator>,
     /// Queues and deliveries.
     pub engine: EngineHandle,
     /// Names and mail hosts.

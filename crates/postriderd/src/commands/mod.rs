@@ -10,6 +10,7 @@ mod options;
 mod process;
 mod queue;
 mod spool;
+mod spool_import;
 mod status;
 
 use std::rc::Rc;
@@ -25,6 +26,7 @@ pub fn register(commands: &Commands, house: &Rc<House>) -> Result<(), console::D
         queue::commands(house),
         binding::commands(house),
         message::commands(house),
+        spool_import::commands(house),
         configuration::commands(house),
         options::commands(house),
         process::commands(house),

@@ -1,0 +1,229 @@
+//! `spool import`, `spool import_poll`, `spool_in`: mail that comes in by the side door.
+//!
+//! An import runs on threads of its own and is looked at with `spool import_poll`; it ends when everything is taken in, or
+//! with the daemon. Each message is durable here before its source forgets it. What is in the spool already, from an import
+//! that was cut off, is passed over; an id that another message bears is rewritten.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use console::{Command, CommandError, Invocation, Reply};
+use message::{Body, Date, Envelope, IdGenerator, MessageId};
+use queue::Intake;
+use scheduler::Clock;
+use serde_json::json;
+use spool::disk::RealDisk;
+use spool::import::{Source, Unit};
+use spool::{Spool, SpoolError};
+
+use super::command;
+use crate::house::House;
+use crate::{PRODUCT, VERSION};
+
+/// The imports of this run, by directory.
+type Imports = Rc<RefCell<BTreeMap<PathBuf, Arc<Import>>>>;
+
+/// The family.
+pub fn commands(house: &Rc<House>) -> Vec<Command> {
+    let imports = Imports::default();
+    let (started, polled) = (imports.clone(), imports);
+    vec![
+        command(house, "spool import DIR [CONCURRENCY [suppress_trace_headers]]", "take in another spool's mail", {
+            move |house, asked| import(house, started.clone(), asked)
+        })
+        .help(
+            "DIR is the spool directory of a stopped daemon, or holds exported messages (ec_spool_export). Messages are removed \
+             from it as they are taken in. Each gets a Received field unless suppress_trace_headers is said.",
+        ),
+        command(house, "spool import_poll DIR", "how far an import is", move |_, asked| poll(polled.clone(), asked)),
+        command(house, "spool_in MID", "queue a message that is in the spool and in no queue", spool_in),
+    ]
+}
+
+/// An import that runs or has ended.
+#[derive(Default)]
+struct Import {
+    total: usize,
+    waiting: Mutex<VecDeque<Unit>>,
+    running: AtomicUsize,
+    imported: AtomicUsize,
+    rewritten: AtomicUsize,
+    present: AtomicUsize,
+    failed: AtomicUsize,
+}
+
+/// What its threads work with.
+#[derive(Clone)]
+struct Hands {
+    source: Arc<Source>,
+    import: Arc<Import>,
+    spool: Spool,
+    intake: Intake,
+    ids: Arc<IdGenerator>,
+    clock: Clock,
+    /// Who says so in the trace field; none is written without.
+    host: Option<Arc<str>>,
+}
+
+async fn import(house: Rc<House>, imports: Imports, asked: Invocation) -> Result<Reply, CommandError> {
+    let usage = |text: &str| CommandError::Usage(text.to_owned());
+    let directory = PathBuf::from(asked.arg(0).ok_or_else(|| usage("the directory is missing"))?);
+    let concurrency = match asked.arg(1).map(str::parse) {
+        None => 1,
+        Some(Ok(concurrency @ 1..=CONCURRENCY_MAX)) => concurrency,
+        Some(_) => return Err(usage("the concurrency must be between 1 and 64")),
+    };
+    let trace = match (asked.arg(2), asked.args.len()) {
+        (None, _) => true,
+        (Some("suppress_trace_headers"), 3) => false,
+        _ => return Err(usage("after the concurrency only suppress_trace_headers may follow")),
+    };
+    if imports.borrow().get(&directory).is_some_and(|known| known.running.load(Ordering::Acquire) != 0) {
+        return Err(CommandError::Failed(format!("{} is being imported", directory.display())));
+    }
+    let loaded = house.loaded_modules().unwrap_or_default();
+    let (modules, path) = (house.modules.io_modules(&loaded), directory.clone());
+    let open = move || {
+        let source = Source::open(&path, modules, Arc::new(RealDisk)).map_err(|error| error.to_string())?;
+        let (units, total) = source.units().map_err(|error| error.to_string())?;
+        Ok::<_, String>((source, units, total))
+    };
+    let opened = house.pools.get("IO").run(open).await.map_err(CommandError::failed)?;
+    let (source, units, total) = opened.map_err(CommandError::Failed)?;
+    let import = Arc::new(Import { total, waiting: Mutex::new(units.into()), ..Import::default() });
+    import.running.store(concurrency, Ordering::Release);
+    let hands = Hands {
+        source: Arc::new(source),
+        import: import.clone(),
+        spool: house.spool.clone(),
+        intake: house.intake.clone(),
+        ids: house.ids.clone(),
+        clock: house.clock,
+        host: trace.then(|| crate::boot::hostname(&house.configuration.current())),
+    };
+    imports.borrow_mut().insert(directory.clone(), import);
+    for _ in 0..concurrency {
+        let hands = hands.clone();
+        let thread = std::thread::Builder::new().name("spool-import".to_owned());
+        thread.spawn(move || hands.work()).map_err(CommandError::failed)?;
+    }
+    let text = format!("Importing {total} messages from {}\n", directory.display());
+    Ok(Reply::new(text, json!({ "total": total })))
+}
+
+async fn poll(imports: Imports, asked: Invocation) -> Result<Reply, CommandError> {
+    let directory = PathBuf::from(asked.only_arg()?);
+    let import = imports.borrow().get(&directory).cloned();
+    let import = import.ok_or_else(|| CommandError::Failed(format!("{} was not imported", directory.display())))?;
+    let count = |of: &AtomicUsize| of.load(Ordering::Relaxed);
+    let (imported, rewritten, present) = (count(&import.imported), count(&import.rewritten), count(&import.present));
+    let (failed, running) = (count(&import.failed), import.running.load(Ordering::Acquire) != 0);
+    let state = if running { "running" } else { "finished" };
+    let text = format!(
+        "Import of {}: {state}\nTotal: {}\nImported: {imported}\nIds rewritten: {rewritten}\nPresent: {present}\nFailed: {failed}\n",
+        directory.display(),
+        import.total,
+    );
+    let json = json!({
+        "state": state, "total": import.total, "imported": imported, "ids_rewritten": rewritten, "present": present,
+        "failed": failed,
+    });
+    Ok(Reply::new(text, json))
+}
+
+async fn spool_in(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandError> {
+    let id: MessageId = asked.only_arg()?.parse().map_err(CommandError::failed)?;
+    let queued = house.engine.message(id).await;
+    let text = if matches!(queued, Ok(Some(_))) {
+        format!("Message {id} is in a queue already\n")
+    } else {
+        let envelope = house.spool.read_headers(id).await.map_err(CommandError::failed)?;
+        house.intake.restore(envelope).await;
+        format!("Message {id} queued\n")
+    };
+    let json = json!({ "notice": text.trim_end() });
+    Ok(Reply::new(text, json))
+}
+
+impl Hands {
+    fn work(&self) {
+        loop {
+            let unit = self.import.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(unit) = unit else { break };
+            let result = self.take_in(&unit);
+            if let Err(why) = result {
+                self.import.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(target: "SPOOL", "import: {why}");
+            }
+        }
+        // The last one closes the door; a source with failures keeps what it has.
+        if self.import.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let failed = self.import.failed.load(Ordering::Relaxed);
+            if failed == 0
+                && let Err(why) = self.source.finish()
+            {
+                tracing::error!(target: "SPOOL", "import: everything is taken in, but the source cannot be removed: {why}");
+            }
+            let imported = self.import.imported.load(Ordering::Relaxed);
+            tracing::info!(target: "SPOOL", "import finished: {imported} of {} taken in, {failed} failed", self.import.total);
+        }
+    }
+
+    fn take_in(&self, unit: &Unit) -> Result<(), String> {
+        let (envelopes, body) = self.source.read(unit)?;
+        let mut new = Vec::new();
+        for mut envelope in envelopes {
+            match self.spool.read_headers(envelope.id).wait() {
+                Err(SpoolError::Missing { .. }) if envelope.id != MessageId::NULL => self.ids.raise_above(envelope.id),
+                Err(SpoolError::Missing { .. }) => envelope.id = self.ids.next(),
+                Ok(known) if is_same(&known, &envelope) => {
+                    self.import.present.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                Ok(_) => {
+                    let id = self.ids.next();
+                    tracing::info!(target: "SPOOL", "import: the id {} is taken, the message becomes {id}", envelope.id);
+                    self.import.rewritten.fetch_add(1, Ordering::Relaxed);
+                    envelope.id = id;
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+            new.push(envelope);
+        }
+        // The first message of a transaction bears its id.
+        if let Some(batch) = new.first().map(|first| first.id) {
+            let body = self.traced(&body, batch);
+            for envelope in &mut new {
+                envelope.batch = batch;
+                envelope.body_bytes = body.len() as u64;
+            }
+            self.spool.force_and_wait(&body, &new).map_err(|error| error.to_string())?;
+        }
+        self.source.forget(unit)?;
+        for envelope in new {
+            self.import.imported.fetch_add(1, Ordering::Relaxed);
+            self.intake.restore_blocking(envelope);
+        }
+        Ok(())
+    }
+
+    /// The body with a trace field in front.
+    fn traced(&self, body: &Body, batch: MessageId) -> Body {
+        let Some(host) = &self.host else { return body.clone() };
+        let date = Date::new(self.clock.unix());
+        let field = format!("Received: by {host} ({PRODUCT} {VERSION}) with spool-import id {batch};\r\n\t{date}\r\n");
+        [field.as_bytes(), body].concat().into()
+    }
+}
+
+/// From an import that was cut off between the store and the removal.
+fn is_same(known: &Envelope, new: &Envelope) -> bool {
+    (&known.reverse_path, &known.forward_path, known.created) == (&new.reverse_path, &new.forward_path, new.created)
+}
+
+/// Threads of one import.
+const CONCURRENCY_MAX: usize = 64;
