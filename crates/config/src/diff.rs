@@ -41,7 +41,7 @@ pub fn differences(old: &Generation, new: &Generation) -> Vec<Difference> {
         }
         for setting in node.settings() {
             let earlier = was.and_then(|was| find(old, *was, &new.option_name(setting.name)));
-            if earlier.is_none_or(|earlier| earlier.value.source() != setting.value.source()) {
+            if earlier.is_none_or(|earlier| !earlier.value.means_the_same(&setting.value)) {
                 all.push(one(old, new, was.copied().zip(earlier), Some((id, setting))));
             }
         }

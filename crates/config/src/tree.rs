@@ -153,6 +153,18 @@ impl Scalar {
         }
     }
 
+    /// Whether it is written as the other one and stands for the same, wherever both stand.
+    fn means_the_same(&self, other: &Scalar) -> bool {
+        let meanings = match (self.meaning.as_deref(), other.meaning.as_deref()) {
+            (Some(Meaning::Text { text: one, .. }), Some(Meaning::Text { text: two, .. })) => one == two,
+            (Some(Meaning::Words(one)), Some(Meaning::Words(two))) => {
+                one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.means_the_same(two))
+            }
+            (one, two) => one.is_none() && two.is_none(),
+        };
+        self.quote == other.quote && self.raw == other.raw && meanings
+    }
+
     /// How it was written.
     pub fn quote(&self) -> Quote {
         self.quote
@@ -258,6 +270,14 @@ impl Value {
                 list('[', pairs.iter().map(pair).collect(), ']')
             }
         }
+    }
+
+    /// Whether it is written as the other one and stands for the same: a secret may change behind its reference.
+    pub fn means_the_same(&self, other: &Value) -> bool {
+        let (one, two) = (self.scalars(), other.scalars());
+        self.shape() == other.shape()
+            && one.len() == two.len()
+            && one.iter().zip(two).all(|(one, two)| one.means_the_same(two))
     }
 
     /// Every scalar in it, as written.

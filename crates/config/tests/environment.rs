@@ -235,3 +235,27 @@ fn nothing_of_a_value_is_in_a_debug_text() {
     assert!(!format!("{configuration:?} {:?}", config::Variables::of([("A", "hunter2")])).contains("hunter2"));
     assert_eq!(format!("{:?}", config::Variables::of_process()), "Variables(of the process)");
 }
+
+#[test]
+fn a_change_from_the_console_is_kept_as_it_was_written() {
+    let etc = Etc::new(&[("ecelerity.conf", "if_env \"NODE\" { binding \"b\" { retry_interval = 5 } }\n")]);
+    let configuration = etc.load_with(&[("NODE", "7")]).expect("valid");
+    change(&configuration, &["set hostname = $\"mx${NODE}\"", "set binding b retry_interval ${NODE}"]);
+    assert_eq!(hostname(&configuration), "mx7");
+    assert_eq!(configuration.current().get(&RETRY_INTERVAL, &queue("", "b", "d")).0, 7);
+    configuration.writeback().expect("written");
+    let written = etc.read("ecelerity.conf");
+    assert!(written.contains("{ retry_interval = ${NODE} }"), "changed inside the stanza that holds: {written}");
+    assert!(written.contains("= $\"mx${NODE}\""), "{written}");
+}
+
+#[test]
+fn a_secret_that_changed_is_a_difference_without_its_content() {
+    let etc = with_secret("hostname = ${file:key}", b"hunter2", 0o600);
+    let old = etc.load().expect("valid").current();
+    assert!(config::differences(&old, &etc.load().expect("valid").current()).is_empty());
+    etc.write("key", "hunter3");
+    let all = config::differences(&old, &etc.load().expect("valid").current());
+    let text = config::differences_text(&all);
+    assert!(all.len() == 1 && text.contains("<redacted>") && !text.contains("hunter"), "{text}");
+}
