@@ -83,6 +83,7 @@ fn last_global<'i>(items: &'i [Item], name: &str) -> Option<&'i Assignment> {
     items.iter().rev().find_map(|item| match item {
         Item::Option(assignment) if assignment.name.text.eq_ignore_ascii_case(name) => Some(assignment),
         Item::Include(include) => last_global(&include.items, name),
+        Item::Conditional(conditional) if conditional.holds => last_global(&conditional.body, name),
         _ => None,
     })
 }

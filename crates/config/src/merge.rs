@@ -339,7 +339,7 @@ impl Merger<'_> {
             true => *self.sockets.entry(name).or_insert(id),
             false => id,
         };
-        if (first == id && new) || !self.reports.wants_warnings() || self.is_local_change(stanza.word.span) {
+        if (first == id && new) || !self.reports.wants_warnings() || self.is_from_the_console(stanza.word.span) {
             return;
         }
         let place = self.place_from(self.node(first).span, stanza.word.span);
@@ -356,11 +356,9 @@ impl Merger<'_> {
     }
 
     /// What the console wrote may well come back to a stanza of another file.
-    fn is_local_change(&self, span: Span) -> bool {
-        let option = self.registry.name_id("local_changes_file");
-        let setting = option.and_then(|name| self.node(ROOT).setting(name));
-        let named = setting.and_then(|setting| Some(setting.value.scalar()?.text().into_owned()));
-        named.is_some_and(|named| self.loaded.sources.line_of(span).0 == std::path::Path::new(&named))
+    fn is_from_the_console(&self, span: Span) -> bool {
+        let sources = &self.loaded.sources;
+        [sources.local_changes, sources.homeless].contains(&Some(span.file))
     }
 
     /// "line 3", or "other.conf:3" for a place in another file than `near`.

@@ -102,3 +102,16 @@ fn a_condition_that_cannot_be_read_is_told_how_to_write_it() {
         assert_eq!(said.matches("Error:").count(), 1, "{text}\n{said}");
     }
 }
+
+#[test]
+fn local_changes_may_depend_on_a_condition_and_come_back_to_a_listen() {
+    let text = "if_env \"NODE\" { local_changes_file = $\"${NODE}.conf\" }\nESMTP_Listener { Listen \":25\" { } }";
+    let changes = "ESMTP_Listener { Listen \":25\" { Idle_Time = 5 } }";
+    let etc = Etc::new(&[("ecelerity.conf", text), ("n1.conf", changes)]);
+    let generation = etc.load_with(&[("NODE", "n1")]).expect("valid").current();
+    assert_eq!(generation.get(&IDLE_TIME, &session(":25", "")).0, 5);
+    let told = generation.warnings().render(false);
+    assert!(!told.contains("same socket"), "{told}");
+    let generation = etc.load().expect("valid").current();
+    assert_eq!(generation.get(&IDLE_TIME, &session(":25", "")).0, 60);
+}
