@@ -62,26 +62,29 @@ fn text() -> String {
     text
 }
 
-/// Nanoseconds each of `times` calls takes, the best of several runs.
-fn nanoseconds(times: u32, mut call: impl FnMut(usize)) -> f64 {
+/// Nanoseconds a call takes: the best of many short runs, so that what else the machine does counts little.
+fn nanoseconds(mut call: impl FnMut(usize)) -> f64 {
     let mut best = Duration::MAX;
-    for _ in 0..7 {
+    for run in 0..1000 {
         let began = now();
-        (0..times as usize).for_each(&mut call);
+        (run * CALLS..(run + 1) * CALLS).for_each(&mut call);
         best = best.min(began.elapsed());
     }
-    best.as_nanos() as f64 / f64::from(times)
+    best.as_nanos() as f64 / CALLS as f64
 }
+
+/// Calls in one run.
+const CALLS: usize = 1000;
 
 fn reads(configuration: &Configuration) {
     let generation = configuration.current();
     let queue = Lookup::Queue { binding_group: "g7", binding: "b147", domain: "d77.example" };
     let chain = generation.chain(&queue);
-    let read = nanoseconds(1_000_000, |_| {
+    let read = nanoseconds(|_| {
         let _ = black_box(generation.read(&RETRY_INTERVAL, black_box(&chain)));
     });
     println!("read along a resolved chain, set in the domain: {read:.1} ns");
-    let read = nanoseconds(1_000_000, |_| {
+    let read = nanoseconds(|_| {
         let _ = black_box(generation.read(&MESSAGE_EXPIRATION, black_box(&chain)));
     });
     println!("read along a resolved chain, set globally: {read:.1} ns");
@@ -99,13 +102,13 @@ fn lookups(configuration: &Configuration) {
             (format!("b{at}"), domain)
         })
         .collect();
-    let look = nanoseconds(100_000, |at| {
+    let look = nanoseconds(|at| {
         let (binding, domain) = &names[at % names.len()];
         let queue = Lookup::Queue { binding_group: "", binding, domain };
         let _ = black_box(generation.get(&RETRY_INTERVAL, &queue));
     });
     println!("lookup of (binding, domain): {:.2} us", look / 1000.0);
-    let chain = nanoseconds(100_000, |at| {
+    let chain = nanoseconds(|at| {
         let (binding, domain) = &names[at % names.len()];
         let queue = Lookup::Queue { binding_group: "", binding, domain };
         let _ = black_box(generation.chain(&queue));

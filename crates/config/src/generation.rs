@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::diagnostics::Diagnostics;
 use crate::lookup::{Chain, HOST_FALLS_BACK, Lookup, Step};
 use crate::merge::{Merged, title_of};
+use crate::name_table::NameTable;
 use crate::options::{Declared, Opt};
 use crate::registry::{NameId, Registry};
 use crate::scope::ScopeId;
@@ -28,6 +29,7 @@ pub struct Generation {
     pub(crate) warnings: Diagnostics,
     pub(crate) extensions: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     pathway_name: Option<NameId>,
+    names: NameTable,
 }
 
 impl std::fmt::Debug for Generation {
@@ -59,8 +61,8 @@ impl Generation {
         sources: Sources,
         warnings: Diagnostics,
     ) -> Self {
-        let pathway_name = registry.name_id("pathway");
-        Generation { number, registry, merged, sources, warnings, extensions: HashMap::new(), pathway_name }
+        let (pathway_name, names) = (registry.name_id("pathway"), NameTable::of(&registry));
+        Generation { number, registry, merged, sources, warnings, extensions: HashMap::new(), pathway_name, names }
     }
 
     /// Counts from 1; a later generation has a higher number.
@@ -100,7 +102,7 @@ impl Generation {
 
     /// The most specific setting; `None` when nothing along the chain sets the option.
     pub fn find<T: OptionType>(&self, option: &Opt<T>, lookup: &Lookup<'_>) -> Option<T> {
-        let name = self.registry.id_of_hash(option.hash())?;
+        let name = self.names.get(option.hash())?;
         let (node, setting) = self.find_setting(name, option.mask(), lookup)?;
         self.typed(option, node, setting)
     }
@@ -108,7 +110,7 @@ impl Generation {
     /// The most specific setting, and the scope it stands in: whoever counts or limits by the scope that set a value wants
     /// both. `None` when nothing along the chain sets the option.
     pub fn find_scope<T: OptionType>(&self, option: &Opt<T>, lookup: &Lookup<'_>) -> Option<(T, ScopeId)> {
-        let name = self.registry.id_of_hash(option.hash())?;
+        let name = self.names.get(option.hash())?;
         let (node, setting) = self.find_setting(name, option.mask(), lookup)?;
         Some((self.typed(option, node, setting)?, self.arena().node(node).id))
     }
@@ -126,7 +128,7 @@ impl Generation {
     /// The value of an option along a chain of this generation.
     pub fn read<T: OptionType>(&self, option: &Opt<T>, chain: &Chain) -> T {
         debug_assert_eq!(chain.generation, self.number, "a chain belongs to the generation it came from");
-        let Some(name) = self.registry.id_of_hash(option.hash()) else { return self.default_of(option) };
+        let Some(name) = self.names.get(option.hash()) else { return self.default_of(option) };
         let bit = name_bit(name);
         for step in &chain.steps {
             if step.set_names & bit != 0

@@ -67,6 +67,7 @@ mod lexer;
 mod locate;
 mod lookup;
 mod merge;
+mod name_table;
 mod names;
 mod nets;
 mod options;

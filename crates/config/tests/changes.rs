@@ -82,7 +82,10 @@ fn a_mistake_is_told_at_once_in_the_words_a_file_gets() {
     let text = said("set retry_interval = 0");
     assert!(text.contains("must be at least 1 second"), "{text}");
     let text = said("set domain d hostname = x");
-    assert!(text.contains("`Hostname` is not valid in domain \"d\"") && text.contains("in the global scope only"), "{text}");
+    assert!(
+        text.contains("`Hostname` is not valid in domain \"d\"") && text.contains("valid in the global scope only"),
+        "{text}"
+    );
     let text = said("set esmtp_listener listen nowhere idle_time = 5");
     assert!(text.contains("nowhere"), "{text}");
     assert_eq!(said("set retry_interval"), "retry_interval needs a value; an empty one is \"\"");
