@@ -1,9 +1,10 @@
 //! One load: what smtp-source sends, and what comes out at smtp-sink.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::peer::Peer;
+use crate::peer::{Peer, Postrider};
 use crate::process::{self, Guard};
 use crate::syncs::SyncCounter;
 
@@ -40,7 +41,7 @@ impl Load {
     /// The machine's own limit: source straight into sink.
     pub fn ceiling(&self) -> Result<f64, String> {
         let port = process::free_port()?;
-        let (_, relayed) = self.drive(port, port, || Ok(()))?;
+        let (_, relayed) = self.drive(port, port, || Ok(()), |_| Ok(()))?;
         Ok(self.messages as f64 / relayed.as_secs_f64())
     }
 
@@ -49,12 +50,13 @@ impl Load {
         let sink_port = process::free_port()?;
         let port = process::free_port()?;
         let mut started = None;
-        let (accepted, relayed) = self.drive(port, sink_port, || {
+        let start = || {
             let pid = peer.start(port, sink_port)?;
             process::wait_for_port(port)?;
             started = Some((pid, process::cpu_ms(pid), SyncCounter::start()?));
             Ok(())
-        })?;
+        };
+        let (accepted, relayed) = self.drive(port, sink_port, start, |_| Ok(()))?;
         let (pid, cpu_before, syncs) = started.ok_or("the peer was not started")?;
         std::thread::sleep(Duration::from_millis(300));
         let cpu_ms = (process::cpu_ms(pid) - cpu_before) / self.messages as f64;
@@ -71,6 +73,23 @@ impl Load {
         })
     }
 
+    /// The time through our daemon, end to end, while `meanwhile` is called with its folder and the beginning.
+    pub fn time_through(
+        &self,
+        peer: &mut Postrider,
+        mut meanwhile: impl FnMut(&Path, Instant) -> Result<(), String>,
+    ) -> Result<Duration, String> {
+        let (sink_port, port) = (process::free_port()?, process::free_port()?);
+        let folder = peer.folder().to_owned();
+        let start = || {
+            peer.start(port, sink_port)?;
+            process::wait_for_port(port)
+        };
+        let (_, relayed) = self.drive(port, sink_port, start, |began| meanwhile(&folder, began))?;
+        peer.stop()?;
+        Ok(relayed)
+    }
+
     /// Starts the sink, then whatever stands before it, then the source; the times until the source had its last 250
     /// and until the sink, which leaves after the last message, was gone.
     fn drive(
@@ -78,6 +97,7 @@ impl Load {
         port: u16,
         sink_port: u16,
         before_source: impl FnOnce() -> Result<(), String>,
+        mut meanwhile: impl FnMut(Instant) -> Result<(), String>,
     ) -> Result<(Duration, Duration), String> {
         let count = self.messages.to_string();
         let sink_address = format!("127.0.0.1:{sink_port}");
@@ -99,6 +119,7 @@ impl Load {
             if Duration::from_secs(600) < began.elapsed() {
                 return Err(format!("{}: not finished after 600 s", self.name));
             }
+            meanwhile(began)?;
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok((accepted.unwrap_or_default(), sink_gone.unwrap_or_default()))

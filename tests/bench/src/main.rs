@@ -5,8 +5,8 @@
 //! CPU seconds per 1000 messages, sync calls per message, peak memory, and the ratios. Nothing is acknowledged before
 //! it is synced, by either. Absolute figures belong to the machine; ratios and CPU per message carry over.
 //!
-//! `cargo run --release -p bench` (after `cargo build --release`); `-- --quick` for a short run; `--no-load`, `--no-postfix`, `--no-memory`
-//! leave a part out.
+//! `cargo run --release -p bench` (after `cargo build --release`); `-- --quick` for a short run; `--no-load`, `--no-postfix`, `--no-memory`,
+//! `--no-reload` leave a part out.
 
 #![allow(clippy::disallowed_methods)] // measures real time from outside the house
 
@@ -14,6 +14,7 @@ mod load;
 mod memory;
 mod peer;
 mod process;
+mod reload;
 mod syncs;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ fn main() {
         load: !has("--no-load"),
         postfix: !has("--no-postfix"),
         memory: !has("--no-memory"),
+        reload: !has("--no-reload"),
     };
     if let Err(problem) = run(&scratch, &parts) {
         println!("bench: {problem}");
@@ -43,6 +45,7 @@ struct Parts {
     load: bool,
     postfix: bool,
     memory: bool,
+    reload: bool,
 }
 
 fn run(scratch: &std::path::Path, parts: &Parts) -> Result<(), String> {
@@ -86,6 +89,9 @@ fn run(scratch: &std::path::Path, parts: &Parts) -> Result<(), String> {
     }
     if parts.memory {
         memory::report(&scratch, parts.quick)?;
+    }
+    if parts.reload {
+        reload::report(&scratch, parts.quick)?;
     }
     Ok(())
 }

@@ -20,6 +20,8 @@ pub struct Postrider {
     program: String,
     folder: PathBuf,
     child: Option<Guard>,
+    /// Configuration text beyond that of a measured relay.
+    more: String,
 }
 
 impl Postrider {
@@ -29,7 +31,22 @@ impl Postrider {
         if !program.exists() {
             return Err(format!("{} is missing: cargo build --release", program.display()));
         }
-        Ok(Self { program: program.display().to_string(), folder: scratch.join("postrider"), child: None })
+        Ok(Self {
+            program: program.display().to_string(),
+            folder: scratch.join("postrider"),
+            child: None,
+            more: String::new(),
+        })
+    }
+
+    /// Adds configuration text.
+    pub fn add(&mut self, text: &str) {
+        self.more.push_str(text);
+    }
+
+    /// Where it runs.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The configuration of a measured relay.
@@ -58,7 +75,8 @@ impl Peer for Postrider {
         let _ = fs::remove_dir_all(&self.folder);
         fs::create_dir_all(&self.folder).map_err(|e| e.to_string())?;
         let file = self.folder.join("ecelerity.conf");
-        fs::write(&file, Self::configuration(&self.folder, port, sink_port)).map_err(|e| e.to_string())?;
+        let text = Self::configuration(&self.folder, port, sink_port) + &self.more;
+        fs::write(&file, text).map_err(|e| e.to_string())?;
         let child = process::start(&self.program, &["-d", "-c", &file.display().to_string()])?;
         let pid = child.0.id();
         self.child = Some(child);
