@@ -107,6 +107,11 @@ pub trait IoModule: Send + Sync {
         let _ = set;
     }
 
+    /// Octets of new mail this module could store now, as far as it knows. May look at the disk.
+    fn room(&self) -> u64 {
+        u64::MAX
+    }
+
     /// Everything to disk; no call follows.
     fn close(&self) {}
 }

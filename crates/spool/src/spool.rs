@@ -6,6 +6,7 @@
 //! Invariant: a ticket resolves with success only when every module that took a share has made it durable.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use message::{Body, Envelope, MessageId};
@@ -71,12 +72,22 @@ struct Chain {
     modules: Vec<Arc<dyn IoModule>>,
     pool: Arc<dyn ReadPool>,
     held: Arc<Held>,
+    room: Room,
+}
+
+/// What is known of the room for new mail. Nothing is looked at before something was refused for want of it: until then
+/// there is at least what is left of the segment being written.
+#[derive(Default)]
+struct Room {
+    was_full: AtomicBool,
+    /// Octets it lacks of `u64::MAX`, so that the default is no bound.
+    lacking: AtomicU64,
 }
 
 impl Spool {
     /// A chain of `modules` in load order; the last ones store. Reads run in `pool`.
     pub fn new(modules: Vec<Arc<dyn IoModule>>, pool: Arc<dyn ReadPool>) -> Self {
-        Self { chain: Arc::new(Chain { modules, pool, held: Arc::default() }) }
+        Self { chain: Arc::new(Chain { modules, pool, held: Arc::default(), room: Room::default() }) }
     }
 
     /// The names of the chain's modules, in order.
@@ -157,6 +168,26 @@ impl Spool {
             tracing::error!(target: "SPOOL", "cannot start the thread that reads the spool: {error}");
         }
         ticket
+    }
+
+    /// Whether mail of so many octets would be taken, by the last measurement. Costs a load.
+    pub fn has_room(&self, octets: u64) -> bool {
+        octets.max(1) <= u64::MAX - self.chain.room.lacking.load(Ordering::Relaxed)
+    }
+
+    /// A store was refused with [`SpoolError::Full`]: there is no room until a measurement finds some.
+    pub fn was_full(&self) {
+        self.chain.room.was_full.store(true, Ordering::Relaxed);
+        self.chain.room.lacking.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Measures the room. Looks at the disk: not for an event loop.
+    pub fn measure_room(&self) {
+        let room = &self.chain.room;
+        if room.was_full.load(Ordering::Relaxed) {
+            let octets = self.chain.modules.iter().map(|module| module.room()).min().unwrap_or(u64::MAX);
+            room.lacking.store(u64::MAX - octets, Ordering::Relaxed);
+        }
     }
 
     /// Writes and syncs everything handed over before, and gives the spool up. Blocks.

@@ -210,3 +210,23 @@ fn writers_on_many_threads_share_syncs() {
     assert_eq!((stats.operations, stats.messages, stats.unlinked), (801, 400, 400));
     assert!(stats.commits <= 801 && stats.batch_max <= 17, "{stats:?}");
 }
+
+#[test]
+fn room_is_unbounded_until_something_was_refused_and_then_what_was_measured() {
+    struct Small;
+    impl IoModule for Small {
+        fn name(&self) -> &str {
+            "small"
+        }
+        fn room(&self) -> u64 {
+            5000
+        }
+    }
+    let spool = Spool::new(vec![Arc::new(Small), Arc::new(Memory::new())], Arc::new(Inline));
+    spool.measure_room();
+    assert!(spool.has_room(u64::MAX), "nothing was refused yet");
+    spool.was_full();
+    assert!(!spool.has_room(0));
+    spool.measure_room();
+    assert!(spool.has_room(5000) && !spool.has_room(5001));
+}

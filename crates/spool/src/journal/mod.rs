@@ -188,6 +188,10 @@ impl IoModule for Journal {
         true
     }
 
+    fn room(&self) -> u64 {
+        self.shared.mail_room()
+    }
+
     fn process_disk_queue(&self, each: &mut dyn FnMut(MessageId, Vec<u8>)) -> Result<(), SpoolError> {
         let recovery = self.recovery.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(recovery) = recovery else { return Ok(()) };

@@ -81,6 +81,12 @@ impl Shared {
         if spares.headroom.is_some() { reserves } else { reserves + self.segment_bytes }
     }
 
+    /// Octets of new mail that a further segment would hold: a prepared one, or one made of what the device has left.
+    pub fn mail_room(&self) -> u64 {
+        let prepared = if 0 < self.spares.count().ordinary { self.segment_bytes } else { 0 };
+        prepared.max(self.free_bytes().saturating_sub(self.margin() + self.missing_bytes()))
+    }
+
     /// There may be work for upkeep.
     pub fn kick(&self) {
         let mut work = self.work();
