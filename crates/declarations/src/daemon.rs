@@ -61,7 +61,50 @@ pub const WATCHDOG_INTERVAL: Opt<u64> = Opt::new(
     "Seconds an event loop may be silent before it is reported as blocked.",
 )
 .check(|&seconds| if 1 <= seconds { Ok(()) } else { Err("must be at least 1 second".into()) });
+/// From where on memory is given back.
+pub const MEMORY_GOAL: Opt<u64> = Opt::new(
+    "memory_goal",
+    "90",
+    scopes::GLOBAL,
+    "Percent of memory from which the daemon lets go of what it can read from disk again: bodies of queued mail. Of the \
+     machine's memory, or of what its control group or ulimit -m allows, if that is less; the page cache does not count.",
+)
+.check(a_percentage);
+/// From where on no mail is taken.
+pub const MEMORY_HWM: Opt<u64> = Opt::new(
+    "memory_hwm",
+    "95",
+    scopes::GLOBAL,
+    "Percent of memory, as for memory_goal, from which no mail is taken: MAIL is answered 452 4.3.1, and new clients 421 \
+     4.3.1.",
+)
+.check(a_percentage);
+
+fn a_percentage(percent: &u64) -> Result<(), String> {
+    if (1..=100).contains(percent) { Ok(()) } else { Err("must be from 1 to 100".to_owned()) }
+}
+
+/// The limit asked for.
+pub const SERVER_MAX_FILE_DESCRIPTORS: Opt<u64> = Opt::new(
+    "server_max_file_descriptors",
+    "3000000",
+    scopes::GLOBAL,
+    "Descriptors the daemon asks the system for at start; each session and each delivery needs one. Unset, it takes what \
+     the hard limit allows; set, it raises that limit too if it is root, and warns if it gets fewer.",
+)
+.not_tunable()
+.check(|&descriptors| if 64 <= descriptors { Ok(()) } else { Err("must be at least 64".to_owned()) });
 
 /// All of them.
-pub const OPTIONS: &[&dyn Declared] =
-    &[&PIDFILE, &CONCURRENCY, &BACKLOG, &STACK_SIZE, &DELIVERY_POOL, &MAINTAINER_POOL, &WATCHDOG_INTERVAL];
+pub const OPTIONS: &[&dyn Declared] = &[
+    &PIDFILE,
+    &CONCURRENCY,
+    &BACKLOG,
+    &STACK_SIZE,
+    &DELIVERY_POOL,
+    &MAINTAINER_POOL,
+    &WATCHDOG_INTERVAL,
+    &MEMORY_GOAL,
+    &MEMORY_HWM,
+    &SERVER_MAX_FILE_DESCRIPTORS,
+];

@@ -58,6 +58,7 @@ pub(crate) struct DoorMeter {
     denied: Counter,
     over_limit: Counter,
     without_proxy_header: Counter,
+    overloaded: Counter,
     out_of_descriptors: Counter,
     failed: Counter,
 }
@@ -72,6 +73,7 @@ impl DoorMeter {
             denied: counter("denied"),
             over_limit: counter("over_limit"),
             without_proxy_header: counter("without_proxy_header"),
+            overloaded: counter("overloaded"),
             out_of_descriptors: counter("out_of_descriptors"),
             failed: counter("failed"),
         }
@@ -213,6 +215,11 @@ impl Desk {
             door.meter.denied.add(1);
             self.turned_away.tell(address(peer), "always_deny is set for it");
             return stream.say_and_close(door.kind.farewell(Turned::Denied));
+        }
+        if door.kind.is_overloaded() {
+            door.meter.overloaded.add(1);
+            self.turned_away.tell(address(peer), "the process is short of memory");
+            return stream.say_and_close(door.kind.farewell(Turned::Overloaded));
         }
         let Some(seat) = door.occupancy.take(&admission.caps, &station.handle.load) else {
             door.meter.over_limit.add(1);

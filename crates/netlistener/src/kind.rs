@@ -20,6 +20,11 @@ pub trait NetlistenerType: Send + Sync + 'static {
     /// Makes the part that serves connections on one loop; called once a loop, on the loop. Must not block.
     fn start(&self, on: &LoopHandle) -> Rc<dyn Service>;
 
+    /// Whether there is too little of something, such as memory, to take anybody in. Asked for every connection.
+    fn is_overloaded(&self) -> bool {
+        false
+    }
+
     /// What a client that is turned away is told before the connection is closed; empty for a protocol without words.
     fn farewell(&self, turned: Turned) -> &'static [u8];
 }
@@ -39,6 +44,8 @@ pub enum Turned {
     OutOfDescriptors,
     /// The peer is denied here.
     Denied,
+    /// [`NetlistenerType::is_overloaded`].
+    Overloaded,
 }
 
 /// One accepted connection.

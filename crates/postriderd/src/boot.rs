@@ -30,9 +30,10 @@ use crate::arguments::Arguments;
 use crate::exit::Failure;
 use crate::house::{House, RELOAD_POOL, configure_paniclog, watchdog_limit};
 use crate::loops::{self, Pools};
+use crate::memory::MemoryWatch;
 use crate::notifications::Notifications;
 use crate::statistics::Baseline;
-use crate::{PRODUCT, VERSION, accounting, commands, generation, security};
+use crate::{PRODUCT, VERSION, accounting, commands, descriptors, generation, security};
 
 /// The daemon, up and not yet running.
 pub struct Booted {
@@ -54,6 +55,8 @@ pub struct Booted {
     pub ids: Arc<IdGenerator>,
     /// Files, by URL.
     pub files: IoWrappers,
+    /// Measures for as long as it is kept.
+    pub memory: MemoryWatch,
 }
 
 /// What exists before there is a configuration.
@@ -72,8 +75,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let (configuration, modules) = configure(&arguments.configuration, &ground)?;
     let current = configuration.current();
     configure_paniclog(&ground.paniclog, &current);
-    warn(&current);
-    security::settle(&current)?;
+    settle(&current)?;
     let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
     let watchdog = Watchdog::start(ground.clock, watchdog_limit(&current), &ground.meters, report)
         .map_err(system("start the watchdog"))?;
@@ -84,6 +86,8 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let loops = Pools::start(&current, &watchdog, &ground.meters)?;
     let (spool, store) = open_spool(&current, &modules, &ground, &pools)?;
     let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), store.newest()));
+    let pressure = MemoryPressure::default();
+    let memory = MemoryWatch::start(configuration.clone(), ground.files.clone(), pressure.clone(), spool.clone())?;
     let resolver = resolver(&current, &ground)?;
     let deps = Deps {
         configuration: configuration.clone(),
@@ -95,7 +99,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         random: Random::system(),
         meters: ground.meters.clone(),
         pools: pools.clone(),
-        pressure: MemoryPressure::default(),
+        pressure: pressure.clone(),
         hostname: Arc::new(hostname),
     };
     let (intake, engine) = start_delivery(&loops, &current, deps, &ground)?;
@@ -108,6 +112,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         ids: ids.clone(),
         spool: spool.clone(),
         intake: intake.clone(),
+        pressure,
         system_hostname: node_name().into(),
     };
     let mut netlisteners = netlisteners(&configuration, &loops, &ground.meters);
@@ -134,7 +139,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     });
     commands::register(&commands, &house).map_err(|duplicate| Failure::Internal(duplicate.to_string()))?;
     let (log_writer, files) = (ground.log_writer, ground.files);
-    Ok(Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files })
+    Ok(Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files, memory })
 }
 
 impl Ground {
@@ -212,6 +217,13 @@ fn start_delivery(
         let parts = BouncerParts { clock, ids, host, spool, intake: intake.clone(), pools };
         Arc::new(Notifications(Bouncer::new(parts, &meters)))
     }))
+}
+
+/// What the process itself is to be: how much it may open, and who it is.
+fn settle(generation: &Generation) -> Result<(), Failure> {
+    warn(generation);
+    descriptors::raise(generation);
+    security::settle(generation)
 }
 
 /// Says what the configuration asks for in vain: to whoever starts the daemon, and to the log.

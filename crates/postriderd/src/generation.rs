@@ -19,7 +19,7 @@ pub fn prepare(new: &mut NewGeneration, current: Option<&Generation>, modules: &
     let mut hooks = HookSetBuilder::new();
     let loaded = modules.init(new, current, &mut hooks).map_err(|error| error.to_string())?;
     if current.is_none() {
-        // No privileges are dropped in between: they are the service manager's business.
+        // Before the daemon gives up the rights of root, if it has them: what a module opens here it opens with those.
         modules.post_init(&loaded, new, &mut hooks).map_err(|error| error.to_string())?;
     }
     new.extend::<Loaded>(Arc::new(loaded));

@@ -20,7 +20,7 @@ use declarations::daemon::PIDFILE;
 
 /// Runs the daemon to its end.
 pub fn live(booted: Booted, in_background: bool) -> Result<(), Failure> {
-    let Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files } = booted;
+    let Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files, memory } = booted;
     let pidfile = house.configuration.current().get(&PIDFILE, &Lookup::Global);
     let pidfile = Pidfile::write(&pidfile, &files)?;
     let rooms = house.clone();
@@ -41,6 +41,7 @@ pub fn live(booted: Booted, in_background: bool) -> Result<(), Failure> {
         stop_rooms(&rooms).await;
         Ok(())
     });
+    drop(memory);
     loops.shutdown();
     house.pools.shutdown();
     house.spool.close();

@@ -10,7 +10,7 @@ use config::Configuration;
 use message::{Date, IdGenerator};
 use netlistener::{Accepted, NetlistenerType, Service, Turned};
 use queue::Intake;
-use scheduler::{Clock, Counter, LoopHandle, Meters};
+use scheduler::{Clock, Counter, LoopHandle, MemoryPressure, Meters, Pressure};
 use spool::Spool;
 
 use crate::epoch::{Epoch, WORD};
@@ -31,6 +31,8 @@ pub struct Parts {
     pub spool: Spool,
     /// Where they go then.
     pub intake: Intake,
+    /// How short memory is: above the high-water mark no mail is taken.
+    pub pressure: MemoryPressure,
     /// What the operating system calls this host; the `hostname` option goes before it.
     pub system_hostname: Arc<str>,
 }
@@ -58,11 +60,16 @@ impl NetlistenerType for EsmtpListener {
         Rc::new(Shop::new(self.parts.clone(), self.throttles.clone(), self.meter.clone()))
     }
 
+    fn is_overloaded(&self) -> bool {
+        self.parts.pressure.get() == Pressure::HighWater
+    }
+
     fn farewell(&self, turned: Turned) -> &'static [u8] {
         match turned {
             Turned::ConcurrencyLimit => b"421 4.4.5 Service unavailable, concurrency limit reached\r\n",
             Turned::OutOfDescriptors => b"421 4.3.4 allocated resources exceeded\r\n",
             Turned::Denied => b"554 5.7.1 access denied\r\n",
+            Turned::Overloaded => b"421 4.3.1 insufficient system memory\r\n",
         }
     }
 }
@@ -109,6 +116,7 @@ pub(crate) struct Shop {
     pub(crate) ids: Arc<IdGenerator>,
     pub(crate) spool: Spool,
     pub(crate) intake: Intake,
+    pub(crate) pressure: MemoryPressure,
     pub(crate) meter: ReceptionMeter,
     pub(crate) buffers: Rc<Buffers>,
     configuration: Configuration,
@@ -120,11 +128,24 @@ pub(crate) struct Shop {
 
 impl Shop {
     fn new(parts: Parts, throttles: Arc<Throttles>, meter: ReceptionMeter) -> Self {
-        let Parts { clock, configuration, ids, spool, intake, system_hostname } = parts;
+        let Parts { clock, configuration, ids, spool, intake, pressure, system_hostname } = parts;
         let epoch = Epoch::new(configuration.current(), system_hostname.clone(), throttles.clone());
         let epoch = RefCell::new(Rc::new(epoch));
         let (buffers, date) = (Rc::default(), Cell::default());
-        Self { clock, ids, spool, intake, meter, buffers, configuration, system_hostname, throttles, epoch, date }
+        Self {
+            clock,
+            ids,
+            spool,
+            intake,
+            pressure,
+            meter,
+            buffers,
+            configuration,
+            system_hostname,
+            throttles,
+            epoch,
+            date,
+        }
     }
 
     /// What this loop has made of the current generation.

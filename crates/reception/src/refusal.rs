@@ -14,11 +14,14 @@ pub(crate) const RELAYING_DENIED: Reply = Reply::new(550, (5, 7, 1), "relaying d
 /// No policy gave the message a binding, and default_binding is none.
 pub(crate) const NO_BINDING: Reply = Reply::new(451, (4, 3, 5), "no binding for this message, try again later");
 
+/// memory_hwm is reached.
+pub(crate) const MEMORY_FULL: Reply = Reply::new(452, (4, 3, 1), "insufficient system memory");
 /// `inbound_throttle_messages` is reached.
 pub(crate) const TOO_MANY_MESSAGES_NOW: Reply =
     Reply::new(451, (4, 7, 1), "Service unavailable, message rate limit reached");
 
-const STORAGE_FULL: Reply = Reply::new(452, (4, 3, 1), "insufficient system storage");
+/// The spool has no room.
+pub(crate) const STORAGE_FULL: Reply = Reply::new(452, (4, 3, 1), "insufficient system storage");
 const OVERLOADED: Reply = Reply::new(451, (4, 3, 2), "system too busy, try again later");
 const FAILED: Reply = Reply::new(451, (4, 3, 0), "transaction failed");
 const CLOSING: Reply = Reply::new(421, (4, 3, 2), "Service shutting down");

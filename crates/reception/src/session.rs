@@ -12,6 +12,7 @@ use message::MessageId;
 use message::trace::{Trace, With};
 use netlistener::{Accepted, Seat};
 use queue::Arrival;
+use scheduler::Pressure;
 use smtp::{Phase, Received, Refusal, Refused, Reply, ServerSession, Step, Verdict};
 
 use crate::context::{Scope, ValidationContext};
@@ -21,7 +22,7 @@ use crate::link::{Event, Link};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
 use crate::phases::SessionFacts;
-use crate::refusal::{RELAYING_DENIED, TOO_MANY_MESSAGES_NOW};
+use crate::refusal::{MEMORY_FULL, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW};
 use crate::relay;
 use crate::store::{Bringing, Kept};
 use crate::validation;
@@ -186,6 +187,13 @@ impl Session {
 
     /// The reply to a MAIL that no message could follow now.
     fn no_room(&self) -> Option<Reply> {
+        if self.shop.pressure.get() == Pressure::HighWater {
+            return Some(MEMORY_FULL);
+        }
+        let declared = self.core.transaction().and_then(|transaction| transaction.declared_octets);
+        if !self.shop.spool.has_room(declared.unwrap_or(0)) {
+            return Some(STORAGE_FULL);
+        }
         let throttle = self.options.throttle.as_ref();
         throttle.is_some_and(|throttle| !throttle.has_room(self.shop.clock.now())).then_some(TOO_MANY_MESSAGES_NOW)
     }

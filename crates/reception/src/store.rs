@@ -14,6 +14,7 @@ use message::wire;
 use message::{Body, Envelope, MessageId, Origin, Protocol};
 use queue::Arrival;
 use smtp::{ForwardPath, Mailbox, Received, Reply, Transaction, replies};
+use spool::SpoolError;
 use tracing::error;
 
 use crate::conformance::{DateHeader, MissingHeaders};
@@ -70,6 +71,9 @@ impl Bringing<'_> {
         if let Err(error) = self.shop.spool.store(&body, &envelopes).await {
             error!(target: "SPOOL", "message {} is refused: {error}", self.batch);
             self.shop.meter.store_failures.add(1);
+            if matches!(error, SpoolError::Full { .. }) {
+                self.shop.spool.was_full();
+            }
             return Err(rejected(refusal::reply_to(&error)));
         }
         let waiting = self.hand_over(envelopes, body);

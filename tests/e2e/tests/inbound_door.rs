@@ -37,7 +37,8 @@ fn behind_a_proxy_the_announced_client_is_the_one_in_mail_and_logs() {
 
 #[test]
 fn hostile_headers_get_nothing_and_a_log_record_and_the_door_stays_open() {
-    let (daemon, proxied) = start("debug_flags {\n warning = ( \"NET\" )\n}\n", "proxy_protocol = true\nproxy_protocol_timeout = 2");
+    let (daemon, proxied) =
+        start("debug_flags {\n warning = ( \"NET\" )\n}\n", "proxy_protocol = true\nproxy_protocol_timeout = 2");
     let long = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff"[..], &[0; 5000]].concat();
     let endless = b"PROXY TCP4 ".repeat(10_000);
     for octets in [

@@ -13,7 +13,7 @@ use message::IdGenerator;
 use netlistener::Netlisteners;
 use queue::{Arrival, Arrivals};
 use reception::{EsmtpListener, Parts};
-use scheduler::{Clock, LoopHandle, Meters};
+use scheduler::{Clock, LoopHandle, MemoryPressure, Meters};
 use spool::chain::CommitSet;
 use spool::{IoModule, Job, Memory, Promise, ReadPool, Spool, SpoolError};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
@@ -37,6 +37,8 @@ pub struct House {
     pub disk: Arc<Disk>,
     pub seen: Seen,
     pub meters: Meters,
+    pub pressure: MemoryPressure,
+    pub spool: Spool,
     arrivals: tokio::sync::Mutex<Arrivals>,
     hooks: Hooks,
 }
@@ -46,11 +48,17 @@ pub struct House {
 pub struct Disk {
     pub held: Mutex<Option<Vec<Promise<()>>>>,
     pub broken: Mutex<Option<SpoolError>>,
+    /// Octets it has room for; none: any number.
+    pub room: Mutex<Option<u64>>,
 }
 
 impl IoModule for Disk {
     fn name(&self) -> &str {
         "disk"
+    }
+
+    fn room(&self) -> u64 {
+        self.room.lock().unwrap().unwrap_or(u64::MAX)
     }
 
     fn commit(&self, set: &mut CommitSet) {
@@ -102,12 +110,15 @@ impl House {
         let (meters, memory, disk) = (Meters::new(), Arc::new(Memory::new()), Arc::new(Disk::default()));
         let (intake, mut arrivals) = queue::intake(1, QUEUE_ROOM);
         let clock = Clock::simulated(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000));
+        let spool = Spool::new(vec![disk.clone(), memory.clone()], Arc::new(NoReads));
+        let pressure = MemoryPressure::default();
         let parts = Parts {
             clock,
             configuration: configuration.clone(),
             ids: Arc::new(IdGenerator::new(clock, 3127, None)),
-            spool: Spool::new(vec![disk.clone(), memory.clone()], Arc::new(NoReads)),
+            spool: spool.clone(),
             intake,
+            pressure: pressure.clone(),
             system_hostname: "mx.here.test".into(),
         };
         let listeners = open_listeners(&configuration, parts, &meters);
@@ -120,6 +131,8 @@ impl House {
             disk,
             seen,
             meters,
+            pressure,
+            spool,
             arrivals,
             hooks,
         };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use scheduler::Pressure;
 use spool::SpoolError;
 
 use crate::house::{QUEUE_ROOM, in_house, log_hooks, no_hooks};
@@ -77,6 +78,7 @@ fn a_message_that_cannot_be_made_safe_is_refused_for_now() {
         *house.disk.broken.lock().unwrap() = Some(SpoolError::Full { wanted_bytes: 4096, free_bytes: 0 });
         assert_eq!(client.data("Subject: x\r\n").await, "452 4.3.1 insufficient system storage");
         *house.disk.broken.lock().unwrap() = None;
+        house.spool.measure_room();
         client.say("MAIL FROM:<a@x.test>").await;
         client.say("RCPT TO:<b@here.test>").await;
         assert!(client.data("Subject: x\r\n").await.starts_with("250"));
@@ -142,5 +144,44 @@ fn a_message_of_many_reads_arrives_whole() {
         assert!(client.data(&message).await.starts_with("250"));
         let body = house.arrived(1).await.remove(0).body.expect("resident");
         assert!(body.ends_with((message + ".\r\n").as_bytes()));
+    });
+}
+
+#[test]
+fn a_full_spool_is_told_with_mail_and_by_size_until_there_is_room_again() {
+    in_house(LISTEN, no_hooks, async |house| {
+        let full = "452 4.3.1 insufficient system storage";
+        let mut client = house.client().await;
+        client.open().await;
+        *house.disk.broken.lock().unwrap() = Some(SpoolError::Full { wanted_bytes: 4096, free_bytes: 0 });
+        assert_eq!(client.data("Subject: x\r\n").await, full);
+        assert_eq!(client.say("MAIL FROM:<a@x.test>").await, full);
+        *house.disk.broken.lock().unwrap() = None;
+        *house.disk.room.lock().unwrap() = Some(0);
+        house.spool.measure_room();
+        assert_eq!(client.say("MAIL FROM:<a@x.test>").await, full);
+        *house.disk.room.lock().unwrap() = Some(5000);
+        house.spool.measure_room();
+        assert_eq!(client.say("MAIL FROM:<a@x.test> SIZE=5001").await, full);
+        assert!(client.say("MAIL FROM:<a@x.test> SIZE=5000").await.starts_with("250"));
+        client.say("RCPT TO:<b@here.test>").await;
+        assert!(client.data("Subject: x\r\n").await.starts_with("250"));
+    });
+}
+
+#[test]
+fn above_the_high_water_mark_of_memory_no_mail_and_no_client_is_taken() {
+    in_house(LISTEN, no_hooks, async |house| {
+        let mut client = house.client().await;
+        client.reply().await;
+        client.say("EHLO pc").await;
+        house.pressure.set(Pressure::HighWater);
+        assert_eq!(client.say("MAIL FROM:<a@x.test>").await, "452 4.3.1 insufficient system memory");
+        let mut late = house.client().await;
+        assert_eq!(late.reply().await, "421 4.3.1 insufficient system memory");
+        house.pressure.set(Pressure::Goal);
+        assert!(client.say("MAIL FROM:<a@x.test>").await.starts_with("250"));
+        assert_eq!(house.client().await.reply().await, "220 mx.here.test ESMTP");
+        assert_eq!(house.meters.get("netlistener.esmtp_listener.overloaded"), 1);
     });
 }
