@@ -1,6 +1,6 @@
 //! Measures starts: fills a spool, forgets what the kernel cached of it, and opens it again.
 //!
-//! `spool_start [--dir DIRECTORY] [--messages N] [--body OCTETS] [--keep yes]`. With `--keep`, a spool that is there is used
+//! `spool_start [--dir DIRECTORY] [--messages N] [--body OCTETS] [--at-once N] [--keep yes]`. With `--keep`, a spool that is there is used
 //! as it is, and left. Memory is counted by the allocator.
 
 #[path = "journal.rs"]
@@ -39,6 +39,8 @@ impl ReadPool for Inline {
 fn main() -> Result<(), String> {
     let (mut directory, mut messages, mut body, mut keep) =
         (std::env::temp_dir().join("spool_start"), 1_000_000, 4096, false);
+    // As 64 sessions with a message each.
+    let mut at_once = 64;
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().ok_or(format!("{word} wants a value"))?;
@@ -47,6 +49,7 @@ fn main() -> Result<(), String> {
             "--dir" => directory = PathBuf::from(value),
             "--messages" => messages = number()?,
             "--body" => body = number()?,
+            "--at-once" => at_once = number()?,
             "--keep" => keep = value == "yes",
             _ => return Err(format!("unknown option {word}")),
         }
@@ -54,7 +57,7 @@ fn main() -> Result<(), String> {
     println!("{}", machine::describe(&directory));
     if !keep || !directory.join("journal").exists() {
         let _ = std::fs::remove_dir_all(&directory);
-        fill(&directory, messages, body as usize)?;
+        fill(&directory, messages, at_once, body as usize)?;
     }
     for cached in [false, true] {
         if !cached {
@@ -76,7 +79,7 @@ fn opened(directory: &Path, meters: &Meters) -> Result<(Arc<Journal>, Spool), St
     Ok((journal.clone(), Spool::new(vec![journal], Arc::new(Inline))))
 }
 
-fn fill(directory: &Path, messages: u64, body: usize) -> Result<(), String> {
+fn fill(directory: &Path, messages: u64, at_once: u64, body: usize) -> Result<(), String> {
     let clock = Clock::system();
     let (journal, spool) = opened(directory, &Meters::new())?;
     let ids = IdGenerator::new(clock, std::process::id(), journal.newest());
@@ -84,8 +87,7 @@ fn fill(directory: &Path, messages: u64, body: usize) -> Result<(), String> {
     let began = clock.now();
     let mut stored = 0;
     while stored < messages {
-        // As many at once as 64 sessions with a message each.
-        let tickets: Vec<_> = (0..64.min(messages - stored))
+        let tickets: Vec<_> = (0..at_once.min(messages - stored))
             .map(|_| spool.store(&body, &[journal::envelope(ids.next(), body.len() as u64)]))
             .collect();
         stored += tickets.len() as u64;
