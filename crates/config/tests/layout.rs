@@ -1,9 +1,6 @@
 //! The formatter: layout changes, and nothing else.
 
-mod common;
-
-use common::registry;
-use config::{Configuration, format};
+use config::format;
 
 /// What formatting a text gives; formatting that again must change nothing.
 fn formatted(text: &str) -> String {
@@ -90,17 +87,12 @@ fn a_text_that_does_not_parse_is_refused_with_its_mistakes() {
 }
 
 #[test]
-fn the_examples_of_the_manual_are_laid_out_so_and_understood() {
+fn the_examples_of_the_manual_parse_and_are_laid_out_so() {
     let manual = include_str!("../../../doc/manual/configuration-language.md");
     let examples: Vec<_> = manual.split("```ecelerity\n").skip(1).filter_map(|rest| rest.split_once("```")).collect();
     assert!(examples.len() >= 5);
     for (example, _) in examples {
         assert_eq!(formatted(example), example);
-        // References and includes need their world; everything else is checked.
-        if !example.contains("${") && !example.contains("include") {
-            let read = Configuration::of_text(registry(), example);
-            assert!(read.is_ok(), "{}", read.map_or_else(|refused| refused.render(false), |_| String::new()));
-        }
     }
     let shipped = include_str!("../../../etc/ecelerity.conf");
     assert_eq!(formatted(shipped), shipped);
