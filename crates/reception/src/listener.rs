@@ -89,6 +89,7 @@ pub(crate) struct ReceptionMeter {
     pub(crate) refused_permanent: Counter,
     pub(crate) timed_out: Counter,
     pub(crate) reconfigured: Counter,
+    pub(crate) policy_timed_out: Counter,
 }
 
 impl ReceptionMeter {
@@ -106,6 +107,7 @@ impl ReceptionMeter {
             refused_permanent: counter("replies.refused_permanent"),
             timed_out: counter("sessions.timed_out"),
             reconfigured: counter("sessions.reconfigured"),
+            policy_timed_out: counter("policy.timed_out"),
         }
     }
 }

@@ -57,6 +57,7 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &PATHWAY,
     &RECONFIG_MESSAGE,
     &INBOUND_THROTTLE_MESSAGES,
+    &POLICY_TIMEOUT,
 ];
 
 const ESMTP_LISTENER: &[Scope] = &[Scope::Listener("esmtp_listener")];
@@ -222,6 +223,14 @@ pub const RECONFIG_MESSAGE: Opt<String> = Opt::new(
 );
 
 /// See its doc.
+pub const POLICY_TIMEOUT: Opt<Seconds> = Opt::new(
+    "policy_timeout",
+    "120",
+    scopes::LISTENER,
+    "Seconds the providers of one validation phase may take together; then the command or message is answered 451 4.3.0.",
+)
+.check(a_time);
+/// See its doc.
 pub const INBOUND_THROTTLE_MESSAGES: Opt<Throttle> = Opt::new(
     "inbound_throttle_messages",
     "",
@@ -262,6 +271,8 @@ pub struct ListenerOptions {
     pub relay_for_sending_domains: DomainGlobs,
     /// Every client may relay.
     pub open_relay: bool,
+    /// How long the providers of one phase may take.
+    pub policy_timeout: Duration,
     /// How many messages may come.
     pub throttle: Option<SharedThrottle>,
     /// Connection variables to begin with.
@@ -281,6 +292,7 @@ impl PartialEq for ListenerOptions {
             && self.relay_domains == other.relay_domains
             && self.relay_for_sending_domains == other.relay_for_sending_domains
             && self.open_relay == other.open_relay
+            && self.policy_timeout == other.policy_timeout
             && self.throttle == other.throttle
             && self.context == other.context
             && self.reconfigured == other.reconfigured
@@ -308,6 +320,7 @@ impl ListenerOptions {
             relay_domains: DomainGlobs::new(&reader.read(&RELAY_DOMAINS)),
             relay_for_sending_domains: DomainGlobs::new(&reader.read(&RELAY_FOR_SENDING_DOMAINS)),
             open_relay: reader.read(&OPEN_RELAY),
+            policy_timeout: reader.read(&POLICY_TIMEOUT).into(),
             throttle: throttles.of(reader.read(&INBOUND_THROTTLE_MESSAGES), now),
             context: reader.context(),
             reconfigured: reader.reconfigured(),

@@ -14,6 +14,8 @@ pub(crate) const RELAYING_DENIED: Reply = Reply::new(550, (5, 7, 1), "relaying d
 /// No policy gave the message a binding, and default_binding is none.
 pub(crate) const NO_BINDING: Reply = Reply::new(451, (4, 3, 5), "no binding for this message, try again later");
 
+/// Policy did not answer in time.
+pub(crate) const POLICY_TIMED_OUT: Reply = Reply::new(451, (4, 3, 0), "policy timed out");
 /// memory_hwm is reached.
 pub(crate) const MEMORY_FULL: Reply = Reply::new(452, (4, 3, 1), "insufficient system memory");
 /// `inbound_throttle_messages` is reached.

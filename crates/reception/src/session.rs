@@ -22,7 +22,7 @@ use crate::link::{Event, Link};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
 use crate::phases::SessionFacts;
-use crate::refusal::{MEMORY_FULL, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW};
+use crate::refusal::{MEMORY_FULL, POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW};
 use crate::relay;
 use crate::store::{Bringing, Kept};
 use crate::validation;
@@ -179,10 +179,25 @@ impl Session {
                 return self.take_data();
             }
         }
-        let (verdict, module) =
-            validation::ask(&self.epoch.phases, phase, &self.core, &self.facts, &mut self.context).await;
-        self.decided.module = module;
-        verdict
+        let asked = validation::ask(&self.epoch.phases, phase, &self.core, &self.facts, &mut self.context);
+        match tokio::time::timeout(self.options.policy_timeout, asked).await {
+            Ok((verdict, module)) => {
+                self.decided.module = module;
+                verdict
+            }
+            Err(_) => {
+                self.policy_timed_out(phase_name(phase));
+                Verdict::Refuse(POLICY_TIMED_OUT)
+            }
+        }
+    }
+
+    /// A provider is given up; whatever it had set by then is not acted upon.
+    fn policy_timed_out(&mut self, phase: &str) {
+        self.shop.meter.policy_timed_out.add(1);
+        self.context.take_refusal();
+        tracing::error!(target: "VALIDATE", "a provider of {phase} did not answer within policy_timeout ({} s): \
+            451 for connection {}", self.options.policy_timeout.as_secs(), self.facts.connection);
     }
 
     /// The reply to a MAIL that no message could follow now.
@@ -247,6 +262,9 @@ impl Session {
                 waiting
             }
             Err(rejected) => {
+                if rejected.reply == POLICY_TIMED_OUT {
+                    self.policy_timed_out("a message");
+                }
                 self.decided.module = rejected.module;
                 self.core.stored(rejected.reply, now);
                 if rejected.disconnect {
@@ -305,6 +323,16 @@ impl Session {
             }
         }
         context
+    }
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Connect => "validate_connect",
+        Phase::Ehlo => "validate_ehlo",
+        Phase::MailFrom => "validate_mailfrom",
+        Phase::RcptTo => "validate_rcptto",
+        Phase::Data => "validate_data",
     }
 }
 

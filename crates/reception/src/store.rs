@@ -8,6 +8,8 @@
 //! One message is stored for each RCPT: a recipient named twice gets two, as with Momentum. A recipient that policy
 //! refuses here refuses the whole message, so that the client knows of everything that was not accepted.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use message::header::{self, Survey};
 use message::wire;
@@ -55,14 +57,15 @@ impl Bringing<'_> {
     pub(crate) async fn store(&mut self, received: Received) -> Result<Kept, Rejected> {
         let Received { mut transaction, body, .. } = received;
         let mut body = self.checked(body).map_err(rejected)?;
-        self.message_phases(&mut transaction, &mut body).await?;
+        let patience = self.options.policy_timeout;
+        in_time(patience, self.message_phases(&mut transaction, &mut body)).await?;
         if transaction.forward_paths.is_empty() {
             return Err(rejected(refusal::NO_RECIPIENTS));
         }
         let mut envelopes = self.envelopes(transaction, &body);
         if !self.epoch.phases.recipients_idle() {
             for envelope in &mut envelopes {
-                self.recipient_phases(envelope, &body).await?;
+                in_time(patience, self.recipient_phases(envelope, &body)).await?;
             }
         }
         if envelopes.iter().any(|envelope| self.epoch.default_binding.refuses(&envelope.queue)) {
@@ -217,6 +220,12 @@ impl Bringing<'_> {
         }
         waiting
     }
+}
+
+/// The phases of a message or of one recipient, or the refusal of both if policy takes too long.
+async fn in_time(patience: Duration, phases: impl Future<Output = Result<(), Rejected>>) -> Result<(), Rejected> {
+    let answered = tokio::time::timeout(patience, phases).await;
+    answered.unwrap_or_else(|_| Err(rejected(refusal::POLICY_TIMED_OUT)))
 }
 
 fn rejected(reply: Reply) -> Rejected {

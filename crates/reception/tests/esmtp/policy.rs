@@ -247,3 +247,40 @@ fn a_throttle_is_one_for_all_that_fall_back_to_its_scope_and_a_reload_keeps_its_
         assert!(0 < house.meters.get("reception.replies.refused_transient"));
     });
 }
+
+#[test]
+fn a_provider_that_does_not_answer_is_given_up_and_the_session_goes_on() {
+    fn hooks(builder: &mut HookSetBuilder, seen: &Seen) {
+        log_hooks(builder, seen);
+        builder.first::<ValidateMailfrom>(
+            "stuck",
+            Arc::new(|args| match args.transaction.map(|transaction| transaction.reverse_path.as_str()) {
+                Some("stuck@x.test") => Answer::Again(Box::pin(std::future::pending())),
+                _ => Answer::Cont,
+            }),
+        );
+        builder.first::<ValidateDataSpoolEachRcpt>(
+            "stuck",
+            Arc::new(|args| match args.envelope.forward_path.as_str() {
+                "stuck@here.test" => Answer::Again(Box::pin(std::future::pending())),
+                _ => Answer::Cont,
+            }),
+        );
+    }
+    let text = "policy_timeout = 30 esmtp_listener { listen \"127.0.0.1:0\" { } }";
+    in_house(text, hooks, async |house| {
+        let timed_out = "451 4.3.0 policy timed out";
+        let mut client = house.client().await;
+        client.reply().await;
+        client.say("EHLO pc").await;
+        assert_eq!(client.say("MAIL FROM:<stuck@x.test>").await, timed_out);
+        assert!(client.say("MAIL FROM:<a@x.test>").await.starts_with("250"));
+        client.say("RCPT TO:<stuck@here.test>").await;
+        assert_eq!(client.data("Subject: x\r\n").await, timed_out);
+        assert_eq!(house.memory.len(), (0, 0), "nothing is kept of it");
+        client.say("MAIL FROM:<a@x.test>").await;
+        client.say("RCPT TO:<b@here.test>").await;
+        assert!(client.data("Subject: x\r\n").await.starts_with("250"));
+        assert_eq!(house.meters.get("reception.policy.timed_out"), 2);
+    });
+}
