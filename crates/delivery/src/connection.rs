@@ -24,7 +24,7 @@ use crate::alarm::Alarm;
 use crate::disposition::{Attempt, Failed, Rest};
 use crate::held::{Held, InHand, Taken, Tokens};
 use crate::hosts::Pace;
-use crate::limits::{HostLimits, Slot};
+use crate::limits::{Awaits, HostLimits, Slot};
 use crate::maintainer::Maintainer;
 use crate::opening::{self, NoSession, host_failed};
 use crate::options::{DeliveryMethod, QueueSettings};
@@ -344,7 +344,11 @@ impl Connection {
             return None;
         }
         let now = self.maintainer.deps.clock.now();
-        let own = settings.limits.message(now).map_err(|busy| self.maintainer.saturated(&self.record, busy)).ok()?;
+        let own = settings
+            .limits
+            .message(now)
+            .map_err(|busy| self.maintainer.saturated(&self.record, Awaits::Message, busy))
+            .ok()?;
         match self.host.1.as_ref().map_or(Ok(None), |host| host.message(now)) {
             Ok(of_host) => Some([own, of_host]),
             Err(_) => {

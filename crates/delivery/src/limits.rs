@@ -133,6 +133,15 @@ pub(crate) enum Saturated {
     Throttled(RateLimit, Instant),
 }
 
+/// What a queue waits for room for. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// No message may go.
+    Message,
+    /// No connection may be opened; those it has go on.
+    Connection,
+}
+
 impl Saturated {
     /// The one that will have room first.
     pub(crate) fn sooner(self, other: Self, now: Instant) -> Self {
@@ -241,12 +250,12 @@ impl QueueLimits {
     }
 
     /// Why no connection may be opened now, if so.
-    pub(crate) fn busy(&self, now: Instant) -> Option<Saturated> {
-        let busy = |limit: &Option<RateLimit>| {
+    pub(crate) fn busy(&self, now: Instant) -> Option<(Awaits, Saturated)> {
+        let busy = |awaits, limit: &Option<RateLimit>| {
             let limit = limit.as_ref()?;
-            limit.busy_until(now).map(|until| Saturated::Throttled(limit.clone(), until))
+            limit.busy_until(now).map(|until| (awaits, Saturated::Throttled(limit.clone(), until)))
         };
-        busy(&self.messages).or_else(|| busy(&self.connections))
+        busy(Awaits::Message, &self.messages).or_else(|| busy(Awaits::Connection, &self.connections))
     }
 }
 

@@ -9,6 +9,7 @@ use smtp::Reply;
 
 use crate::disposition::{Attempt, Failed};
 use crate::held::InHand;
+use crate::limits::Awaits;
 use crate::maildir;
 use crate::maintainer::Maintainer;
 use crate::options::{DeliveryMethod, QueueSettings};
@@ -26,7 +27,7 @@ pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, 
         }
         let tokens = match settings.limits.message(maintainer.deps.clock.now()) {
             Ok(token) => [token, None],
-            Err(busy) => return maintainer.saturated(record, busy),
+            Err(busy) => return maintainer.saturated(record, Awaits::Message, busy),
         };
         let Some(mut taken) = maintainer.next(record, &settings) else { return };
         taken.held.pay(tokens);

@@ -27,7 +27,7 @@ use crate::connection;
 use crate::engine::Deps;
 use crate::held::Taken;
 use crate::hosts::Hosts;
-use crate::limits::{FULL_PAUSE, Limits, Saturated};
+use crate::limits::{Awaits, FULL_PAUSE, Limits, Saturated};
 use crate::local;
 use crate::options::{Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, Surroundings};
 use crate::place::Place;
@@ -217,19 +217,23 @@ impl Maintainer {
         }
         let active = self.queues.borrow().active(record.queue);
         let now = self.deps.clock.now();
-        if active == 0 || self.stopping.get() || settings.suspended || record.is_draining() || record.is_throttled(now)
-        {
+        let throttled = record.throttled(now);
+        let held = settings.suspended || record.is_draining() || throttled == Some(Awaits::Message);
+        if active == 0 || self.stopping.get() || held {
+            return;
+        }
+        let woken = record.wake_idle(active);
+        if throttled.is_some() {
             return;
         }
         self.wake_in(TICK);
-        let woken = record.wake_idle(active);
         if woken != 0 && settings.limits.messages.is_some() {
             // Where a throttle sets the pace, more connections than can be used would only come to wait for it.
             return;
         }
         while self.wants_connection(record, &settings, active, ticked && woken == 0, now) {
-            if let Some(busy) = settings.limits.busy(now) {
-                return self.saturated(record, busy);
+            if let Some((awaits, busy)) = settings.limits.busy(now) {
+                return self.saturated(record, awaits, busy);
             }
             if !self.open_connection(record, &settings, now) {
                 return;
@@ -237,10 +241,12 @@ impl Maintainer {
         }
     }
 
-    /// A throttle has no place for this queue: its mail stays active, and the queue is looked at when its turn comes.
-    pub(crate) fn saturated(self: &Rc<Self>, record: &Rc<DomainRecord>, saturated: Saturated) {
+    /// A throttle has no place for this queue: its mail stays active, and the queue is looked at when its turn comes. Sessions
+    /// that it has go on meanwhile, unless it is messages that have no place.
+    pub(crate) fn saturated(self: &Rc<Self>, record: &Rc<DomainRecord>, awaits: Awaits, saturated: Saturated) {
         let now = self.deps.clock.now();
-        if record.is_throttled(now) {
+        let known = record.throttled(now);
+        if known == Some(awaits) || known == Some(Awaits::Message) {
             return;
         }
         let (waiting, turn) = match saturated {
@@ -251,7 +257,7 @@ impl Maintainer {
             }
         };
         self.meter.throttled.add(1);
-        record.throttled_until.set(Some(turn));
+        record.throttled_until.set(Some((turn, awaits)));
         let (maintainer, record) = (self.clone(), record.clone());
         self.spawn(async move {
             tokio::time::sleep_until(turn.into()).await;

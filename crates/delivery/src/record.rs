@@ -13,6 +13,7 @@ use message::{MessageId, QueueName};
 use queue::QueueId;
 use smtp::client::Stage;
 
+use crate::limits::Awaits;
 use crate::options::QueueSettings;
 use crate::route::Candidate;
 use crate::unreachable::Drain;
@@ -28,7 +29,7 @@ pub(crate) struct DomainRecord {
     /// No connection is tried before.
     pub(crate) hold_until: Cell<Option<Instant>>,
     /// A throttle lets nothing go before, and somebody will look then.
-    pub(crate) throttled_until: Cell<Option<Instant>>,
+    pub(crate) throttled_until: Cell<Option<(Instant, Awaits)>>,
     /// Consecutive rounds in which no host could be reached.
     pub(crate) failures: Cell<u64>,
     pub(crate) unreachable_since: Cell<Option<Instant>>,
@@ -91,8 +92,9 @@ impl DomainRecord {
         self.hold_until.get().is_some_and(|until| now < until)
     }
 
-    pub(crate) fn is_throttled(&self, now: Instant) -> bool {
-        self.throttled_until.get().is_some_and(|until| now < until)
+    /// What it waits for room for, if it does.
+    pub(crate) fn throttled(&self, now: Instant) -> Option<Awaits> {
+        self.throttled_until.get().filter(|(until, _)| now < *until).map(|(_, awaits)| awaits)
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::disposition::{Attempt, Failed};
 use crate::held::{InHand, Taken};
-use crate::limits::Saturated;
+use crate::limits::{Awaits, Saturated};
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
 use crate::record::DomainRecord;
@@ -69,7 +69,7 @@ impl Maintainer {
         let pause: Duration = settings.host_failure_retry.into();
         let now = self.deps.clock.now();
         match not_opened {
-            NotOpened::Saturated(saturated) => self.saturated(record, saturated),
+            NotOpened::Saturated(saturated) => self.saturated(record, Awaits::Connection, saturated),
             NotOpened::Unroutable(Unroutable::NullMx) => self.drain(record, settings, NULL_MX).await,
             NotOpened::Unroutable(Unroutable::Prohibited) => self.drain(record, settings, PROHIBITED).await,
             NotOpened::Unroutable(Unroutable::NoHost) => {

@@ -135,6 +135,22 @@ fn connections_are_begun_at_the_rate_whatever_becomes_of_them() {
 }
 
 #[test]
+fn an_open_session_goes_on_while_no_other_may_be_begun() {
+    simulate("outbound_throttle_connections = \"1/3600\"\nidle_timeout = 100\n", async |world: World| {
+        hosts(&world, &[("x.test", "mx.x.test")]);
+        world.network.round_trip(1, Duration::from_secs(1));
+        for _ in 0..40 {
+            world.send(FROM, &["ann@x.test"]).await;
+        }
+        world.pass(60).await;
+        assert_eq!(delivered_at(&world).len(), 40);
+        world.send(FROM, &["bob@x.test"]).await;
+        world.pass(5).await;
+        assert_eq!((delivered_at(&world).len(), world.network.connections(1)), (1, 1));
+    });
+}
+
+#[test]
 fn a_host_without_room_is_passed_over_and_then_waited_for() {
     let text = "host \"a.test\" { outbound_throttle_messages = \"1/30\" }\nhost \"/^[bc]\\.test$/\" { outbound_throttle_messages = \"2/20\" }\n";
     simulate(text, async |world: World| {
