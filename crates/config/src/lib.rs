@@ -90,6 +90,7 @@ mod texts;
 mod transaction;
 mod tree;
 mod types;
+mod usage;
 mod variables;
 mod writeback;
 

@@ -46,6 +46,17 @@ impl Capability {
         Self { written, key: Self::config_key(stanzas.iter().copied(), option) }
     }
 
+    /// The stanzas and the option it names, in lower case; none when it is no option.
+    pub fn option(&self) -> Option<(Vec<&str>, &str)> {
+        let (scopes, option) = self.key.strip_prefix("config.global")?.rsplit_once('.')?;
+        Some((scopes.split(':').filter(|scope| !scope.is_empty()).collect(), option))
+    }
+
+    /// The URL scheme it names, as in `iowrapper.jlog`; none when it is something else.
+    pub fn scheme(&self) -> Option<&str> {
+        self.key.strip_prefix("iowrapper.")
+    }
+
     pub(crate) fn key(&self) -> &str {
         &self.key
     }
@@ -87,12 +98,15 @@ mod tests {
         assert_eq!(parsed, Capability::of_option(&["binding", "domain"], "mykey"));
         assert_eq!(Capability::parse("config.Global:MyKey"), Ok(Capability::of_option(&[], "MYKEY")));
         assert_eq!(Capability::of_option(&[], "x").to_string(), "config.Global:x");
+        assert_eq!(parsed.option(), Some((vec!["binding", "domain"], "mykey")));
+        assert_eq!((Capability::of_option(&[], "x").option(), parsed.scheme()), (Some((vec![], "x")), None));
         assert_ne!(parsed, Capability::parse("config.Global:Domain.MyKey").unwrap());
     }
 
     #[test]
     fn other_resources_are_taken_as_they_are() {
-        assert_eq!(Capability::parse("iowrapper.jlog").unwrap().key(), "iowrapper.jlog");
+        let jlog = Capability::parse("iowrapper.jlog").unwrap();
+        assert_eq!((jlog.scheme(), jlog.option()), (Some("jlog"), None));
     }
 
     #[test]

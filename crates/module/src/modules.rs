@@ -71,8 +71,8 @@ impl Modules {
         &self.catalogue
     }
 
-    /// Initialises every instance that `generation` asks for: those with a stanza, in the file's order, and those
-    /// that one of them requires, with an empty one. Their providers go into `hooks`. `current` is the generation
+    /// Initialises every instance that `generation` asks for: those with a stanza, in the file's order, and, with an empty
+    /// one, those that one of them requires and those whose `.ecm` file offers an option or URL scheme that is used. Their providers go into `hooks`. `current` is the generation
     /// that stays if this one is refused; none at the start, which is also what makes the stage privileged.
     pub fn init(
         &self,
@@ -123,9 +123,9 @@ impl Modules {
 
     /// The instances in the order of initialisation.
     fn wanted(&self, generation: &Generation) -> Result<Vec<Instance>, Error> {
-        let named = self.named(generation);
+        let used = self.with_used(self.named(generation), generation);
         let mut instances = Vec::new();
-        for manifest in self.catalogue.order(&named)? {
+        for manifest in self.catalogue.order(&used)? {
             let installed = self.installed.get(&manifest.name).ok_or_else(|| {
                 Error::at(&manifest.origin, format!("module {} is required but not part of this build", manifest.name))
             })?;
@@ -134,21 +134,38 @@ impl Modules {
         Ok(instances)
     }
 
-    /// The modules with a stanza at the outermost level, by where their first one stands: files as they were read,
-    /// lines within a file.
+    /// The modules with a stanza at the outermost level, in the order of their first one.
     fn named(&self, generation: &Generation) -> Vec<&str> {
-        let files = generation.files();
-        let place = |stanza: &ScopeRef<'_>| {
-            let place = stanza.place();
-            let (file, line) = place.rsplit_once(':').unwrap_or((&place, "0"));
-            (files.iter().position(|(known, _)| known.as_os_str() == file), line.parse::<usize>().unwrap_or(0))
-        };
-        let first =
-            |name: &str| generation.instances(name).into_iter().filter(is_outermost).map(|stanza| place(&stanza)).min();
-        let names = self.installed.keys().map(String::as_str);
-        let mut named: Vec<_> = names.filter_map(|name| Some((first(name)?, name))).collect();
-        named.sort();
-        named.into_iter().map(|(_, name)| name).collect()
+        let mut named: Vec<&str> = Vec::new();
+        for stanza in generation.outermost() {
+            if let Some((name, _)) = self.installed.get_key_value(stanza.word())
+                && !named.contains(&name.as_str())
+            {
+                named.push(name);
+            }
+        }
+        named
+    }
+
+    /// The modules without a stanza that the generation makes use of all the same: one that offers a URL scheme which a
+    /// value names comes before the named ones, which may open such a URL, and one that offers an option which is set
+    /// comes after them. Of several that offer the same, a named one serves, else the first of the build.
+    fn with_used<'m>(&'m self, named: Vec<&'m str>, generation: &Generation) -> Vec<&'m str> {
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        for capability in self.catalogue.manifests().flat_map(|manifest| &manifest.provides) {
+            let providers = self.catalogue.providers(capability).iter().map(String::as_str);
+            let mut loadable = providers.filter(|name| self.installed.contains_key(*name));
+            let Some(provider) = loadable.clone().next() else { continue };
+            if loadable.any(|name| named.contains(&name) || first.contains(&name) || last.contains(&name)) {
+                continue;
+            }
+            if capability.scheme().is_some_and(|scheme| generation.names_scheme(scheme)) {
+                first.push(provider);
+            } else if capability.option().is_some_and(|(stanzas, option)| generation.sets(&stanzas, option)) {
+                last.push(provider);
+            }
+        }
+        [first, named, last].concat()
     }
 }
 

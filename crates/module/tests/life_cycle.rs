@@ -9,6 +9,9 @@ use module::{Catalogue, Error, Loaded, Module, Modules, Setup, Stage};
 
 static GREETING: Opt<String> = Opt::new("greeting", "hello", &[Scope::Module("alpha")], "What alpha says.");
 
+/// Offered by `wide` outside its own stanza.
+static WIDE_KEY: Opt<String> = Opt::new("wide_key", "", &[Scope::Global, Scope::Domain], "What wide looks for.");
+
 /// Called by the tests; each instance answers with its name.
 struct Roll;
 impl Hook for Roll {
@@ -66,6 +69,10 @@ impl Module for Probe {
                 setup.option(&GREETING);
                 Ok(())
             }
+            "wide" => {
+                setup.option(&WIDE_KEY);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -109,7 +116,9 @@ struct House {
 
 /// `alpha` and `callable` have instances, `single` is a singleton.
 const ECM: &str = "[alpha]\nmsys.requires = base\n[base]\n[callable]\n[single]\n[broken]\n\
-                   [needy]\nmsys.requires = absent\n[absent]\n";
+                   [needy]\nmsys.requires = absent\n[absent]\n\
+                   [wide]\nmsys.requires = base\nmsys.provides = config.Global:Domain.Wide_Key\n\
+                   [wider]\nmsys.provides = config.Global:Domain.Wide_Key\n[driver]\nmsys.provides = iowrapper.probe\n";
 
 impl House {
     fn new() -> Self {
@@ -145,7 +154,9 @@ impl House {
     fn try_start(&self, text: &str) -> (Result<Configuration, config::Diagnostics>, Modules) {
         self.write(text);
         let mut registry = Registry::new();
-        let modules = self.modules(&["alpha", "base", "callable", "single", "needy"], &mut registry).unwrap();
+        let modules = self
+            .modules(&["alpha", "base", "callable", "single", "needy", "wide", "wider", "driver"], &mut registry)
+            .unwrap();
         self.calls.take();
         let path = self.path().join("ecelerity.conf");
         let configuration = Configuration::load_with(registry, &path, Environment::default(), &mut |generation| {
@@ -316,4 +327,32 @@ fn the_console_lists_and_addresses_instances() {
     assert_eq!(loaded.control("Single", &[]).unwrap(), "single: heard []");
     assert_eq!(loaded.control("alpha", &[]).unwrap_err(), "module alpha has several instances; say alpha:INSTANCE");
     assert_eq!(loaded.control("alpha:z", &[]).unwrap_err(), "no module instance is called alpha:z");
+}
+
+#[test]
+fn using_an_option_loads_the_module_that_offers_it_after_those_with_a_stanza() {
+    let house = House::new();
+    let text = "domain \"d\" { wide_key = \"x\" }\nalpha \"a\" { }\n";
+    let (configuration, modules) = house.start(text);
+    let expected = ["base:", "alpha:a", "wide:"];
+    assert_eq!(roll(&configuration.current()), expected);
+    // No other scope of the option is offered, so that using it there loads nothing.
+    house.write("wide_key = \"x\"\nalpha \"a\" { }\n");
+    assert_eq!(roll(&reload(&configuration, &modules).unwrap()), ["base:", "alpha:a"]);
+    house.write(text);
+    assert_eq!(roll(&reload(&configuration, &modules).unwrap()), expected);
+}
+
+#[test]
+fn of_several_that_offer_an_option_the_one_with_a_stanza_serves() {
+    let house = House::new();
+    let (configuration, _) = house.start("domain \"d\" { wide_key = \"x\" }\nwider \"w\" { }\n");
+    assert_eq!(roll(&configuration.current()), ["wider:w"]);
+}
+
+#[test]
+fn naming_a_url_loads_the_module_of_its_scheme_before_those_with_a_stanza() {
+    let house = House::new();
+    let (configuration, _) = house.start("alpha \"a\" { greeting = \"probe://somewhere\" }\n");
+    assert_eq!(roll(&configuration.current()), ["driver:", "base:", "alpha:a"]);
 }
