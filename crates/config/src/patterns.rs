@@ -47,6 +47,10 @@ impl Patterns {
 /// Compiles a pattern with bounded size, or says in one line what is wrong with it, and where. Also tells how many bytes
 /// it counts.
 pub(crate) fn compile_pattern(text: &str, ignore_case: bool) -> Result<(Regex, usize), String> {
+    if text.len() > TEXT_BYTES_MAX {
+        let limit = TEXT_BYTES_MAX >> 10;
+        return Err(format!("`{}` needs more than {limit} KiB to be written down", crate::lexer::brief(text)));
+    }
     let compile = |limit: usize| RegexBuilder::new(text).case_insensitive(ignore_case).size_limit(limit).build();
     let mut problem = None;
     for limit in PATTERN_BYTES {
@@ -99,6 +103,9 @@ pub(crate) fn pattern_advice(problem: &str) -> String {
     found.map_or("a backslash before ( ) [ ] { } . * + ? takes it literally", |(_, advice)| advice).to_owned()
 }
 
+/// Longest text of one pattern: a parsed one takes hundreds of times its text.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
 /// Sizes a compiled pattern may have, tried in turn so that what it counts is near what it takes.
 const PATTERN_BYTES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
 
@@ -121,6 +128,12 @@ mod tests {
             bytes(r"(\w{99}){99}"),
             Err(r"`(\w{99}){99}` needs more than 1024 KiB as a regular expression".to_owned())
         );
+    }
+
+    #[test]
+    fn a_pattern_too_long_to_parse_is_refused_before_it_is() {
+        let told = compile_pattern(&"(".repeat((64 << 10) + 1), false).err().unwrap_or_default();
+        assert!(told.ends_with("...` needs more than 64 KiB to be written down"), "{told}");
     }
 
     #[test]
