@@ -80,9 +80,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let watchdog = Watchdog::start(ground.clock, watchdog_limit(&current), &ground.meters, report)
         .map_err(system("start the watchdog"))?;
     let master = Master::new(&watchdog, &ground.meters).map_err(system("start the master scheduler"))?;
-    let pools = ThreadPools::new(ground.clock, &ground.meters);
-    pools.configure(RELOAD_POOL, PoolSettings::new(1));
-    loops::configure_thread_pools(&current, &pools);
+    let pools = thread_pools(&current, &ground);
     let loops = Pools::start(&current, &watchdog, &ground.meters)?;
     let (spool, store) = open_spool(&current, &modules, &ground, &pools)?;
     let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), store.newest()));
@@ -177,6 +175,13 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
         Failure::Configuration(diagnostics.render(colour))
     })?;
     Ok((configuration, modules))
+}
+
+fn thread_pools(generation: &Generation, ground: &Ground) -> ThreadPools {
+    let pools = ThreadPools::new(ground.clock, &ground.meters);
+    pools.configure(RELOAD_POOL, PoolSettings::new(1));
+    loops::configure_thread_pools(generation, &pools);
+    pools
 }
 
 fn open_spool(
