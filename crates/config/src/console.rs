@@ -5,9 +5,11 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::description::OptionState;
 use crate::generation::Generation;
 use crate::kinds::{Naming, core_kind};
 use crate::lookup::Lookup;
+use crate::merge::place_of;
 use crate::names::peer_ip;
 use crate::parser::parse_value;
 use crate::registry::NameId;
@@ -15,6 +17,7 @@ use crate::scope::bits;
 use crate::show::value_json;
 use crate::stanza::{NodeId, ROOT};
 use crate::suggest::hint;
+use crate::tree::Value;
 
 /// What a command prints, for people and for machines.
 #[derive(Clone, Debug, PartialEq)]
@@ -170,16 +173,35 @@ impl Generation {
         let lookup = path.lookup();
         let exact = || self.node_at(path).and_then(|node| Some((node, self.arena().node(node).setting(id)?)));
         let found = self.find_setting(id, self.mask_of(id), &lookup).or_else(exact);
-        let value = match found {
-            Some((_, setting)) => Some(setting.value.clone()),
-            None => self.default_text(id, &lookup).and_then(parse_value),
+        let idle = self.idle_default(id, path);
+        let value = match (found, &idle) {
+            (Some((_, setting)), _) => Some(setting.value.clone()),
+            (None, Some((documented, _))) => Some(*documented).filter(|text| !text.is_empty()).map(|text| {
+                // Some are documented as plain words that a file would want quotes for.
+                parse_value(text).unwrap_or_else(|| Value::from_text(text))
+            }),
+            (None, None) => self.default_text(id, &lookup).and_then(parse_value),
         };
         let source = value.as_ref().map_or("\"\"".to_owned(), |value| value.resolved_source());
         let json = value.as_ref().map_or(Json::Null, value_json);
+        let in_effect = self.registry.info(id).is_some_and(|info| !info.declared.is_empty());
+        let mark = idle.as_ref().map_or(String::new(), |(_, state)| format!("\n  {state}"));
         Answer {
-            text: format!("{name} = {source}"),
-            json: json!({ "option": name, "scope": path.to_string(), "value": json }),
+            text: format!("{name} = {source}{mark}"),
+            json: json!({ "option": name, "scope": path.to_string(), "value": json, "in_effect": in_effect }),
         }
+    }
+
+    /// The documented default of an option that nothing in this build reads, and why nothing does.
+    fn idle_default(&self, id: NameId, path: &ScopePath) -> Option<(&'static str, String)> {
+        let info = self.registry.info(id).filter(|info| info.declared.is_empty())?;
+        let place = place_of(self.arena(), self.node_at(path).unwrap_or(ROOT));
+        let awaited = info.documented_at(&place).or(info.documented.first())?;
+        let (state, reason) = self.registry.state_of(info.name, &place).unwrap_or(OptionState::NotYet).sentence();
+        let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+        // A note of the reference stands behind some values.
+        let default = awaited.row.default.split(" (").next().unwrap_or_default();
+        Some((default, format!("{state}{reason}")))
     }
 
     /// `config eval --why [SCOPE...] OPTION`: where the value comes from, and which settings it beat.

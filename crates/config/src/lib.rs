@@ -45,6 +45,15 @@
 //! - A `listen` name with a slash anywhere is a Unix socket, relative to the working directory.
 //! - A second `listen` of the same socket merges, with a warning; in another listener it draws a warning too.
 //! - Names are not empty; bindings have neither blanks nor colons, groups and pathways no blanks.
+//! - The search path is the including file's directory, then `conf/global`, `conf/NODENAME`, `conf/SUBCLUSTER` and
+//!   `conf/default` below the etc directory; never the working directory, so that a daemon and a tool find the same files.
+//! - A URL other than `file://` is read only, and a relative include in it stays on its host; `persist://` before a file is
+//!   as writable as the file.
+//! - A change from the console edits a text in memory: the value of the last definition where its file takes changes; else
+//!   the first later place of the same scope; else `local_changes_file`; else the main file; else a text without a file. An
+//!   unset removes every definition in the scope, and is refused when one of them stands in a closed file.
+//! - An empty configuration (`begin from scratch`) has the built-in thread pools, debug flags and timestamp format, because
+//!   they are built in.
 //! - Beyond the documented language, and never part of it by accident: `${NAME}`, `$"..."`, `${file:path}`, `if_env`.
 
 mod address;

@@ -56,6 +56,17 @@ fn eval_falls_back_and_shows_the_default() {
 }
 
 #[test]
+fn eval_of_an_option_that_nothing_reads_shows_the_documented_default_and_says_so() {
+    let text = "binding_auto_replumb_interval = 5";
+    let eval = |text: &str| load(text).current().eval_text(&["binding_auto_replumb_interval"]).expect("a known option");
+    let (unset, set) = (eval(""), eval(text));
+    assert!(unset.text.starts_with("Binding_Auto_Replumb_Interval = 60\n  not supported here: "), "{}", unset.text);
+    assert!(set.text.starts_with("binding_auto_replumb_interval = 5\n  not supported here: "), "{}", set.text);
+    assert_eq!((&unset.json["in_effect"], &unset.json["value"]), (&false.into(), &60.into()));
+    assert_eq!(load("").current().eval_text(&["hostname"]).expect("a known option").json["in_effect"], true);
+}
+
+#[test]
 fn why_names_the_place_and_what_it_beat() {
     let etc = Etc::new(&[("ecelerity.conf", TEXT)]);
     let generation = etc.load().expect("valid").current();
