@@ -74,8 +74,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let ground = Ground::lay(arguments.foreground)?;
     let (configuration, modules) = configure(&arguments.configuration, &ground)?;
     let current = configuration.current();
-    configure_paniclog(&ground.paniclog, &current);
-    settle(&current)?;
+    settle(&ground, &current)?;
     let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
     let watchdog = Watchdog::start(ground.clock, watchdog_limit(&current), &ground.meters, report)
         .map_err(system("start the watchdog"))?;
@@ -225,7 +224,8 @@ fn start_delivery(
 }
 
 /// What the process itself is to be: how much it may open, and who it is.
-fn settle(generation: &Generation) -> Result<(), Failure> {
+fn settle(ground: &Ground, generation: &Generation) -> Result<(), Failure> {
+    configure_paniclog(&ground.paniclog, generation);
     warn(generation);
     descriptors::raise(generation);
     security::settle(generation)
