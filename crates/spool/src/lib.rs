@@ -1,6 +1,6 @@
 //! The spool: the IO chain and its backends, durable before the 250.
 //!
-//! [`Spool`] is the door. [`chain`] is the contract with IO modules, [`journal`] the default store, [`file`] two files
+//! [`Spool`] is the door. [`chain`] is the contract with IO modules, [`journal`] the default store, [`mod@file`] two files
 //! a message, [`sqlite`] a table and files, [`memory`] the one for tests, [`disk`] the seam below which the real and the faulty disk live.
 
 pub mod archive;
