@@ -207,5 +207,6 @@ const SCOPES_IN_EFFECT: &[&str] = &[
     "pathway",
     "pathway_group",
     "peer",
+    "security",
     "threadpool",
 ];
