@@ -29,13 +29,16 @@ pub(crate) struct Row {
 pub struct Unsupported {
     /// What it served: "clustering over a proprietary group-communication bus".
     pub served: &'static str,
-    /// What to use; begins with "nothing" when there is nothing to replace.
+    /// What to use; begins with "nothing: " when there is nothing to replace.
     pub instead: &'static str,
 }
 
 impl std::fmt::Display for Unsupported {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "it served {}; use instead: {}", self.served, self.instead)
+        match self.instead.strip_prefix("nothing: ") {
+            Some(why) => write!(f, "it served {}, and needs no replacement: {why}", self.served),
+            None => write!(f, "it served {}; use instead: {}", self.served, self.instead),
+        }
     }
 }
 
@@ -137,6 +140,7 @@ mod tests {
         "_unsafe_spool",
         "always_allow",
         "always_deny",
+        "antivirus",
         "bzip2io",
         "delivery_pool",
         "event_loop",

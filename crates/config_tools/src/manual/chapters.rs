@@ -46,7 +46,7 @@ pub(super) fn facts(one: &Description) -> Vec<(&'static str, String)> {
     if one.is_option() {
         facts.push(("Value", one.value.clone()));
         facts.push(("Default", if one.default.is_empty() { "unset".to_owned() } else { one.default.to_owned() }));
-        facts.push(("Change takes effect", one.change().to_owned()));
+        facts.push(("Change", one.change().to_owned()));
     }
     facts.push(("Scopes", one.scopes.join(", ")));
     let fallback = one.fallback();
