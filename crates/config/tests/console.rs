@@ -28,7 +28,7 @@ fn get_reads_one_scope_only() {
     let generation = load(TEXT).current();
     let get = |words: &[&str]| said(generation.get_text(words));
     assert_eq!(get(&["message_expiration"]), "Message_Expiration = 86400");
-    assert_eq!(get(&["blackhole"]), "Option 'Blackhole' is not set in scope ''.");
+    assert_eq!(get(&["masterdb_file"]), "Option 'Masterdb_File' is not set in scope ''.");
     assert_eq!(get(&["esmtp_listener", "listen", "*:25", "concurrency"]), "Concurrency = 2");
     assert_eq!(get(&[r"Esmtp_Listener::Listen:\:25:", "Concurrency"]), "Concurrency = 2");
     assert_eq!(

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use compress_spool::Compress;
-use config::{Configuration, Environment, Lookup, Registry};
+use config::{Configuration, Environment, Lookup};
+use declarations::Declarations;
 use spool::disk::RealDisk;
 use spool::{Archive, Job, Kind, ReadPool, Spool};
 
@@ -19,10 +20,9 @@ pub fn parse(text: &str) -> Result<(Option<Kind>, PathBuf), String> {
     }
 }
 
-/// `spoolbase` of a configuration. Only the spool's options are known here, so that others' mistakes do not matter.
+/// `spoolbase` of a configuration, which must be one that the daemon would load.
 pub fn configured(path: &Path) -> Result<PathBuf, String> {
-    let mut registry = Registry::new();
-    registry.add_all(spool::OPTIONS);
+    let registry = Declarations::offline()?.registry;
     let nothing = &mut |_: &mut config::NewGeneration| Ok(());
     let loaded = Configuration::load_with(registry, path, Environment::default(), nothing);
     let configuration = loaded.map_err(|diagnostics| {

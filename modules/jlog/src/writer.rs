@@ -9,6 +9,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::time::Duration;
 
 use crate::folder::Folder;
 use crate::segment::{self, HEAD_OCTETS, RECORD_OCTETS_MAX};
@@ -39,13 +40,7 @@ impl Writer {
     pub fn open(folder: Folder, mode: u32) -> io::Result<Self> {
         io_wrapper::make_folders(folder.path(), 0o750)?;
         let lock = File::options().create(true).write(true).truncate(false).mode(0o640).open(folder.lock())?;
-        lock.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => {
-                let text = format!("another process writes to the journaled log {}", folder.path().display());
-                io::Error::new(io::ErrorKind::ResourceBusy, text)
-            }
-            fs::TryLockError::Error(error) => error,
-        })?;
+        take(&lock, &folder)?;
         repair(&folder)?;
         let segments = folder.segments()?;
         let mut number = segments.last().copied().unwrap_or(0);
@@ -142,6 +137,23 @@ impl Drop for Writer {
         let _ = self.flush();
     }
 }
+
+/// Takes the lock of a log. A program that is being started has our descriptors, and with them the lock of a log that was
+/// closed meanwhile, until it becomes another program: so somebody who has it is given a moment to let go.
+fn take(lock: &File, folder: &Folder) -> io::Result<()> {
+    for _ in 0..TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(BETWEEN_TRIES),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    let text = format!("another process writes to the journaled log {}", folder.path().display());
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+}
+
+const TRIES: usize = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// Cuts an unfinished record off the newest segment, and removes one that holds nothing.
 fn repair(folder: &Folder) -> io::Result<()> {

@@ -123,7 +123,9 @@ fn a_mistake_is_refused_in_the_words_a_file_gets() {
     assert!(
         refusal(&["config", "set", "retry_interval", "soon"]).contains("expected a number of seconds, found `soon`")
     );
-    assert!(refusal(&["config", "set", "domain", "a.test", "hostname", "x"]).contains("valid in the global scope only"));
+    assert!(
+        refusal(&["config", "set", "domain", "a.test", "hostname", "x"]).contains("valid in the global scope only")
+    );
     assert_eq!(ask_json(&daemon, &["config", "diff"])["differences"].as_array().map(Vec::len), Some(0));
 }
 

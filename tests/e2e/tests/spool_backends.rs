@@ -80,7 +80,7 @@ fn a_memory_spool_says_what_it_is_and_forgets() {
     let sink = Sink::start();
     sink.on("RCPT", "450 4.2.1 mailbox busy");
     let mut running = relay_with(&sink, &backend("memory")).start();
-    assert!(running.stderr().contains("NOTHING IS WRITTEN TO DISK"), "{}", running.stderr());
+    wait(&running, "it says so", || running.stderr().contains("NOTHING IS WRITTEN TO DISK"));
     accept(&running, "ann@client.test", &["bob@sink.test"], &letter("gone"));
     wait_for_lines(&running, "T", 1);
     sink.behave();
