@@ -54,6 +54,10 @@ impl Generation {
 
     /// How many of the words are the scope, when no `=` tells the option.
     fn scope_words(&self, words: &[Typed]) -> usize {
+        // No option has a colon in its name: it is the path of a scope, as `config locate` shows it.
+        if words.first().is_some_and(|word| word.text.contains(':')) {
+            return 1;
+        }
         let mut at = 0;
         while let Some(word) = words.get(at).filter(|word| !word.quoted) {
             let Some(kind) = self.registry.kind(&word.text.to_ascii_lowercase()) else { break };

@@ -135,6 +135,11 @@ impl Generation {
         path.pairs.iter().try_fold(ROOT, |parent, (word, name)| self.child_named(parent, word, name))
     }
 
+    /// Whether a word is the name of a scope and of no option.
+    pub(crate) fn is_scope_word(&self, word: &str) -> bool {
+        self.registry.kind(&word.to_ascii_lowercase()).is_some() && self.name_id(word).is_none()
+    }
+
     /// An option by its name, and how it is spelled.
     pub(crate) fn option_named(&self, option: &str) -> Result<(NameId, String), String> {
         let id = self

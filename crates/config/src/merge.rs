@@ -14,10 +14,10 @@ use crate::names::{Key, key_of, listen_key};
 use crate::options::Declared;
 use crate::patterns::{Patterns, pattern_advice};
 use crate::registry::{NameId, Place, Registry};
-use crate::scope::bits;
+use crate::scope::{ScopeId, bits};
 use crate::stanza::{NewNode, Node, NodeId, Part, ROOT, Setting, Stanzas, WordId};
 use crate::suggest::{alternatives, nearest};
-use crate::tree::{Assignment, Item, Scalar, Span, Stanza, Word};
+use crate::tree::{Assignment, Item, Scalar, Span, Stanza, Value, ValueKind, Word};
 use crate::types::Pattern;
 
 /// The checked configuration.
@@ -146,7 +146,7 @@ impl Merger<'_> {
                             Some(typed)
                         }
                         Err(problem) => {
-                            return self.wrong_value(assignment, problem, declaration.option);
+                            return self.wrong_value(at, assignment, problem, declaration.option);
                         }
                     },
                     None => match self.registry.state_of(&name.text, &place) {
@@ -187,17 +187,30 @@ impl Merger<'_> {
         Some(next)
     }
 
-    fn wrong_value(&mut self, assignment: &Assignment, problem: String, option: &dyn Declared) {
+    fn wrong_value(&mut self, at: NodeId, assignment: &Assignment, problem: String, option: &dyn Declared) {
         let Assignment { name, value } = assignment;
-        let expected = option.expected();
         if value.is_secret() {
-            let message = format!("{}: the content of the secret is not {expected}", name.text);
+            let message = format!("{}: the content of the secret is not {}", name.text, option.expected());
             let help = format!("correct the file that {} names; its content is never shown", value.source());
             return self.reports.push(Fault::error(value.span, message).help(help));
         }
-        // Of a list, only the element that the sentence quotes is underlined.
         let elements = value.elements().unwrap_or_default();
-        let culprit = elements.iter().find(|element| problem.contains(&format!("`{}`", element.text())));
+        let wrong = match &value.kind {
+            ValueKind::Array(_) => wrong_elements(&elements, option, self.node(at).id),
+            _ => elements.iter().filter(|one| quotes(&problem, one)).map(|one| (problem.clone(), one)).collect(),
+        };
+        for (problem, element) in &wrong {
+            self.wrong_part(assignment, problem, Some(element), option);
+        }
+        if wrong.is_empty() {
+            self.wrong_part(assignment, &problem, None, option);
+        }
+    }
+
+    /// Reports a value that its type refuses; of a list, only the element that the sentence quotes is underlined.
+    fn wrong_part(&mut self, assignment: &Assignment, problem: &str, culprit: Option<&Scalar>, option: &dyn Declared) {
+        let Assignment { name, value } = assignment;
+        let expected = option.expected();
         let span = culprit.map_or(value.span, Scalar::span);
         let mut fault = Fault::error(span, format!("{}: {problem}", name.text));
         if value.has_references() {
@@ -209,7 +222,7 @@ impl Merger<'_> {
         let element = culprit.is_some() && value.scalar().is_none();
         let told = element || problem.contains(expected) || problem.starts_with("expected");
         self.reports.push(match option.default_text() {
-            _ if problem.contains("regular expression") => fault.help(pattern_advice(&problem)),
+            _ if problem.contains("regular expression") => fault.help(pattern_advice(problem)),
             "" | "()" | "[]" if told => fault,
             "" | "()" | "[]" => fault.help(format!("the value is {expected}")),
             _ if element || problem.contains("units are") => fault,
@@ -307,7 +320,7 @@ impl Merger<'_> {
             return Some(self.merged.stanzas.rehearsal(at, word, make));
         }
         let (id, new) = self.merged.stanzas.child_or_insert(at, word, key, make);
-        self.merged.stanzas.node_mut(id).parts.push(Part { word: span, braces: stanza.braces });
+        self.merged.stanzas.node_mut(id).add_part(Part { word: span, braces: stanza.braces });
         if new && !parent_free {
             self.report_idle_stanza(id, word, free);
         }
@@ -448,6 +461,24 @@ impl Merger<'_> {
         }
         self.reports.push(Fault::error(stanza.word.span, message).label("not valid here").help(help));
     }
+}
+
+/// The elements of a list that are refused by themselves, each with the sentence that quotes it.
+fn wrong_elements<'e>(elements: &'e [Scalar], option: &dyn Declared, scope: ScopeId) -> Vec<(String, &'e Scalar)> {
+    let refusal = |element: &'e Scalar| {
+        let alone = Value { kind: ValueKind::Array(vec![element.clone()]), span: element.span() };
+        let problem = option.parse_any(&alone, scope).err()?;
+        quotes(&problem, element).then_some((problem, element))
+    };
+    elements.iter().filter_map(refusal).take(ELEMENTS_TOLD_MAX).collect()
+}
+
+/// Most wrong elements of one list that are told.
+const ELEMENTS_TOLD_MAX: usize = 100;
+
+/// Whether a sentence is about this element.
+fn quotes(problem: &str, element: &Scalar) -> bool {
+    problem.contains(&format!("`{}`", element.text()))
 }
 
 /// Bits an option needs to be valid in a child of class `bit`.

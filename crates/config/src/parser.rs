@@ -106,8 +106,7 @@ impl Parser<'_, '_> {
                 TokenKind::BraceClose => return,
                 TokenKind::Word(Quote::Bare) => self.item(items),
                 TokenKind::Word(_) => {
-                    let help = "names of options and scopes are written without quotes";
-                    self.fault(self.token.span, format!("expected an option or a scope, found {}", self.found()), help);
+                    self.stray_string(items);
                     self.recover();
                 }
                 _ => {
@@ -115,6 +114,23 @@ impl Parser<'_, '_> {
                     self.fault(self.token.span, message, "write `name = value` or `scope \"name\" { ... }`");
                     self.recover();
                 }
+            }
+        }
+    }
+
+    /// A string where a name belongs: a second value of the option before it, or a name in quotes.
+    fn stray_string(&mut self, items: &[Item]) {
+        let found = self.found();
+        match items.last() {
+            Some(Item::Option(Assignment { name, value })) if !self.token.first_on_line && value.scalar().is_some() => {
+                let source = brief(self.lexer.slice(value.span)).into_owned();
+                let first = brief(self.lexer.slice(self.token.span)).into_owned();
+                let help = format!("write several values as a list, `{} = ( {source} {first} )`", name.text);
+                self.fault(self.token.span, format!("{found} is a second value for `{}`", name.text), help);
+            }
+            _ => {
+                let help = "names of options and scopes are written without quotes";
+                self.fault(self.token.span, format!("expected an option or a scope, found {found}"), help);
             }
         }
     }
@@ -156,6 +172,11 @@ impl Parser<'_, '_> {
             return self.stanza(word, Some(name), items);
         }
         if self.continues_value(word_token, items) {
+            return self.skip();
+        }
+        if let Some(option) = word.text.strip_suffix(':') {
+            let help = format!("write `{option} = {}`", brief(&name.source()));
+            self.fault(word.span, format!("`{option}` is set with =, not with a colon"), help);
             return self.skip();
         }
         let help = format!(
@@ -257,6 +278,8 @@ impl Parser<'_, '_> {
         self.open.push(Open { title, brace, column: self.column(word.span) });
         let mut body = Vec::new();
         self.items(&mut body);
+        // Most scopes hold one or two items, and a list begins with room for four: large files are many small scopes.
+        body.shrink_to_fit();
         let (open, mut braces) = (self.open.pop(), brace);
         if self.at(TokenKind::BraceClose) {
             braces = brace.to(self.advance().span);

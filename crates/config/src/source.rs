@@ -252,7 +252,8 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Found, String> {
 }
 
 /// Puts a text in the place of a file, as a whole or not at all: a file beside it, synced, takes its name. Mode and owner
-/// stay; a new file has mode 0640. Symbolic links stay too: what they lead to is replaced.
+/// stay; a new file has mode 0640. Symbolic links stay too: what they lead to is replaced. Devices, FIFOs, sockets and
+/// directories are refused: the rename would put a file in their place.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), String> {
     let path = canonical(path);
     let told = |doing: &'static str| {
@@ -264,6 +265,9 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), String> {
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => None,
         Err(problem) => return Err(told("look at")(problem)),
     };
+    if old.as_ref().is_some_and(|old| !old.is_file()) {
+        return Err(format!("{} is not a regular file and was left alone; name another path", path.display()));
+    }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".new-{}", std::process::id()));
     let beside = path.with_file_name(format!(".{}", name.to_string_lossy()));

@@ -133,10 +133,18 @@ impl Node {
                 self.shadowed.push((earlier.name, earlier.whole_span()));
             }
             Err(at) => {
+                make_room(&mut self.index);
+                make_room(&mut self.settings);
                 self.index.insert(at, (setting.name, self.settings.len() as u32));
                 self.settings.push(setting);
             }
         }
+    }
+
+    /// Notes another place the stanza is written at.
+    pub fn add_part(&mut self, part: Part) {
+        make_room(&mut self.parts);
+        self.parts.push(part);
     }
 
     pub fn container(&self, word: WordId) -> Option<&Container> {
@@ -145,6 +153,14 @@ impl Node {
 
     pub fn name_text(&self) -> std::borrow::Cow<'_, str> {
         self.name.as_ref().map_or("".into(), |name| name.text())
+    }
+}
+
+/// Lets a list grow one by one while it is short: large files are many scopes that hold one or two things, and a list
+/// grows to four at once by itself.
+fn make_room<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() && list.len() < 4 {
+        list.reserve_exact(1);
     }
 }
 

@@ -139,6 +139,8 @@ impl Transaction {
             Ok(path) if generation.node_at(&path).is_some() || generation.option_and_path(words).is_err() => {
                 self.unset_scope(&generation, &path)
             }
+            // A scope that lacks its name is no unknown option.
+            Err(problem) if words.last().is_some_and(|last| generation.is_scope_word(last)) => Err(problem),
             _ => {
                 let (id, name, path) = generation.option_and_path(words)?;
                 self.unset_option(&generation, id, &name, &path)

@@ -297,3 +297,30 @@ fn whatever_is_set_the_file_reads_back_as_what_ran() {
         ],
     );
 }
+
+#[test]
+fn a_path_as_locate_shows_it_names_a_scope_in_every_command() {
+    let text = "ESMTP_Listener {\n  Listen \":25\" { }\n}\n";
+    let lines = ["set ESMTP_Listener::Listen:\\:25: open_relay on", "set ESMTP_Listener::Listen:\\:25: idle_time = 9"];
+    assert_eq!(main_after(text, &lines), "ESMTP_Listener {\n  Listen \":25\" { Open_Relay = on Idle_Time = 9 }\n}\n");
+}
+
+#[test]
+fn a_scope_without_its_name_is_told_to_need_one() {
+    let etc = Etc::new(&[("ecelerity.conf", "binding \"b\" { }\n")]);
+    let mut transaction = etc.load().expect("valid").begin(false);
+    assert_eq!(transaction.unset(&["binding"]), Err("scope 'binding' needs the name of an instance".to_owned()));
+}
+
+#[test]
+fn what_is_no_regular_file_is_never_replaced() {
+    let etc = Etc::new(&[("ecelerity.conf", "retry_interval = 5\n")]);
+    let configuration = etc.load().expect("valid");
+    let _socket = std::os::unix::net::UnixListener::bind(etc.path("socket")).expect("a socket");
+    let socket = std::fs::metadata(etc.path("socket")).expect("there").file_type();
+    let refused = configuration.writeback_to(&etc.path("socket")).expect_err("no regular file");
+    assert!(refused.ends_with("socket is not a regular file and was left alone; name another path"), "{refused}");
+    assert!(configuration.dump_to(&etc.path("socket")).is_err());
+    assert_eq!(std::fs::metadata(etc.path("socket")).expect("still there").file_type(), socket);
+    assert!(configuration.writeback_to(etc.main().parent().expect("a directory")).is_err());
+}
