@@ -2,6 +2,8 @@
 //!
 //! Reads one page of each file, and the record headers of the segment used last for the newest id, so it takes no time
 //! however large the spool is; the records are recovery's. A file the device cannot read is left alone.
+//!
+//! Invariant: a file counts as free only when it is durably so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -58,6 +60,7 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     let last = used.values().next_back().map_or(0, |(header, spare)| newest_in(header, spare));
     let newest = highest(|header| header.newest).max(last);
     let ends = known_ends(&used);
+    make_durable(disk.as_ref(), &directory, &free)?;
     let mut index = Index::new();
     let mut old = BTreeMap::new();
     for (sequence, (header, spare)) in used {
@@ -202,6 +205,18 @@ pub(super) fn known_ends(used: &Used) -> BTreeMap<u32, (u32, bool)> {
         }
     }
     ends
+}
+
+/// What a killed run changed and did not sync is seen by this run, in the page cache, and undone when power is lost. A file
+/// that looks scrubbed is scrubbed again: it might become a segment again when nothing remembers what in it is dead. A sync
+/// alone would not do, because of one that failed nothing is left to sync. Recovery does the same for records.
+fn make_durable(disk: &dyn Disk, directory: &Path, free: &[Spare]) -> Result<(), OpenError> {
+    disk.sync_dir(directory).map_err(failed("sync", directory))?;
+    for spare in free.iter().filter(|spare| spare.capacity != 0) {
+        let path = directory.join(super::spares::name_of(spare.slot));
+        spare.scrub().map_err(failed("scrub", &path))?;
+    }
+    Ok(())
 }
 
 fn old_segment(header: &SegmentHeader, spare: Spare, end: Option<u32>, abandoned: bool) -> Segment {

@@ -1,7 +1,7 @@
 //! Recovery: what an earlier run left, read back while new mail is already being accepted.
 //!
 //! Reads the old segments in order, by their summaries where there are good ones, adds what is alive to the index, and hands
-//! every message over. Runs on a thread of its own, once. It writes nothing to an old segment: what it decides against is
+//! every message over. Runs on a thread of its own, once. It changes nothing in an old segment: what it decides against is
 //! unlinked by a new record, so a crash in the middle of it changes nothing.
 //!
 //! Live mail is handed over whatever else goes wrong: a correction that cannot be written is decided again by the next
@@ -12,7 +12,7 @@
 //! segments were verified when the summary was written; a record of theirs is verified again whenever it is read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,13 +37,15 @@ pub struct Recovery {
 
 impl Recovery {
     /// Reads everything and hands the encoded headers of each live message to `each`. Corrections go out through `submit`.
-    pub fn run(self, shared: &Shared, submit: &mut Submit<'_>, each: &mut dyn FnMut(MessageId, Vec<u8>)) {
+    /// False if the device did not let what was found be made durable: then nothing is reclaimed before the next start.
+    pub fn run(self, shared: &Shared, submit: &mut Submit<'_>, each: &mut dyn FnMut(MessageId, Vec<u8>)) -> bool {
         shared.gauges.recovery_total.set(self.old.len() as u64);
         let mut decided = self.read(shared).decide();
+        let durable = self.make_durable(shared);
         decided.damage.iter().for_each(|damage| report_damage(shared, damage));
         decided.lost.iter().for_each(|lost| report_lost(shared, lost));
         let corrections = corrections(shared, &decided.corrections);
-        let kept = std::mem::take(&mut decided.kept);
+        let kept = if durable { std::mem::take(&mut decided.kept) } else { self.old.keys().copied().collect() };
         let mut evidence = self.evidence(&corrections);
         evidence.retain(|sequence| !kept.contains(sequence));
         let counted = self.old.keys().filter(|sequence| !kept.contains(sequence) && !evidence.contains(sequence));
@@ -77,6 +79,22 @@ impl Recovery {
             count(shared, &evidence);
         }
         shared.crash.pass("recovered");
+        durable
+    }
+
+    /// What a killed run wrote and did not sync is seen by this run, in the page cache, and lost when power is. Nothing may
+    /// rest on it before it is durable: it may hold the only copy of what stood in a segment that is now dead. Only the last
+    /// commit of a segment whose end nobody knows can be such, and the page before it; both are written once more as they
+    /// are, because after a sync that failed another one alone does nothing.
+    fn make_durable(&self, shared: &Shared) -> bool {
+        let open_ended = self.old.iter().filter(|(_, (_, end))| end.is_none());
+        open_ended.fold(true, |durable, (&sequence, (header, _))| match rewrite_last_commit(shared, sequence, header) {
+            Ok(()) => durable,
+            Err(error) => {
+                tracing::error!(target: "SPOOL", "segment {sequence}: what the last run wrote cannot be made durable: {error}; nothing is reclaimed before the next start");
+                false
+            }
+        })
     }
 
     fn read(&self, shared: &Shared) -> Tally {
@@ -149,6 +167,29 @@ fn walk(
         segment.end = end.unwrap_or(reached);
     }
     failure
+}
+
+/// Writes the first page and the last commit of a segment again, octet for octet, and syncs.
+fn rewrite_last_commit(shared: &Shared, sequence: u32, header: &SegmentHeader) -> io::Result<()> {
+    let found = shared.index().segments.get(&sequence).map(|segment| (Arc::clone(&segment.file), segment.end));
+    let Some((file, end)) = found else { return Ok(()) };
+    let mut scanner = Scanner::new(file.as_ref(), header.mark, Some(end))?.headers_only();
+    let (mut commit, mut start) = (0, DATA);
+    while let Some(found) = scanner.step()? {
+        if let Found::Record(offset, record) = found
+            && record.commit != commit
+        {
+            (commit, start) = (record.commit, offset);
+        }
+    }
+    for range in [0..DATA, start..end] {
+        let mut octets = vec![0; range.len()];
+        let read = file.read_full(&mut octets, range.start.into())?;
+        if read != 0 {
+            file.write_all(&mut [IoSlice::new(&octets[..read])], range.start.into())?;
+        }
+    }
+    file.fdatasync()
 }
 
 /// Takes what a scanner finds; `reached` becomes the end of the last record. Why not all could be read, if so.

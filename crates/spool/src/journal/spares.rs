@@ -5,10 +5,11 @@
 //! back: two small reserves, in which unlinks and rewrites are still recorded (two, so that the sparse unlinks of one can be
 //! moved together into the other), and the headroom, a whole segment into which the survivors of others can be copied.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::record::PAGE;
 use super::summary;
 use crate::disk::{Disk, DiskFile};
 
@@ -21,6 +22,14 @@ pub struct Spare {
     pub file: Arc<dyn DiskFile>,
     /// Octets it may hold.
     pub capacity: u32,
+}
+
+impl Spare {
+    /// Makes sure that nothing in the file can be found again.
+    pub fn scrub(&self) -> io::Result<()> {
+        self.file.write_all(&mut [IoSlice::new(&[0; PAGE])], 0)?;
+        self.file.fdatasync()
+    }
 }
 
 /// What a segment may be used for.

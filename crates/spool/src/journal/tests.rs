@@ -33,6 +33,8 @@ pub struct Run {
     pub shared: Arc<Shared>,
     pub committer: Committer,
     pub recovery: Option<Recovery>,
+    /// Whether recovery could make durable what it found.
+    pub settled: bool,
     _lock: Box<dyn Send + Sync>,
 }
 
@@ -48,15 +50,15 @@ impl Run {
         let options = JournalOptions { segment_bytes, ..JournalOptions::new("/spool") };
         let Opened { shared, committer, recovery, lock } =
             open(options, Arc::new(disk.clone()), Clock::system(), &Meters::new())?;
-        Ok(Self { shared, committer, recovery: Some(recovery), _lock: lock })
+        Ok(Self { shared, committer, recovery: Some(recovery), settled: false, _lock: lock })
     }
 
     pub fn recover(&mut self) -> HandedOver {
         let mut found = HandedOver::new();
         let recovery = self.recovery.take().expect("recovery runs once");
-        let Self { shared, committer, .. } = self;
+        let Self { shared, committer, settled, .. } = self;
         let mut submit = |copies| commit_copies(committer, copies);
-        recovery.run(shared, &mut submit, &mut |id, encoded| {
+        *settled = recovery.run(shared, &mut submit, &mut |id, encoded| {
             assert!(found.insert(id.to_bits(), encoded).is_none(), "{id} handed over twice");
         });
         found

@@ -73,7 +73,7 @@ fn dead_segment(shared: &Shared) -> Option<(u32, Spare)> {
 /// Scrubs a dead segment, so that nothing of it can be found again, and keeps the file if it is of use.
 fn recycle(shared: &Shared, sequence: u32, spare: Spare) {
     shared.crash.pass("recycle");
-    let scrubbed = scrub(&spare);
+    let scrubbed = spare.scrub();
     let usable = match &scrubbed {
         Ok(()) => usable(shared, spare.clone()),
         Err(error) => {
@@ -98,11 +98,6 @@ fn recycle(shared: &Shared, sequence: u32, spare: Spare) {
     if let Some((spare, role)) = usable {
         drop_surplus(shared, shared.spares.put(spare, role));
     }
-}
-
-fn scrub(spare: &Spare) -> io::Result<()> {
-    spare.file.write_all(&mut [IoSlice::new(&[0; PAGE])], 0)?;
-    spare.file.fdatasync()
 }
 
 /// Summarises the oldest segment that needs it, so that the next start need not read it. The newest ones are left for a

@@ -42,13 +42,9 @@ fn live_through(seed: u64) {
         if let Ok(run) = Run::open(&disk) {
             one_boot(&disk, run, &mut random, &mut model);
         }
-        if random.one_in(5) {
-            disk.kill()
-        } else {
-            disk.crash()
-        }
-        disk.crash();
+        if random.one_in(5) { disk.kill() } else { disk.crash() }
     }
+    disk.crash();
     let mut run = Run::open(&disk).expect("opens when nothing fails");
     let found = run.recover();
     model.check(&run, &found);
@@ -72,7 +68,9 @@ fn one_boot(disk: &FaultyDisk, mut run: Run, random: &mut Seeded, model: &mut Mo
     }
     let found = run.recover();
     model.check(&run, &found);
-    model.settle(&found, earlier);
+    if run.settled {
+        model.settle(&found, earlier);
+    }
     for _ in 0..random.below(60) {
         if random.one_in(40) {
             let nth = 1 + random.below(3);
