@@ -4,7 +4,7 @@
 //! they are stored; as the chain's last module ([`IoModule`]) an archive lets other modules undo what they did to them.
 //! Blocks; one thread.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -154,7 +154,7 @@ impl Archive {
         match &self.inside {
             Inside::Journal(journal) => journal_faults(journal),
             Inside::File(listing) => file_faults(listing),
-            Inside::Sqlite(_) => Vec::new(),
+            Inside::Sqlite(reader) => self.sqlite_faults(reader),
         }
     }
 
@@ -178,6 +178,20 @@ impl Archive {
         };
         parts.iter().try_for_each(|part| remove_tree(self.disk.as_ref(), part))?;
         Kind::unmark(self.disk.as_ref(), &self.base)
+    }
+
+    /// Bodies that no row wants are what a crash leaves of mail that was not acknowledged, or was finished.
+    fn sqlite_faults(&self, reader: &Reader) -> Vec<Fault> {
+        let listing = match reader.bodies() {
+            Ok(listing) => listing,
+            Err(error) => return vec![Fault::Damage(error.to_string())],
+        };
+        let wanted: HashSet<MessageId> = self.entries.iter().filter_map(|entry| entry.batch).collect();
+        let unwanted = listing.orphans.iter().filter(|batch| !wanted.contains(batch));
+        let line = |batch: &MessageId| Fault::Notice(format!("{batch}: a body that no message wants, left alone"));
+        let begun = listing.temporaries.iter();
+        let begun = begun.map(|path| Fault::Notice(format!("{}: was being written when a run ended", path.display())));
+        unwanted.map(line).chain(begun).collect()
     }
 
     fn meta(&self, id: MessageId) -> Result<Meta, SpoolError> {

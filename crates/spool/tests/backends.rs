@@ -196,6 +196,21 @@ fn a_damaged_body_is_told_and_not_delivered() {
     });
 }
 
+#[test]
+fn directories_of_past_windows_go_when_they_are_empty() {
+    for (kind, below) in [(Kind::File, ""), (Kind::Sqlite, "sqlite")] {
+        let base = tempfile::tempdir().unwrap();
+        let spool = spool(&store(kind, base.path()).unwrap());
+        let (old, new) = (5 << 32, 9000 << 32);
+        spool.store_and_wait(&body(1), &[envelope(old, old)]).unwrap();
+        spool.unlink(id(old)).wait().unwrap();
+        spool.store_and_wait(&body(1), &[envelope(new - 1, new - 1)]).unwrap();
+        spool.store_and_wait(&body(1), &[envelope(new, new)]).unwrap();
+        let window = |name: &str| base.path().join(below).join(name).exists();
+        assert!(!window("00000") && window("00002"), "{kind}");
+    }
+}
+
 fn find(directory: &Path, suffix: &str) -> Option<std::path::PathBuf> {
     let paths = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     paths.into_iter().find_map(|path| {

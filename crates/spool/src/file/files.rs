@@ -81,17 +81,7 @@ impl Files {
     /// Removes the empty directories of windows before `newest`; the paths of those windows.
     pub fn sweep(&self, newest: &str) -> Vec<PathBuf> {
         newest.clone_into(&mut self.swept.lock().unwrap_or_else(PoisonError::into_inner));
-        let Ok(names) = self.disk.list(&self.base) else { return Vec::new() };
-        let old = names.into_iter().filter(|name| layout::is_window(name) && name.as_str() < newest);
-        let windows: Vec<PathBuf> = old.map(|name| self.base.join(name)).collect();
-        for window in &windows {
-            for pair in self.disk.list(window).unwrap_or_default() {
-                // Those that are not empty stay.
-                let _ = self.disk.remove_dir(&window.join(pair));
-            }
-            let _ = self.disk.remove_dir(window);
-        }
-        windows
+        sweep(self.disk.as_ref(), &self.base, newest)
     }
 
     pub fn failed(&self, doing: &'static str, path: &Path, error: io::Error) -> SpoolError {
@@ -143,6 +133,21 @@ pub fn remove_files(disk: &dyn Disk, base: &Path, id: MessageId) -> Result<(), S
         }
     }
     Ok(())
+}
+
+/// Removes the empty directories of windows before `newest`; the paths of those windows.
+pub fn sweep(disk: &dyn Disk, base: &Path, newest: &str) -> Vec<PathBuf> {
+    let Ok(names) = disk.list(base) else { return Vec::new() };
+    let old = names.into_iter().filter(|name| layout::is_window(name) && name.as_str() < newest);
+    let windows: Vec<PathBuf> = old.map(|name| base.join(name)).collect();
+    for window in &windows {
+        for pair in disk.list(window).unwrap_or_default() {
+            // Those that are not empty stay.
+            let _ = disk.remove_dir(&window.join(pair));
+        }
+        let _ = disk.remove_dir(window);
+    }
+    windows
 }
 
 /// All of a file.

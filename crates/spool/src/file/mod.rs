@@ -32,8 +32,8 @@ use counts::Counts;
 use files::Files;
 use opening::{failed, take_lock};
 
-pub(crate) use files::{read_body, read_file, read_meta, remove_files};
-pub(crate) use layout::{BODY, directory as body_directory, is_window};
+pub(crate) use files::{read_body, read_file, read_meta, remove_files, sweep};
+pub(crate) use layout::{BODY, directory as body_directory, is_window, window};
 pub(crate) use meta::{BodyMark, Meta};
 pub(crate) use opening::{Listing, list};
 

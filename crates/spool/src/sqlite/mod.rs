@@ -20,7 +20,7 @@ use crate::disk::Disk;
 use crate::error::{OpenError, SpoolError};
 use crate::file::counts::Counts;
 use crate::file::opening::{failed, take_lock};
-use crate::file::read_body;
+use crate::file::{Listing, list, read_body};
 use crate::journal::JournalOptions;
 use crate::stats::SpoolStats;
 use crate::ticket::Ticket;
@@ -57,6 +57,11 @@ impl Reader {
     /// Every message's id and its batch.
     pub fn ids(&self) -> Result<Vec<(MessageId, MessageId)>, SpoolError> {
         self.table().ids()
+    }
+
+    /// The names of the bodies and of what is beside them. No file is opened.
+    pub fn bodies(&self) -> Result<Listing, OpenError> {
+        list(self.disk.as_ref(), &self.base)
     }
 
     /// A message's encoded headers.
@@ -105,6 +110,7 @@ impl SqliteStore {
             clock,
             crash: options.crash_points.clone(),
             counts: counts.clone(),
+            newest_window: String::new(),
         };
         let reader = Reader::open(&options.base, disk)?;
         let source = Arc::clone(&writer);

@@ -16,7 +16,7 @@ use crate::chain::Staged;
 use crate::disk::{CrashPoints, Disk};
 use crate::error::SpoolError;
 use crate::file::counts::Counts;
-use crate::file::{BODY, BodyMark, body_directory, body_path};
+use crate::file::{BODY, BodyMark, body_directory, body_path, sweep, window};
 use crate::ticket::Promise;
 use crate::writer::Op;
 
@@ -31,6 +31,8 @@ pub struct SqliteWriter {
     pub clock: Clock,
     pub crash: CrashPoints,
     pub counts: Arc<Counts>,
+    /// The newest window that mail has come into.
+    pub newest_window: String,
 }
 
 /// A store on its way.
@@ -53,6 +55,7 @@ impl SqliteWriter {
             }
         }
         let octets = plans.iter().map(|plan| plan.staged.encoded.len() as u64 + plan.body_octets()).sum();
+        let newest = plans.iter().filter_map(|plan| Some(window(plan.staged.body.as_ref()?.0))).max();
         self.crash.pass("write");
         self.bodies(&mut plans);
         self.crash.pass("written");
@@ -75,7 +78,16 @@ impl SqliteWriter {
                 promise.keep(result);
             }
         }
+        self.leave_old_windows(newest);
         closing.map(|promise| promise.keep(Ok(()))).is_some()
+    }
+
+    /// Removes the empty directories of windows that no new mail falls into, once in each window.
+    fn leave_old_windows(&mut self, newest: Option<String>) {
+        if let Some(newest) = newest.filter(|newest| self.newest_window < *newest) {
+            sweep(self.disk.as_ref(), &self.base, &newest);
+            self.newest_window = newest;
+        }
     }
 
     /// Writes the bodies and syncs them with their directories.
