@@ -23,7 +23,7 @@ use queue::Intake;
 use reception::{EsmtpListener, Parts};
 use scheduler::{Clock, Master, MemoryPressure, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
 use spool::disk::RealDisk;
-use spool::{JournalOptions, SPOOL_BACKEND, Spool, Store};
+use spool::{JournalOptions, SPOOL_BACKEND, Spool, Store, UNLINK_ON_SPOOL_IN_FAILURE};
 use tokio::sync::watch;
 
 use crate::arguments::Arguments;
@@ -196,7 +196,9 @@ fn open_spool(
     let loaded = generation.extension::<Loaded>().unwrap_or_default();
     let mut chain = modules.io_modules(&loaded);
     chain.push(store.module());
-    Ok((Spool::new(chain, Arc::new(pools.get("SwapIn"))), store))
+    let spool = Spool::new(chain, Arc::new(pools.get("SwapIn")));
+    spool.unlink_unreadable(generation.get(&UNLINK_ON_SPOOL_IN_FAILURE, &Lookup::Global));
+    Ok((spool, store))
 }
 
 fn resolver(generation: &Generation, ground: &Ground) -> Result<Resolver, Failure> {

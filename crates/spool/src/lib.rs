@@ -32,7 +32,7 @@ pub use error::{OpenError, SpoolError};
 pub use file::FileStore;
 pub use journal::{Journal, JournalOptions};
 pub use memory::Memory;
-pub use options::{OPTIONS, SPOOL_BACKEND, SPOOLBASE};
+pub use options::{OPTIONS, SPOOL_BACKEND, SPOOLBASE, UNLINK_ON_SPOOL_IN_FAILURE};
 pub use spool::{DiskQueueRead, Job, Read, ReadHeaders, ReadPool, Spool, Stored, Unlinked};
 pub use sqlite::SqliteStore;
 pub use stats::SpoolStats;

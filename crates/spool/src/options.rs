@@ -67,6 +67,16 @@ pub const SPOOL_UNLINK_BACKLOG: Opt<u64> = Opt::new(
 .not_tunable()
 .check(|&backlog| if backlog == 0 { Err("must be at least 1".to_owned()) } else { Ok(()) });
 
+/// What becomes of what nobody understands.
+pub const UNLINK_ON_SPOOL_IN_FAILURE: Opt<bool> = Opt::new(
+    "unlink_on_spool_in_failure",
+    "false",
+    scopes::GLOBAL,
+    "Remove a message whose envelope a start cannot understand. Off, it stays in the spool, undelivered and reported at \
+     each start, for a release that can. Records that the device has damaged are set aside in damaged/ either way.",
+)
+.not_tunable();
+
 /// All options of the spool.
 pub const OPTIONS: &[&dyn Declared] = &[
     &SPOOLBASE,
@@ -76,6 +86,7 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &SPOOL_SEGMENT_BYTES,
     &SPOOL_WAITING_BYTES,
     &SPOOL_UNLINK_BACKLOG,
+    &UNLINK_ON_SPOOL_IN_FAILURE,
 ];
 
 impl JournalOptions {

@@ -73,6 +73,8 @@ struct Chain {
     pool: Arc<dyn ReadPool>,
     held: Arc<Held>,
     room: Room,
+    /// Whether a start removes what it cannot understand.
+    unlink_unreadable: AtomicBool,
 }
 
 /// What is known of the room for new mail. Nothing is looked at before something was refused for want of it: until then
@@ -87,7 +89,14 @@ struct Room {
 impl Spool {
     /// A chain of `modules` in load order; the last ones store. Reads run in `pool`.
     pub fn new(modules: Vec<Arc<dyn IoModule>>, pool: Arc<dyn ReadPool>) -> Self {
-        Self { chain: Arc::new(Chain { modules, pool, held: Arc::default(), room: Room::default() }) }
+        let (held, room, unlink_unreadable) = (Arc::default(), Room::default(), AtomicBool::default());
+        Self { chain: Arc::new(Chain { modules, pool, held, room, unlink_unreadable }) }
+    }
+
+    /// Whether [`Spool::process_disk_queue`] removes a message whose envelope it cannot understand; otherwise that stays for
+    /// the next start. What could not be read at all always stays.
+    pub fn unlink_unreadable(&self, yes: bool) {
+        self.chain.unlink_unreadable.store(yes, Ordering::Relaxed);
     }
 
     /// The names of the chain's modules, in order.
@@ -358,10 +367,24 @@ impl Chain {
             // Only the modules before the owner can have transformed what it stored.
             match self.undo(&self.modules[..owner], HeadersIn::new(id, Some(encoded))) {
                 Ok(envelope) => each(envelope),
-                Err(error) => tracing::error!(target: "SPOOL", "left in the spool, not delivered: {error}"),
+                Err(error) => self.unreadable(id, &error),
             }
         };
         self.modules[owner].process_disk_queue(&mut hand_over)
+    }
+
+    /// A message that the scan found and nobody can deliver.
+    fn unreadable(&self, id: MessageId, error: &SpoolError) {
+        let unlink = self.unlink_unreadable.load(Ordering::Relaxed) && matches!(error, SpoolError::Damaged { .. });
+        if !unlink {
+            tracing::error!(target: "SPOOL", "left in the spool, not delivered: {error}");
+            return;
+        }
+        tracing::error!(target: "SPOOL", "removed from the spool, as unlink_on_spool_in_failure says: {error}");
+        let unlinked = self.unlink(IoCaller::Synchronous, id).and_then(|set| self.commit(set).wait());
+        if let Err(error) = unlinked {
+            tracing::error!(target: "SPOOL", "message {id} could not be removed, the next start will try again: {error}");
+        }
     }
 
     /// What `before` have to do to headers that the module behind them has filled in.
