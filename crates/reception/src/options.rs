@@ -65,10 +65,12 @@ const CHOOSES_PATHWAY: &[Scope] = &[Scope::Listener("esmtp_listener"), Scope::Li
 
 /// See its doc.
 pub const HOSTNAME: Opt<String> =
-    Opt::new("hostname", "", scopes::GLOBAL, "This host's name; unset: what the operating system says.");
+    Opt::new("hostname", "", scopes::GLOBAL, "This host's name; unset: what the operating system says.")
+        .check(a_host_name);
 /// See its doc.
 pub const BANNER_HOSTNAME: Opt<String> =
-    Opt::new("banner_hostname", "", scopes::LISTENER_ONLY, "Host name in the greeting and in the reply to EHLO.");
+    Opt::new("banner_hostname", "", scopes::LISTENER_ONLY, "Host name in the greeting and in the reply to EHLO.")
+        .check(a_host_name);
 /// See its doc.
 pub const STATIC_BANNER: Opt<String> =
     Opt::new("static_banner", "", scopes::LISTENER_ONLY, "The whole greeting; begins with 220, lines end with \\r\\n.")
@@ -78,7 +80,8 @@ pub const STATIC_BANNER: Opt<String> =
         });
 /// See its doc.
 pub const RECEIVED_HOSTNAME: Opt<String> =
-    Opt::new("received_hostname", "", scopes::LISTENER_ONLY, "Host name in Received fields; unset: hostname.");
+    Opt::new("received_hostname", "", scopes::LISTENER_ONLY, "Host name in Received fields; unset: hostname.")
+        .check(a_host_name);
 /// See its doc.
 pub const RFC2822_TRACE_HEADERS: Opt<bool> = Opt::new(
     "rfc2822_trace_headers",
@@ -241,6 +244,19 @@ pub const INBOUND_THROTTLE_MESSAGES: Opt<Throttle> = Opt::new(
 
 fn at_least_one(value: &u64) -> Result<(), String> {
     if 1 <= *value { Ok(()) } else { Err("must be at least 1".to_owned()) }
+}
+
+/// It stands in greetings and header fields: a blank, a line end or a typing slip there would become part of them.
+fn a_host_name(name: &String) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    match name.chars().find(|c| !allowed(*c)) {
+        None if name.len() <= 255 => Ok(()),
+        None => Err(format!("a host name has at most 255 characters, this one has {}", name.len())),
+        Some(c) if c.is_whitespace() || c.is_control() => {
+            Err(format!("`{}` is not a host name: it contains a blank or a line end", name.escape_debug()))
+        }
+        Some(c) => Err(format!("`{name}` is not a host name: `{c}` cannot stand in one")),
+    }
 }
 
 /// From a second to a week: an instant so far ahead can still be computed with.
@@ -434,6 +450,18 @@ fn banner_text(banner: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_name_brings_no_line_of_its_own_into_greetings_and_header_fields() {
+        for fine in ["", "mx.example", "192.0.2.1", "[2001:db8::1]", "under_score.example"] {
+            assert_eq!(a_host_name(&fine.to_owned()), Ok(()), "{fine}");
+        }
+        let told = |name: &str| a_host_name(&name.to_owned()).unwrap_err();
+        assert!(told("a\r\n250 b").contains("`a\\r\\n250 b` is not a host name"), "{}", told("a\r\n250 b"));
+        assert!(told("my host").contains("a blank"));
+        assert!(told("mx@example").ends_with("`@` cannot stand in one"));
+        assert!(told(&"a".repeat(256)).contains("255 characters"));
+    }
 
     #[test]
     fn a_static_banner_loses_its_codes_and_keeps_its_lines() {
