@@ -38,7 +38,7 @@ pub fn accounting(out: &mut Vec<u8>, stamp: Stamp, record: &AccountingRecord<'_>
 
 /// Appends `@text`. Here `@` and `\` get a backslash, and so does each control byte, which becomes a blank besides: one
 /// event stays one line.
-fn put_field(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn put_field(out: &mut Vec<u8>, text: &str) {
     out.push(b'@');
     for octet in text.bytes() {
         if matches!(octet, b'@' | b'\\') || octet.is_ascii_control() {

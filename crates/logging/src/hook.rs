@@ -5,7 +5,9 @@
 
 use hooks::{Hook, HookPoint, HookSet, Rule};
 
-use crate::record::{AccountingRecord, DeliveryRecord, ErrorRecord, FailureRecord, ReceptionRecord, RejectionRecord};
+use crate::record::{
+    AccountingRecord, DeliveryRecord, ErrorRecord, FailureRecord, ImportRecord, ReceptionRecord, RejectionRecord,
+};
 
 macro_rules! log_hook {
     ($(#[$doc:meta])* $hook:ident, $name:literal, $prototype:literal, $args:ty) => {
@@ -73,6 +75,13 @@ log_hook!(
     AccountingRecord<'a>
 );
 log_hook!(
+    /// A message was, or was not, taken in from another spool. Called on the import's own thread.
+    LogImport,
+    "core_log_import",
+    "void core_log_import(void *closure, struct timeval *now, message_id *old_id, message_id *new_id, int result, const char *spool_dir)",
+    ImportRecord<'a>
+);
+log_hook!(
     /// `reopen logs` was given: files are to be opened again by their paths.
     LogReopen,
     "core_log_reopen",
@@ -97,6 +106,8 @@ pub struct LogHooks {
     pub error: HookPoint<LogError>,
     /// Authentication and authorization.
     pub accounting: HookPoint<LogAccounting>,
+    /// Imports.
+    pub import: HookPoint<LogImport>,
     /// Reopening.
     pub reopen: HookPoint<LogReopen>,
 }
@@ -112,6 +123,7 @@ impl LogHooks {
             rejection: set.point(),
             error: set.point(),
             accounting: set.point(),
+            import: set.point(),
             reopen: set.point(),
         }
     }
@@ -144,6 +156,11 @@ impl LogHooks {
     /// Tells of an authentication or authorization.
     pub fn accounting(&self, record: &AccountingRecord<'_>) {
         tell(&self.accounting, *record);
+    }
+
+    /// Tells of a message that was to be imported.
+    pub fn import(&self, record: &ImportRecord<'_>) {
+        tell(&self.import, *record);
     }
 
     /// Has every log file opened again by its path.

@@ -12,6 +12,7 @@ pub mod bouncelog;
 pub mod debug_flags;
 pub mod file;
 pub mod hook;
+pub mod importlog;
 pub mod line;
 pub mod mainlog;
 pub mod options;
@@ -25,16 +26,16 @@ mod writer;
 pub use debug_flags::{DebugFlags, Level};
 pub use file::{Heartbeat, LogFile};
 pub use hook::{
-    LogAccounting, LogDelivery, LogError, LogHooks, LogPermanentFailure, LogReception, LogRejection, LogReopen,
-    LogTransientFailure,
+    LogAccounting, LogDelivery, LogError, LogHooks, LogImport, LogPermanentFailure, LogReception, LogRejection,
+    LogReopen, LogTransientFailure,
 };
 pub use line::Stamp;
 pub use options::OPTIONS;
 pub use outlets::{Opened, Outlets};
 pub use paniclog::{Paniclog, PaniclogEntry};
 pub use record::{
-    AccountingEvent, AccountingRecord, AuthorizationVerdict, DeliveryRecord, ErrorRecord, FailureRecord,
-    ReceptionRecord, RejectionRecord,
+    AccountingEvent, AccountingRecord, AuthorizationVerdict, DeliveryRecord, ErrorRecord, FailureRecord, ImportRecord,
+    ImportResult, ReceptionRecord, RejectionRecord,
 };
 pub use smtp::client::Stage;
 pub use writer::LogWriter;

@@ -128,3 +128,31 @@ pub enum AuthorizationVerdict<'a> {
     /// Could not be decided.
     Error,
 }
+
+/// A message that came from another spool.
+#[derive(Clone, Copy, Debug)]
+pub struct ImportRecord<'a> {
+    /// When.
+    pub at: Duration,
+    /// Its id there.
+    pub old: MessageId,
+    /// Its id here: the same, unless another message had it.
+    pub new: MessageId,
+    /// What became of it.
+    pub result: ImportResult,
+    /// The other spool's directory.
+    pub directory: &'a str,
+}
+
+/// What became of a message that was to be imported. Closed; the numbers are those of the importlog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportResult {
+    /// It is here.
+    Imported = 1,
+    /// Its envelope cannot be read.
+    MetadataUnreadable = 2,
+    /// Its body cannot be read.
+    BodyUnreadable = 3,
+    /// It cannot be written here.
+    WriteFailed = 4,
+}

@@ -39,7 +39,21 @@ pub enum Unit {
     Named(String),
 }
 
+/// What of a unit cannot be read, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// An envelope, or an exported message as a whole.
+    Envelope(String),
+    /// The body.
+    Body(String),
+}
+
 impl Source {
+    /// The directory it was opened with.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Opens `directory`. `modules` are the chain's links before its store: they undo what such links of the other daemon
     /// did.
     pub fn open(directory: &Path, mut modules: Vec<Arc<dyn IoModule>>, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
@@ -75,13 +89,15 @@ impl Source {
     }
 
     /// The messages of a unit with their body; why not, otherwise.
-    pub fn read(&self, unit: &Unit) -> Result<(Vec<Envelope>, Body), String> {
+    pub fn read(&self, unit: &Unit) -> Result<(Vec<Envelope>, Body), Unread> {
         match (&self.inside, unit) {
             (Inside::Spool(_, chain), Unit::Batch(ids)) => {
                 let mut envelopes = Vec::new();
                 let mut body = Body::new();
                 for &id in ids {
-                    let (envelope, octets) = chain.read(id).wait().map_err(|error| error.to_string())?;
+                    let envelope =
+                        chain.read_headers(id).wait().map_err(|error| Unread::Envelope(error.to_string()))?;
+                    let (_, octets) = chain.read(id).wait().map_err(|error| Unread::Body(error.to_string()))?;
                     envelopes.push(envelope);
                     body = octets;
                 }
@@ -89,11 +105,11 @@ impl Source {
             }
             (_, Unit::Named(name)) => {
                 let read = export::read(self.disk.as_ref(), &self.directory, name);
-                let (mut envelope, body) = read.map_err(|error| format!("{name}: {error}"))?;
+                let (mut envelope, body) = read.map_err(|error| Unread::Envelope(format!("{name}: {error}")))?;
                 envelope.batch = envelope.id;
                 Ok((vec![envelope], body))
             }
-            (Inside::Exported, Unit::Batch(ids)) => Err(format!("{ids:?} are not of this source")),
+            (Inside::Exported, Unit::Batch(ids)) => Err(Unread::Envelope(format!("{ids:?} are not of this source"))),
         }
     }
 

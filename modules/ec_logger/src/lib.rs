@@ -1,4 +1,4 @@
-//! The default loggers: mainlog, rejectlog, paniclog and acctlog.
+//! The default loggers: mainlog, rejectlog, paniclog, acctlog and importlog.
 //!
 //! Provides the log hooks. A provider formats its line into the file's buffer on the caller's loop; the log writer's
 //! thread brings it to disk. Files and heartbeats belong to the providers, and so to a generation: a refused one leaves
@@ -10,10 +10,10 @@ use config::{Generation, Lookup, Opt, Perms};
 use hooks::{Answer, Hook, HookSetBuilder};
 use logging::file::HeartbeatLine;
 use logging::{
-    LogAccounting, LogDelivery, LogError, LogFile, LogPermanentFailure, LogReception, LogRejection,
+    LogAccounting, LogDelivery, LogError, LogFile, LogImport, LogPermanentFailure, LogReception, LogRejection,
     LogTransientFailure, LogWriter, Opened, Outlets, Stamp,
 };
-use logging::{acctlog, line, mainlog, paniclog, rejectlog};
+use logging::{acctlog, importlog, line, mainlog, paniclog, rejectlog};
 use module::{Module, Setup, Stage};
 
 mod options;
@@ -39,7 +39,7 @@ impl Module for EcLogger {
     }
 
     fn description(&self) -> &str {
-        "mainlog, rejectlog, paniclog and acctlog"
+        "mainlog, rejectlog, paniclog, acctlog and importlog"
     }
 
     fn version(&self) -> &str {
@@ -67,6 +67,7 @@ impl Module for EcLogger {
         loggers.rejectlog()?;
         loggers.paniclog()?;
         loggers.acctlog()?;
+        loggers.importlog()?;
         let opened = loggers.opened;
         self.0.keep(instance, opened, hooks);
         Ok(())
@@ -131,6 +132,20 @@ impl Loggers<'_> {
             Answer::Cont
         });
         self.hooks.last::<LogAccounting>(NAME, provider);
+        Ok(())
+    }
+
+    /// Written only if it is asked for.
+    fn importlog(&mut self) -> Result<(), String> {
+        if self.get(&IMPORTLOG).is_empty() {
+            return Ok(());
+        }
+        let (file, stamp) = self.open(&IMPORTLOG, &IMPORTLOG_MODE)?;
+        let provider: hooks::Provider<LogImport> = Arc::new(move |record| {
+            file.append(|out| importlog::import(out, stamp, record));
+            Answer::Cont
+        });
+        self.hooks.last::<LogImport>(NAME, provider);
         Ok(())
     }
 

@@ -28,6 +28,9 @@ pub const PANICLOG: Opt<String> =
 /// Where authentication and authorization go.
 pub const ACCTLOG: Opt<String> =
     path("acctlog", "\"/var/log/ecelerity/acctlog.ec\"", "Where authentication and authorization are logged.");
+/// Where imports go.
+pub const IMPORTLOG: Opt<String> =
+    path("importlog", "", "Where messages taken in by spool import are logged; unset, nowhere.");
 /// Mode of the mainlog.
 pub const MAINLOG_MODE: Opt<Perms> = mode("mainlog_mode");
 /// Mode of the rejectlog.
@@ -36,6 +39,8 @@ pub const REJECTLOG_MODE: Opt<Perms> = mode("rejectlog_mode");
 pub const PANICLOG_MODE: Opt<Perms> = mode("paniclog_mode");
 /// Mode of the acctlog; its name has always been irregular.
 pub const ACCTLOG_LOG_MODE: Opt<Perms> = mode("acctlog_log_mode");
+/// Mode of the importlog.
+pub const IMPORTLOG_MODE: Opt<Perms> = mode("importlog_mode");
 /// Whether R lines are written.
 pub const LOG_RECEPTIONS: Opt<bool> = switch("log_receptions", "Log receptions in the mainlog.");
 /// Whether D lines are written.
@@ -60,10 +65,12 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &REJECTLOG,
     &PANICLOG,
     &ACCTLOG,
+    &IMPORTLOG,
     &MAINLOG_MODE,
     &REJECTLOG_MODE,
     &PANICLOG_MODE,
     &ACCTLOG_LOG_MODE,
+    &IMPORTLOG_MODE,
     &LOG_RECEPTIONS,
     &LOG_DELIVERIES,
     &LOG_TRANSIENT_FAILURES,

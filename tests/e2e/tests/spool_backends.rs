@@ -126,7 +126,9 @@ fn another_spool_is_imported_and_its_messages_removed() {
     for kind in ["file", "journal"] {
         let old = stopped(kind);
         let sink = Sink::start();
-        let running = relay(&sink).start();
+        let importlog = old.dir().join("importlog");
+        let log = format!("ec_logger \"ec_logger\" {{ importlog = \"{}\" }}\n", importlog.display());
+        let running = relay_with(&sink, &log).start();
         let source = spool(&old).display().to_string();
         let told = import(&running, &source, &["2"]);
         assert!(told.contains("Imported: 3") && told.contains("Failed: 0"), "{told}");
@@ -134,6 +136,10 @@ fn another_spool_is_imported_and_its_messages_removed() {
         for message in sink.messages() {
             assert!(message.text().contains("with spool-import id"), "{}", message.text());
         }
+        wait(&running, "three lines in the importlog", || {
+            let lines = std::fs::read_to_string(&importlog).unwrap_or_default();
+            lines.lines().filter(|line| line.contains("@I@") && line.ends_with(&format!("@1@{source}"))).count() == 3
+        });
         let rest = Command::new(binary("ec_spool_check")).args(["-d", &source]).output().expect("a tool that runs");
         assert!(!String::from_utf8_lossy(&rest.stdout).contains("Total ok: 3"), "{kind}: nothing was removed");
     }

@@ -12,12 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use console::{Command, CommandError, Invocation, Reply};
+use hooks::HookSet;
+use logging::{ImportRecord, ImportResult, LogHooks};
 use message::{Body, Date, Envelope, IdGenerator, MessageId};
 use queue::Intake;
 use scheduler::Clock;
 use serde_json::json;
 use spool::disk::RealDisk;
-use spool::import::{Source, Unit};
+use spool::import::{Source, Unit, Unread};
 use spool::{Spool, SpoolError};
 
 use super::command;
@@ -65,6 +67,8 @@ struct Hands {
     intake: Intake,
     ids: Arc<IdGenerator>,
     clock: Clock,
+    /// The log hooks of the generation that the import began under.
+    log: LogHooks,
     /// Who says so in the trace field; none is written without.
     host: Option<Arc<str>>,
 }
@@ -103,6 +107,11 @@ async fn import(house: Rc<House>, imports: Imports, asked: Invocation) -> Result
         intake: house.intake.clone(),
         ids: house.ids.clone(),
         clock: house.clock,
+        log: house
+            .configuration
+            .current()
+            .extension::<HookSet>()
+            .map_or_else(LogHooks::default, |set| LogHooks::of(&set)),
         host: trace.then(|| crate::boot::hostname(&house.configuration.current())),
     };
     imports.borrow_mut().insert(directory.clone(), import);
@@ -154,10 +163,11 @@ impl Hands {
         loop {
             let unit = self.import.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(unit) = unit else { break };
-            let result = self.take_in(&unit);
-            if let Err(why) = result {
+            if let Err((result, why)) = self.take_in(&unit) {
                 self.import.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(target: "SPOOL", "import: {why}");
+                let ids = if let Unit::Batch(ids) = &unit { ids.as_slice() } else { &[MessageId::NULL] };
+                ids.iter().for_each(|&id| self.record(id, MessageId::NULL, result));
             }
         }
         // The last one closes the door; a source with failures keeps what it has.
@@ -173,10 +183,21 @@ impl Hands {
         }
     }
 
-    fn take_in(&self, unit: &Unit) -> Result<(), String> {
-        let (envelopes, body) = self.source.read(unit)?;
-        let mut new = Vec::new();
+    /// One line of the importlog.
+    fn record(&self, old: MessageId, new: MessageId, result: ImportResult) {
+        let directory = self.source.directory().to_string_lossy();
+        self.log.import(&ImportRecord { at: self.clock.unix(), old, new, result, directory: &directory });
+    }
+
+    fn take_in(&self, unit: &Unit) -> Result<(), (ImportResult, String)> {
+        let (envelopes, body) = self.source.read(unit).map_err(|unread| match unread {
+            Unread::Envelope(why) => (ImportResult::MetadataUnreadable, why),
+            Unread::Body(why) => (ImportResult::BodyUnreadable, why),
+        })?;
+        let failed = |why: String| (ImportResult::WriteFailed, why);
+        let (mut new, mut old) = (Vec::new(), Vec::new());
         for mut envelope in envelopes {
+            let id = envelope.id;
             match self.spool.read_headers(envelope.id).wait() {
                 Err(SpoolError::Missing { .. }) if envelope.id != MessageId::NULL => self.ids.raise_above(envelope.id),
                 Err(SpoolError::Missing { .. }) => envelope.id = self.ids.next(),
@@ -190,8 +211,9 @@ impl Hands {
                     self.import.rewritten.fetch_add(1, Ordering::Relaxed);
                     envelope.id = id;
                 }
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(failed(error.to_string())),
             }
+            old.push(id);
             new.push(envelope);
         }
         // The first message of a transaction bears its id.
@@ -201,14 +223,17 @@ impl Hands {
                 envelope.batch = batch;
                 envelope.body_bytes = body.len() as u64;
             }
-            self.spool.force_and_wait(&body, &new).map_err(|error| error.to_string())?;
+            self.spool.force_and_wait(&body, &new).map_err(|error| failed(error.to_string()))?;
         }
-        self.source.forget(unit)?;
-        for envelope in new {
+        // Forgotten before anything can be delivered, so that an import that is cut off repeats nothing. What the source keeps
+        // against our will is here all the same.
+        let forgotten = self.source.forget(unit);
+        for (old, envelope) in old.into_iter().zip(new) {
+            self.record(old, envelope.id, ImportResult::Imported);
             self.import.imported.fetch_add(1, Ordering::Relaxed);
             self.intake.restore_blocking(envelope);
         }
-        Ok(())
+        forgotten.map_err(failed)
     }
 
     /// The body with a trace field in front.
