@@ -143,6 +143,9 @@ impl Merger<'_> {
                             if let Some(Err((problem, help))) = pattern.map(|own| self.patterns.admit(own.bytes)) {
                                 return self.reports.push(Fault::error(value.span, problem).help(help));
                             }
+                            if let Some(idle) = declaration.option.idle_part(&*typed).filter(|_| self.rehearsing == 0) {
+                                self.reports.push(Fault::warning(value.span, format!("{}: {idle}", name.text)));
+                            }
                             Some(typed)
                         }
                         Err(problem) => {

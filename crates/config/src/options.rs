@@ -17,6 +17,9 @@ pub(crate) type Typed = Arc<dyn Any + Send + Sync>;
 /// A condition on a value, with the sentence that says what is wrong.
 type Check<T> = fn(&T) -> Result<(), String>;
 
+/// What of a valid value has no effect, as a sentence; none when all of it has.
+type Idle<T> = fn(&T) -> Option<String>;
+
 /// An option: `pub const X: Opt<Seconds> = Opt::new("retry_interval", "1200", scopes::QUEUE, "doc")`.
 pub struct Opt<T: OptionType> {
     name: &'static str,
@@ -25,6 +28,7 @@ pub struct Opt<T: OptionType> {
     doc: &'static str,
     tunable: bool,
     check: Option<Check<T>>,
+    idle: Option<Idle<T>>,
     hash: u64,
     mask: u32,
     _type: PhantomData<fn() -> T>,
@@ -39,7 +43,18 @@ impl<T: OptionType> Opt<T> {
             mask |= scopes[i].bit();
             i += 1;
         }
-        Opt { name, default, scopes, doc, tunable: true, check: None, hash: name_hash(name), mask, _type: PhantomData }
+        Opt {
+            name,
+            default,
+            scopes,
+            doc,
+            tunable: true,
+            check: None,
+            idle: None,
+            hash: name_hash(name),
+            mask,
+            _type: PhantomData,
+        }
     }
 
     /// A change takes effect at the next start only.
@@ -57,6 +72,12 @@ impl<T: OptionType> Opt<T> {
     /// A further condition on the value, after its type.
     pub const fn check(mut self, check: Check<T>) -> Self {
         self.check = Some(check);
+        self
+    }
+
+    /// Tells what of a value has no effect in this version: the load warns with that sentence.
+    pub const fn idle(mut self, idle: Idle<T>) -> Self {
+        self.idle = Some(idle);
         self
     }
 
@@ -119,6 +140,9 @@ pub trait Declared: Sync {
     fn extra_mask(&self) -> u32;
     /// Parses and checks a value set in `scope`.
     fn parse_any(&self, value: &Value, scope: ScopeId) -> Result<Arc<dyn Any + Send + Sync>, String>;
+    /// What of a value that `parse_any` gave has no effect in this version.
+    #[doc(hidden)]
+    fn idle_part(&self, typed: &(dyn Any + Send + Sync)) -> Option<String>;
     /// The default, parsed and checked.
     fn default_any(&self) -> Result<Arc<dyn Any + Send + Sync>, String>;
 }
@@ -153,6 +177,9 @@ impl<T: OptionType> Declared for Opt<T> {
     }
     fn parse_any(&self, value: &Value, scope: ScopeId) -> Result<Typed, String> {
         self.parse(value, scope).map(|typed| Arc::new(typed) as Typed)
+    }
+    fn idle_part(&self, typed: &(dyn Any + Send + Sync)) -> Option<String> {
+        self.idle.and_then(|idle| idle(typed.downcast_ref::<T>()?))
     }
     fn default_any(&self) -> Result<Typed, String> {
         self.default_value().map(|typed| Arc::new(typed) as Typed)

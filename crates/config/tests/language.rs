@@ -352,3 +352,20 @@ fn a_text_that_says_nothing_is_a_configuration() {
     let registry: Registry = registry();
     assert!(Configuration::of_text(registry, "\u{feff}\r\n # nothing\n").is_ok());
 }
+
+#[test]
+fn a_part_of_a_value_that_has_no_effect_is_told() {
+    const WORDS: config::Opt<Vec<String>> =
+        config::Opt::new("words_for_tests", "()", config::scopes::GLOBAL, "For this test.")
+            .idle(|words| words.contains(&"b".to_owned()).then(|| "`b` does nothing yet".to_owned()));
+    const OPTIONS: &[&dyn config::Declared] = &[&WORDS];
+    let warnings = |text: &str| {
+        let mut registry = config::Registry::new();
+        registry.add_all(OPTIONS);
+        let configuration = config::Configuration::of_text(registry, text).expect("valid");
+        configuration.current().warnings().iter().map(|one| one.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("words_for_tests = ( a )\n"), [""; 0]);
+    assert_eq!(warnings("words_for_tests = ( a b )\n"), ["words_for_tests: `b` does nothing yet"]);
+    assert_eq!(warnings("if_env \"NEVER_SET_BY_ANYBODY\" { words_for_tests = ( b ) }\n"), [""; 0]);
+}

@@ -94,8 +94,9 @@ pub const SMTP_EXTENSIONS: Opt<Vec<String>> = Opt::new(
     "smtp_extensions",
     "( \"ENHANCEDSTATUSCODES\" )",
     scopes::LISTENER_ONLY,
-    "EHLO keywords offered beside PIPELINING, 8BITMIME and SIZE, which always are.",
-);
+    "EHLO keywords offered beside PIPELINING, 8BITMIME and SIZE, which always are; in this version ENHANCEDSTATUSCODES only.",
+)
+.idle(not_offered);
 /// See its doc.
 pub const REQUIRE_EHLO: Opt<bool> =
     Opt::new("require_ehlo", "false", scopes::LISTENER, "Refuses MAIL before EHLO or HELO.");
@@ -244,6 +245,15 @@ pub const INBOUND_THROTTLE_MESSAGES: Opt<Throttle> = Opt::new(
 
 fn at_least_one(value: &u64) -> Result<(), String> {
     if 1 <= *value { Ok(()) } else { Err("must be at least 1".to_owned()) }
+}
+
+/// Keywords that no session understands yet, and that are therefore not offered.
+fn not_offered(keywords: &Vec<String>) -> Option<String> {
+    let offered = ["ENHANCEDSTATUSCODES", "PIPELINING", "8BITMIME", "SIZE"];
+    let is_offered = |keyword: &&String| offered.iter().any(|known| known.eq_ignore_ascii_case(keyword));
+    let idle: Vec<String> =
+        keywords.iter().filter(|keyword| !is_offered(keyword)).map(|word| format!("`{word}`")).collect();
+    (!idle.is_empty()).then(|| format!("{} accepted, not offered in this version", idle.join(", ")))
 }
 
 /// It stands in greetings and header fields: a blank, a line end or a typing slip there would become part of them.
@@ -461,6 +471,16 @@ mod tests {
         assert!(told("my host").contains("a blank"));
         assert!(told("mx@example").ends_with("`@` cannot stand in one"));
         assert!(told(&"a".repeat(256)).contains("255 characters"));
+    }
+
+    #[test]
+    fn a_keyword_that_is_not_offered_is_told() {
+        let told = |words: &[&str]| not_offered(&words.iter().map(|word| (*word).to_owned()).collect());
+        assert_eq!(told(&["EnhancedStatusCodes", "SIZE"]), None);
+        assert_eq!(
+            told(&["STARTTLS", "SIZE", "AUTH LOGIN"]).as_deref(),
+            Some("`STARTTLS`, `AUTH LOGIN` accepted, not offered in this version")
+        );
     }
 
     #[test]
