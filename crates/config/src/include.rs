@@ -266,7 +266,11 @@ impl<'l> Loader<'l> {
                         Ok(items) => include.items.extend(items),
                         Err(problem) => {
                             let message = format!("cannot include {}: {problem}", path.display());
-                            self.reports.push(Fault::error(include.target.span(), message));
+                            let fault = Fault::error(include.target.span(), message);
+                            self.reports.push(match path.to_str().and_then(remote::advice) {
+                                Some(help) => fault.help(help),
+                                None => fault,
+                            });
                         }
                     }
                 }

@@ -29,6 +29,15 @@ pub(crate) fn is_writable(url: &str) -> bool {
     kept.is_some_and(|(_, origin)| scheme_of(origin).is_none())
 }
 
+/// What to do about a URL that cannot be read.
+pub(crate) fn advice(url: &str) -> Option<String> {
+    let scheme = scheme_of(url)?;
+    Some(match scheme.eq_ignore_ascii_case("persist") {
+        true => "no copy of it was kept either; make the server answer, and load again".to_owned(),
+        false => format!("make the server answer, or write \"persist://{url}\", which goes on with the last copy"),
+    })
+}
+
 /// The whole text behind a URL.
 pub(crate) fn read(io_wrappers: &IoWrappers, url: &str) -> Result<String, String> {
     read_within(io_wrappers, url, READ_LIMIT)

@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Parser;
-use config::{Configuration, Environment};
+use config::Configuration;
 use declarations::{Declarations, Schemes};
 use module::Catalogue;
 
 use crate::outcome::{Outcome, ended_by};
-use crate::validate::{DEFAULT_PATH, own_name};
+use crate::validate::{DEFAULT_PATH, surroundings};
 use crate::{files, xml};
 
 /// Prints a configuration with everything it includes, or why it is invalid.
@@ -68,7 +68,10 @@ fn dumped(asked: &Dump, shape: Shape) -> Outcome {
         Ok(declared) => declared.registry,
         Err(problem) => return Outcome::failed(Outcome::UNREADABLE, problem),
     };
-    let environment = Environment { node_name: own_name(), ..Environment::default() };
+    let environment = match surroundings(None) {
+        Ok(environment) => environment,
+        Err(problem) => return Outcome::failed(Outcome::UNREADABLE, problem),
+    };
     let generation = match Configuration::load(registry, &asked.file, environment) {
         Ok(configuration) => configuration.current(),
         Err(diagnostics) => return Outcome::failed(Outcome::BAD, diagnostics.render(false).trim_end()),

@@ -17,11 +17,16 @@ pub(crate) fn read(path: &Path) -> Result<String, String> {
     file.take(BYTES_MAX).read_to_string(&mut text).map(|_| text).map_err(fail)
 }
 
-/// Puts a text in place of a file, or makes it: whole or not at all, with the mode the old one had.
+/// Puts a text in place of a file, or makes it: whole or not at all, with the mode the old one had. What is there and no
+/// file, such as `/dev/stdout` or a FIFO, is written to and stays.
 pub fn write(path: &Path, text: &str) -> Result<(), String> {
     let fail = |error: io::Error| format!("cannot write {}: {error}", path.display());
     // A link stays one: its target is what is written.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        let mut there = fs::OpenOptions::new().write(true).open(path).map_err(fail)?;
+        return there.write_all(text.as_bytes()).map_err(fail);
+    }
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = target.with_file_name(name);
@@ -41,6 +46,11 @@ pub(crate) fn is_directory(path: &Path) -> bool {
 /// Whether there is anything of that name.
 pub(crate) fn exists(path: &Path) -> bool {
     path.exists()
+}
+
+/// Whether there is a file of that name, or a link to one.
+pub(crate) fn is_file(path: &Path) -> bool {
+    path.is_file()
 }
 
 /// A path as the file system knows it.

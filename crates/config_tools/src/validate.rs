@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use config::{Configuration, Diagnostics, Environment, Registry};
-use declarations::Declarations;
+use declarations::{Declarations, Schemes};
 use serde_json::{Value as Json, json};
 
 use crate::files;
@@ -61,7 +61,10 @@ pub fn validate(command_line: impl IntoIterator<Item = OsString>) -> Outcome {
         Ok(declared) => Arc::new(declared.registry),
         Err(problem) => return Outcome::failed(Outcome::UNREADABLE, problem),
     };
-    let environment = Environment { node_name: asked.node.or_else(own_name), ..Environment::default() };
+    let environment = match surroundings(asked.node) {
+        Ok(environment) => environment,
+        Err(problem) => return Outcome::failed(Outcome::UNREADABLE, problem),
+    };
     let mut checked = Vec::new();
     for path in &paths {
         match check_path(&registry, path, &environment) {
@@ -75,8 +78,14 @@ pub fn validate(command_line: impl IntoIterator<Item = OsString>) -> Outcome {
     if asked.json { as_json(&checked) } else { as_text(&checked) }
 }
 
+/// What a load depends on besides its files, as the daemon has it: a file that includes a URL is as valid here as there.
+pub(crate) fn surroundings(node: Option<String>) -> Result<Environment, String> {
+    let io_wrappers = Schemes::for_includes().map_err(|error| error.to_string())?;
+    Ok(Environment { node_name: node.or_else(own_name), io_wrappers, ..Environment::default() })
+}
+
 /// What the daemon calls this machine.
-pub(crate) fn own_name() -> Option<String> {
+fn own_name() -> Option<String> {
     Some(rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
@@ -87,7 +96,10 @@ fn check_path(registry: &Arc<Registry>, path: &Path, environment: &Environment) 
     if files::is_directory(path) {
         return check_tree(registry, path, environment);
     }
-    // Told apart from a file that is wrong.
+    // Told apart from a file that is wrong; a FIFO would be waited for.
+    if !files::is_file(path) {
+        return Err(format!("{} is not a regular file", path.display()));
+    }
     files::read(path)?;
     Ok(vec![check_main(registry, path, environment).0])
 }

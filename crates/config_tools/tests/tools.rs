@@ -73,13 +73,13 @@ fn a_tree_is_checked_file_by_file_each_in_its_way() {
 #[test]
 fn a_dump_has_every_value_with_its_includes_in_place() {
     let etc = etc(&[
-        ("a.conf", "hostname = \"a & b\"\ninclude \"b.conf\"\n"),
+        ("a.conf", "pidfile = \"a & b\"\ninclude \"b.conf\"\n"),
         ("b.conf", "domain \"x\" { retry_interval = 5 }\n"),
     ]);
     let main = etc.path().join("a.conf");
     let xml = run(config_tools::dump, &["-c"], std::slice::from_ref(&main));
     let expected = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<configuration>\n  \
-                    <option name=\"hostname\">a &amp; b</option>\n  <scope word=\"domain\" name=\"x\">\n    \
+                    <option name=\"pidfile\">a &amp; b</option>\n  <scope word=\"domain\" name=\"x\">\n    \
                     <option name=\"retry_interval\">5</option>\n  </scope>\n</configuration>\n";
     assert_eq!((xml.code, xml.out.as_str()), (0, expected));
     let json = run(config_tools::dump, &["--json", "-c"], std::slice::from_ref(&main));
@@ -118,4 +118,54 @@ fn a_file_is_formatted_in_place_and_then_passes_the_check() {
     assert_eq!(fs::read_to_string(&bad).expect("there"), "a = {\n");
     let again = run(config_tools::format, &["--check"], &[path]);
     assert_eq!((again.code, again.out.as_str()), (0, ""));
+}
+
+#[test]
+fn what_is_there_and_no_file_is_written_to_and_stays() {
+    let etc = etc(&[("good.conf", "hostname = \"mx\"\n")]);
+    let socket = etc.path().join("socket");
+    let _listening = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let refused =
+        run(config_tools::dump, &["-f", socket.to_str().expect("a name"), "-c"], &[etc.path().join("good.conf")]);
+    assert_eq!(refused.code, 2, "a socket cannot be opened: {}", refused.err);
+    assert!(!fs::metadata(&socket).expect("still there").is_file());
+}
+
+#[test]
+fn a_socket_or_fifo_is_no_configuration_and_nobody_waits_for_it() {
+    let etc = etc(&[]);
+    let socket = etc.path().join("ecelerity.conf");
+    let _listening = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let refused = validate(&[], socket);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("is not a regular file"), "{}", refused.err);
+}
+
+#[test]
+fn a_url_is_included_as_the_daemon_does_it() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = server.local_addr().expect("an address");
+    let serving = std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        for _ in 0..2 {
+            let (mut client, _) = server.accept().expect("a client");
+            let _ = client.read(&mut [0; 4096]).expect("a request");
+            let text = "retry_interval = soon\n";
+            let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
+            client.write_all(reply.as_bytes()).expect("a reply");
+        }
+    });
+    for url in [format!("http://{at}/a.conf"), format!("persist://http://{at}/a.conf")] {
+        let etc = etc(&[("main.conf", &format!("include \"{url}\"\n"))]);
+        let checked = validate(&[], etc.path().join("main.conf"));
+        assert!(
+            checked.code == 1 && checked.err.contains("a.conf:1:18"),
+            "the included text was judged: {}",
+            checked.err
+        );
+    }
+    serving.join().expect("both were served");
+    let etc = etc(&[("main.conf", &format!("include \"http://{at}/a.conf\"\n"))]);
+    let alone = validate(&[], etc.path().join("main.conf"));
+    assert!(alone.err.contains("or write \"persist://http://"), "{}", alone.err);
 }

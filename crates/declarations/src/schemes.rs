@@ -2,11 +2,12 @@
 //!
 //! Made before the configuration is read, which may itself include a URL.
 
+use std::io;
 use std::sync::Arc;
 
 use gzipio::{GzipDriver, GzipIo};
 use http_io::{HttpDriver, HttpIo, Limits, Roots};
-use io_wrapper::{Error, IoWrappers};
+use io_wrapper::{Driver, Error, Flags, IoWrappers, Stream};
 use jlog::{Jlog, JlogDriver};
 use module::Module;
 use persist_io::{PersistDriver, PersistIo, Place};
@@ -48,6 +49,18 @@ impl Schemes {
         Self::register(Clock::system()).map(|schemes| schemes.files)
     }
 
+    /// What an offline tool reads included URLs through: as the daemon does, but `persist` is its origin alone. A copy left
+    /// by whoever runs the tool would stand in the daemon's folder under an owner that the daemon is not.
+    pub fn for_includes() -> Result<IoWrappers, Error> {
+        let files = IoWrappers::new();
+        for driver in HttpDriver::both(Limits::default(), &Roots::System) {
+            files.register(Arc::new(driver))?;
+        }
+        files.register(Arc::new(GzipDriver::new(files.clone())))?;
+        files.register(Arc::new(Origin(files.clone())))?;
+        Ok(files)
+    }
+
     /// The `.ecm` files of the modules behind the schemes.
     pub const DESCRIBED: [(&str, &str); 6] = [
         ("gzipio.ecm", gzipio::ECM),
@@ -68,6 +81,19 @@ impl Schemes {
             Arc::new(PipeIo::new(self.pipe.clone())),
             Arc::new(SyslogIo::new(self.syslog.clone())),
         ]
+    }
+}
+
+/// `persist://` without a copy: whatever its origin is.
+struct Origin(IoWrappers);
+
+impl Driver for Origin {
+    fn scheme(&self) -> &str {
+        "persist"
+    }
+
+    fn open(&self, rest: &str, flags: Flags, mode: u32) -> io::Result<Box<dyn Stream>> {
+        self.0.open(rest, flags, mode).map_err(io::Error::other)
     }
 }
 
