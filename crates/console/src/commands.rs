@@ -149,6 +149,14 @@ impl Reply {
 pub enum CommandError {
     /// It was tried and failed, or cannot be done; a sentence for the operator.
     Failed(String),
+    /// It was tried and refused, and machines are told more than the sentence: `details` is an object whose members join
+    /// `status` and `error` in the JSON answer.
+    Refused {
+        /// A sentence for the operator.
+        why: String,
+        /// What machines are told besides.
+        details: serde_json::Value,
+    },
     /// It was written wrongly; the usage line is added below this sentence.
     Usage(String),
     /// The peer may not.
@@ -291,16 +299,25 @@ fn begins_with(words: &[&str], command: &str) -> Option<usize> {
 }
 
 fn outcome(result: Result<Reply, CommandError>, json: bool) -> Outcome {
-    let (status, text) = match result {
+    let (status, text, details) = match result {
         Ok(reply) => {
             let body = if json { reply.json.to_string() } else { reply.text };
             return Answer { status: Status::Completed, json, body };
         }
-        Err(CommandError::Failed(why) | CommandError::Usage(why)) => (Status::Failed, why),
-        Err(CommandError::NotAuthorized) => (Status::NotAuthz, NOT_AUTHORIZED.to_owned()),
+        Err(CommandError::Failed(why) | CommandError::Usage(why)) => (Status::Failed, why, json!({})),
+        Err(CommandError::Refused { why, details }) => (Status::Failed, why, details),
+        Err(CommandError::NotAuthorized) => (Status::NotAuthz, NOT_AUTHORIZED.to_owned(), json!({})),
     };
-    let body = if json { json!({ "status": status.to_string(), "error": text }).to_string() } else { text };
-    Answer { status, json, body }
+    if !json {
+        return Answer { status, json, body: text };
+    }
+    let mut body = json!({ "status": status.to_string(), "error": text });
+    if let (Some(body), Some(details)) = (body.as_object_mut(), details.as_object()) {
+        for (member, value) in details {
+            body.entry(member).or_insert_with(|| value.clone());
+        }
+    }
+    Answer { status, json, body: body.to_string() }
 }
 
 /// The documented refusal.

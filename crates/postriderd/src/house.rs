@@ -67,7 +67,7 @@ pub struct House {
 impl House {
     /// Reads the configuration again, from `path` if one is given, and puts it into effect as a whole or not at all. The
     /// error is the text for the operator.
-    pub async fn reload(self: &Rc<Self>, path: Option<PathBuf>, who: &str) -> Result<Arc<Generation>, String> {
+    pub async fn reload(self: &Rc<Self>, path: Option<PathBuf>, who: &str) -> Result<Arc<Generation>, Refusal> {
         let load: Load<()> = Box::new(move |configuration, prepare| {
             configuration.reload_from(path.as_deref(), prepare).map(|generation| (generation, ())).map_err(refused)
         });
@@ -80,7 +80,7 @@ impl House {
         self: &Rc<Self>,
         who: &str,
         load: Load<T>,
-    ) -> Result<(Arc<Generation>, T), String> {
+    ) -> Result<(Arc<Generation>, T), Refusal> {
         let author = Author { who: who.to_owned(), when: time_of_day(self.clock) };
         let ground = ChangeGround {
             configuration: self.configuration.clone(),
@@ -91,12 +91,13 @@ impl House {
         };
         // A pool of one thread: changes wait for each other, and for nothing else.
         let work = move || ground.change(author, load);
-        let result = self.pools.get(RELOAD_POOL).run(work).await.unwrap_or_else(|rejected| Err(rejected.to_string()));
+        let result =
+            self.pools.get(RELOAD_POOL).run(work).await.unwrap_or_else(|rejected| Err(rejected.to_string().into()));
         match &result {
             Ok((generation, _)) => self.follow(generation).await,
-            Err(problem) => {
+            Err(Refusal { why, .. }) => {
                 self.meters.counter("config.reloads.refused").add(1);
-                tracing::error!(target: "CONFIG", "configuration reload refused: {problem}");
+                tracing::error!(target: "CONFIG", "configuration reload refused: {why}");
             }
         }
         result
@@ -141,11 +142,27 @@ impl House {
 /// Prepares what hangs on a new generation; see `generation::prepare`.
 pub type Prepare<'p> = &'p mut dyn FnMut(&mut NewGeneration) -> Result<(), String>;
 /// Makes a generation and puts it into effect, or says why not.
-pub type Load<T> = Box<dyn FnOnce(&Configuration, Prepare<'_>) -> Result<(Arc<Generation>, T), String> + Send>;
+pub type Load<T> = Box<dyn FnOnce(&Configuration, Prepare<'_>) -> Result<(Arc<Generation>, T), Refusal> + Send>;
+
+/// Why a configuration was not put into effect.
+#[derive(Debug)]
+pub struct Refusal {
+    /// For the operator.
+    pub why: String,
+    /// What is wrong where, for machines; none when it is no matter of the files.
+    pub diagnostics: Option<Diagnostics>,
+}
+
+impl<S: Into<String>> From<S> for Refusal {
+    fn from(why: S) -> Self {
+        Refusal { why: why.into(), diagnostics: None }
+    }
+}
 
 /// What a refused configuration is told to the operator as.
-pub fn refused(diagnostics: Diagnostics) -> String {
-    format!("{}\nReconfigure failed.", diagnostics.render(false))
+pub fn refused(diagnostics: Diagnostics) -> Refusal {
+    let why = format!("{}\nReconfigure failed.", diagnostics.render(false));
+    Refusal { why, diagnostics: Some(diagnostics) }
 }
 
 /// What a change of the configuration needs on the thread it is made on.
@@ -158,7 +175,7 @@ struct ChangeGround {
 }
 
 impl ChangeGround {
-    fn change<T>(&self, author: Author, load: Load<T>) -> Result<(Arc<Generation>, T), String> {
+    fn change<T>(&self, author: Author, load: Load<T>) -> Result<(Arc<Generation>, T), Refusal> {
         let current = self.configuration.current();
         let author = Arc::new(author);
         let mut plan = None;

@@ -74,6 +74,14 @@ fn a_dry_run_tells_what_a_reload_would_do_and_does_nothing() {
     let Ended { status, stderr, .. } = daemon.console(&["config", "reload", "--dry-run"]);
     assert!(!status.success() && stderr.contains("did you mean `hostname`?"), "{stderr}");
     assert!(stderr.contains("nothing was changed"), "{stderr}");
+    for words in [&["config", "reload", "--json"][..], &["config", "reload", "--dry-run", "--json"]] {
+        let Ended { status, stdout, .. } = daemon.console(words);
+        assert!(!status.success());
+        let told: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+        assert_eq!((&told["status"], &told["valid"]), (&"FAILED".into(), &false.into()));
+        let (line, help) = (&told["diagnostics"][0]["line"], &told["diagnostics"][0]["help"]);
+        assert_eq!((line, help), (&1.into(), &"did you mean `hostname`?".into()));
+    }
     let mut session = ConsoleSession::open(&daemon);
     assert!(session.refused("config diff").contains("did you mean `hostname`?"));
 }

@@ -6,7 +6,7 @@ use config::{Answer, Transaction};
 use console::{Command, CommandError, Invocation, Reply};
 use serde_json::json;
 
-use super::{Open, aside, borrowed, completed, reply, words};
+use super::{Open, aside, borrowed, completed, reply, told, words};
 use crate::commands::command;
 use crate::house::{House, refused};
 
@@ -46,9 +46,13 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
     );
     let rollback = command(house, "config rollback", "drop the open transaction", |house, asked| async move {
         asked.no_args()?;
-        let dropped = aside(&house, &asked, |_, open| Ok(open.take().map(|dropped| dropped.replay().len())));
+        let dropped =
+            aside(&house, &asked, |_, open| Ok::<_, String>(open.take().map(|dropped| dropped.replay().len())));
         let changes = dropped.await?.ok_or_else(none_open)?;
-        Ok(Reply::new(format!("Transaction rolled back; {changes} changes dropped.\n"), json!({ "dropped": changes })))
+        Ok(Reply::new(
+            format!("Transaction rolled back; {} dropped.\n", counted(changes)),
+            json!({ "dropped": changes }),
+        ))
     });
     let commit = command(
         house,
@@ -62,6 +66,10 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
 
 fn none_open() -> CommandError {
     CommandError::Failed("no transaction is open in this session; begin one with config begin".to_owned())
+}
+
+fn counted(changes: usize) -> String {
+    if changes == 1 { "1 change".to_owned() } else { format!("{changes} changes") }
 }
 
 async fn begin(house: Rc<House>, asked: Invocation, from_scratch: bool) -> Result<Reply, CommandError> {
@@ -79,7 +87,7 @@ async fn begin(house: Rc<House>, asked: Invocation, from_scratch: bool) -> Resul
 
 async fn replay(house: &House, asked: &Invocation) -> Result<Reply, CommandError> {
     asked.no_args()?;
-    let lines = aside(house, asked, |_, open| Ok(open.as_ref().map(|open| open.replay().to_vec())));
+    let lines = aside(house, asked, |_, open| Ok::<_, String>(open.as_ref().map(|open| open.replay().to_vec())));
     let lines = lines.await?.ok_or_else(none_open)?;
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     Ok(Reply::new(text, json!({ "commands": lines })))
@@ -109,7 +117,7 @@ async fn change(
             Ok((generation, answer))
         }),
     );
-    let (generation, answer) = changed.await.map_err(CommandError::Failed)?;
+    let (generation, answer) = changed.await.map_err(told)?;
     let mut reply = reply(answer);
     add_warnings(&mut reply, &generation.warnings().beyond(before.warnings()));
     Ok(reply)
@@ -136,9 +144,9 @@ async fn commit(house: &Rc<House>, asked: &Invocation) -> Result<Reply, CommandE
             })
         }),
     );
-    let (generation, changes) = committed.await.map_err(CommandError::Failed)?;
+    let (generation, changes) = committed.await.map_err(told)?;
     let number = generation.number();
-    let text = format!("Committed {changes} changes; generation {number}.\n");
+    let text = format!("Committed {}; generation {number}.\n", counted(changes));
     let mut reply = Reply::new(text, json!({ "changes": changes, "generation": number }));
     add_warnings(&mut reply, &generation.warnings().beyond(before.warnings()));
     Ok(reply)

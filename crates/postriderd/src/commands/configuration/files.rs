@@ -8,10 +8,10 @@ use console::shapes::{ConfigReloaded, Shape as _};
 use console::{Command, CommandError, Invocation, Reply};
 use serde_json::json;
 
-use super::{Open, aside};
+use super::{Open, aside, told};
 use crate::commands::command;
 use crate::generation;
-use crate::house::House;
+use crate::house::{House, Refusal, refused};
 
 /// The commands about files.
 pub fn commands(house: &Rc<House>) -> Vec<Command> {
@@ -68,7 +68,7 @@ async fn reload(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandErr
             "a transaction is open in this session; commit it or roll it back before a reload".to_owned(),
         ));
     }
-    let generation = house.reload(path, &asked.peer.to_string()).await.map_err(CommandError::Failed)?;
+    let generation = house.reload(path, &asked.peer.to_string()).await.map_err(told)?;
     let path = house.configuration.path().display().to_string();
     let mut reply = ConfigReloaded { path, generation: generation.number() }.reply();
     let warnings = generation.warnings();
@@ -80,15 +80,17 @@ async fn reload(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandErr
 }
 
 /// A file as it would be loaded now, or why it would be refused.
-fn candidate(configuration: &Configuration, path: Option<&Path>) -> Result<Generation, String> {
-    let refused = |text: String| format!("{text}\nIt would be refused; nothing was changed.");
-    let candidate = configuration.candidate(path).map_err(|diagnostics| refused(diagnostics.render(false)))?;
-    generation::check(&candidate).map_err(refused)?;
+fn candidate(configuration: &Configuration, path: Option<&Path>) -> Result<Generation, Refusal> {
+    let would_be = |text: String| format!("{text}\nIt would be refused; nothing was changed.");
+    let candidate = configuration
+        .candidate(path)
+        .map_err(|diagnostics| Refusal { why: would_be(diagnostics.render(false)), diagnostics: Some(diagnostics) })?;
+    generation::check(&candidate).map_err(would_be)?;
     Ok(candidate)
 }
 
 async fn dry_run(house: &House, asked: &Invocation, path: Option<PathBuf>) -> Result<Reply, CommandError> {
-    let tried = aside(house, asked, move |configuration, _| {
+    let tried = aside(house, asked, move |configuration, _| -> Result<_, Refusal> {
         let candidate = candidate(configuration, path.as_deref())?;
         let found = differences(&configuration.current(), &candidate);
         let (idle, warnings) = (candidate.not_in_effect(), candidate.warnings());
@@ -120,11 +122,11 @@ async fn dry_run(house: &House, asked: &Invocation, path: Option<PathBuf>) -> Re
 
 async fn diff(house: &House, asked: &Invocation) -> Result<Reply, CommandError> {
     let path = only_path(&asked.args)?;
-    let found = aside(house, asked, move |configuration, transaction| {
+    let found = aside(house, asked, move |configuration, transaction| -> Result<_, Refusal> {
         let running = configuration.current();
         match transaction {
             Some(transaction) if path.is_none() => {
-                let inside = transaction.generation().map_err(|refused| refused.render(false))?;
+                let inside = transaction.generation().map_err(refused)?;
                 Ok(differences(&running, &inside))
             }
             _ => Ok(differences(&running, &candidate(configuration, path.as_deref())?)),

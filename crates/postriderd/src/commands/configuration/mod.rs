@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use config::{Configuration, Transaction};
 use console::{Command, CommandError, Invocation, Reply};
 
-use crate::house::{House, RELOAD_POOL};
+use crate::house::{House, RELOAD_POOL, Refusal};
 
 /// The family.
 pub fn commands(house: &Rc<House>) -> Vec<Command> {
@@ -42,15 +42,23 @@ impl Open {
 }
 
 /// Works on the configuration, and on the session's transaction, where it may take its time.
-async fn aside<T: Send + 'static>(
+async fn aside<T: Send + 'static, E: Into<Refusal> + Send + 'static>(
     house: &House,
     asked: &Invocation,
-    work: impl FnOnce(&Configuration, &mut Option<Transaction>) -> Result<T, String> + Send + 'static,
+    work: impl FnOnce(&Configuration, &mut Option<Transaction>) -> Result<T, E> + Send + 'static,
 ) -> Result<T, CommandError> {
     let (configuration, open) = (house.configuration.clone(), Open::of(asked));
     let work = move || open.with(|transaction| work(&configuration, transaction));
     let done = house.pools.get(RELOAD_POOL).run(work).await;
-    done.map_err(CommandError::failed)?.map_err(CommandError::Failed)
+    done.map_err(CommandError::failed)?.map_err(|problem| told(problem.into()))
+}
+
+/// A refusal as the console answers it: machines get each diagnostic by itself.
+fn told(refusal: Refusal) -> CommandError {
+    match refusal.diagnostics {
+        None => CommandError::Failed(refusal.why),
+        Some(diagnostics) => CommandError::Refused { why: refusal.why, details: diagnostics.to_json() },
+    }
 }
 
 fn words(asked: &Invocation) -> Vec<String> {
