@@ -17,7 +17,7 @@ use crate::generation::Generation;
 use crate::include::{self, Loaded};
 use crate::merge::{Merged, merge};
 use crate::registry::{NameId, Registry};
-use crate::scope::ScopeId;
+use crate::scope::{ScopeId, bits};
 use crate::source::Environment;
 use crate::texts::Texts;
 use crate::transaction::Transaction;
@@ -236,6 +236,7 @@ impl Reading {
         let merged = merge(&loaded, registry, &mut reports);
         if let Some(running) = running.filter(|_| !reports.has_errors()) {
             warn_of_waiting_changes(&running.merged, &merged, registry, &mut reports);
+            warn_of_a_closed_console(&running.merged, &merged, &mut reports);
         }
         let refused = reports.has_errors();
         let diagnostics = reports.finish(&loaded.sources);
@@ -274,6 +275,21 @@ fn warn_of_waiting_changes(old: &Merged, new: &Merged, registry: &Registry, repo
     for name in removed {
         let message = format!("the removal of `{name}` takes effect at the next start");
         reports.push(Fault { severity: Severity::Warning, ..Fault::nowhere(message) });
+    }
+}
+
+/// Whether some Listen stanza leads to the console.
+fn has_console(merged: &Merged) -> bool {
+    let word = merged.stanzas.word_id("control_listener");
+    word.is_some() && merged.stanzas.iter().any(|(_, node)| node.bit == bits::LISTEN && node.listener == word)
+}
+
+/// A change from the console that closes it cannot be taken back there.
+fn warn_of_a_closed_console(old: &Merged, new: &Merged, reports: &mut Reports) {
+    if has_console(old) && !has_console(new) {
+        let message = "no Control_Listener is left: the console is out of reach once this is in effect";
+        let help = "add Control_Listener { Listen \"/path/of/socket\" { } } to the main file; SIGHUP loads it";
+        reports.push(Fault { severity: Severity::Warning, ..Fault::nowhere(message).help(help) });
     }
 }
 

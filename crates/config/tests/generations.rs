@@ -102,3 +102,19 @@ fn a_change_that_waits_for_the_next_start_is_told() {
     let told = configuration.check(&etc.main()).expect("valid");
     assert!(told.render(false).contains("the removal of `mainlog` takes effect at the next start"));
 }
+
+#[test]
+fn a_change_that_closes_the_console_is_told() {
+    let etc = Etc::new(&[("ecelerity.conf", "Control_Listener { Listen \"/run/c\" { } }\n")]);
+    let configuration = etc.load().expect("valid");
+    let told = |text: &str| {
+        etc.write("ecelerity.conf", text);
+        configuration.check(&etc.main()).expect("valid").iter().map(|one| one.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(told("Control_Listener { Listen \"/run/d\" { } }\n"), [""; 0]);
+    let closed = "no Control_Listener is left: the console is out of reach once this is in effect";
+    assert_eq!(told("ESMTP_Listener { Listen \":25\" { } }\n"), [closed]);
+    assert_eq!(told("Control_Listener { }\n"), [closed]);
+    configuration.reload(&mut |_| Ok(())).expect("a warning refuses nothing");
+    assert_eq!(told(""), [""; 0], "there was none before");
+}
