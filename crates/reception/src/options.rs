@@ -96,7 +96,7 @@ pub const SMTP_EXTENSIONS: Opt<Vec<String>> = Opt::new(
     scopes::LISTENER_ONLY,
     "EHLO keywords offered beside PIPELINING, 8BITMIME and SIZE, which always are; in this version ENHANCEDSTATUSCODES only.",
 )
-.idle(not_offered);
+.idle(|keywords| not_offered(keywords));
 /// See its doc.
 pub const REQUIRE_EHLO: Opt<bool> =
     Opt::new("require_ehlo", "false", scopes::LISTENER, "Refuses MAIL before EHLO or HELO.");
@@ -248,7 +248,7 @@ fn at_least_one(value: &u64) -> Result<(), String> {
 }
 
 /// Keywords that no session understands yet, and that are therefore not offered.
-fn not_offered(keywords: &Vec<String>) -> Option<String> {
+fn not_offered(keywords: &[String]) -> Option<String> {
     let offered = ["ENHANCEDSTATUSCODES", "PIPELINING", "8BITMIME", "SIZE"];
     let is_offered = |keyword: &&String| offered.iter().any(|known| known.eq_ignore_ascii_case(keyword));
     let idle: Vec<String> =
@@ -475,7 +475,7 @@ mod tests {
 
     #[test]
     fn a_keyword_that_is_not_offered_is_told() {
-        let told = |words: &[&str]| not_offered(&words.iter().map(|word| (*word).to_owned()).collect());
+        let told = |words: &[&str]| not_offered(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
         assert_eq!(told(&["EnhancedStatusCodes", "SIZE"]), None);
         assert_eq!(
             told(&["STARTTLS", "SIZE", "AUTH LOGIN"]).as_deref(),
