@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use message::MessageId;
+use message::{Body, MessageId};
 use smallvec::SmallVec;
 use smtp::client::{ClientOptions, ClientSession, Done, Event, Failure, Outcome, Stage};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
@@ -27,11 +27,12 @@ use crate::hosts::Pace;
 use crate::limits::{Awaits, HostLimits, Slot};
 use crate::maintainer::Maintainer;
 use crate::opening::{self, NoSession, host_failed};
-use crate::options::{DeliveryMethod, QueueSettings};
+use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
 use crate::record::{DomainRecord, Status};
 use crate::replies::SESSION_ENDED;
 use crate::route::Candidate;
-use crate::seams::Stream;
+use crate::seams::{Local, Stream};
+use crate::seven_bit::Form;
 use crate::unreachable::NotOpened;
 
 /// Opens a connection for the queue and works on it until it ends.
@@ -60,8 +61,22 @@ struct Job {
 
 /// A message taken and not yet submitted.
 enum Upcoming {
-    Reading { held: Held, id: MessageId, read: Box<spool::Read> },
+    Reading {
+        held: Held,
+        id: MessageId,
+        read: Box<spool::Read>,
+    },
     Ready(InHand),
+    /// Its body is being made into one of 7 bits.
+    Converting {
+        message: InHand,
+        form: Local<'static, Form>,
+    },
+    /// That is done.
+    Converted {
+        message: InHand,
+        form: Form,
+    },
 }
 
 pub(crate) struct Connection {
@@ -96,6 +111,8 @@ pub(crate) struct Connection {
     /// Unlinks that the spool has not yet taken, each a message that a crash would deliver twice.
     unlinking: JoinSet<()>,
     delivered: u64,
+    /// Recipients named to the server.
+    named: u64,
     /// The host has answered for a message.
     has_served: bool,
     over: Option<Option<Failure>>,
@@ -144,6 +161,7 @@ impl Connection {
             settling: JoinSet::new(),
             unlinking: JoinSet::new(),
             delivered: 0,
+            named: 0,
             has_served: false,
             over: None,
         };
@@ -192,7 +210,9 @@ impl Connection {
         let mut messages = Vec::new();
         for upcoming in std::mem::take(&mut self.upcoming) {
             messages.extend(match upcoming {
-                Upcoming::Ready(message) => Some(message),
+                Upcoming::Ready(message)
+                | Upcoming::Converting { message, .. }
+                | Upcoming::Converted { message, .. } => Some(message),
                 Upcoming::Reading { held, id, read } if !self.maintainer.stopping.get() => {
                     self.maintainer.taken_from_spool(held, id, read.await)
                 }
@@ -286,6 +306,7 @@ impl Connection {
             let accepts = self.session.accepts_transaction();
             match self.upcoming.pop_front() {
                 Some(Upcoming::Ready(message)) if accepts => self.submit(message, &settings),
+                Some(Upcoming::Converted { message, form }) if accepts => self.submit_as(message, form, &settings),
                 None if accepts && self.take_next(&settings) => {}
                 other => {
                     if let Some(other) = other {
@@ -309,7 +330,8 @@ impl Connection {
     /// Whether the connection may carry no more than it has at hand.
     fn used_up_soon(&self, settings: &QueueSettings) -> bool {
         let at_hand = self.delivered + (self.jobs.len() + self.upcoming.len()) as u64;
-        settings.deliveries_max != 0 && settings.deliveries_max <= at_hand
+        let named = self.named + self.upcoming.len() as u64;
+        is_reached(settings.deliveries_max, at_hand) || is_reached(settings.recipients_max, named)
     }
 
     /// Takes the next message of the queue, if there is one and the throttles have a place for it.
@@ -361,7 +383,7 @@ impl Connection {
     /// Whether the connection has carried all it may: its number, or all there was before a reload changed the way.
     fn used_up(&self, settings: &QueueSettings) -> bool {
         let carried = self.delivered + self.jobs.len() as u64;
-        let is_full = settings.deliveries_max != 0 && settings.deliveries_max <= carried;
+        let is_full = is_reached(settings.deliveries_max, carried) || is_reached(settings.recipients_max, self.named);
         is_full || !settings.leads_as(&self.opened_under)
     }
 
@@ -386,13 +408,51 @@ impl Connection {
         }
     }
 
-    /// One transaction: the message, and the siblings behind it that can share it.
+    /// One transaction, once the body has a form that the server takes.
     fn submit(&mut self, first: InHand, settings: &Rc<QueueSettings>) {
         let Some(body) = first.body().cloned() else { return self.read_again(first) };
-        let eight_bit = first.envelope().eight_bit;
+        let (batch, eight_bit) = (first.envelope().batch, first.envelope().eight_bit);
+        if !eight_bit || self.session.extensions().eight_bit_mime || settings.transform == Transform8BitMime::No {
+            return self.transact(first, body, settings);
+        }
+        let minds_header = settings.transform == Transform8BitMime::Strict;
+        if let Some(form) = self.maintainer.forms.known(batch, minds_header) {
+            return self.submit_as(first, form, settings);
+        }
+        let (maintainer, pool) = (self.maintainer.clone(), self.maintainer.deps.pools.get("CPU"));
+        let form = Box::pin(async move {
+            let form = Form::of(body, minds_header, pool).await;
+            maintainer.forms.remember(batch, minds_header, &form);
+            form
+        });
+        self.upcoming.push_front(Upcoming::Converting { message: first, form });
+    }
+
+    /// One transaction with the body in another form, or the failure of a message that has none.
+    fn submit_as(&mut self, first: InHand, form: Form, settings: &Rc<QueueSettings>) {
+        let Some(body) = first.body().cloned() else { return self.read_again(first) };
+        match form.body(body) {
+            Ok(body) => self.transact(first, body, settings),
+            Err(reply) => {
+                self.attempt.settings = settings.clone();
+                let failure = Failure { stage: Stage::DuringMailFrom, reply, internal: true };
+                if let Some(rest) = self.failed(first, failure, 0) {
+                    self.settling.spawn_local(rest);
+                }
+            }
+        }
+    }
+
+    /// One transaction: the message, and the siblings behind it that can share it.
+    fn transact(&mut self, first: InHand, body: Body, settings: &Rc<QueueSettings>) {
+        let declared = first.envelope().eight_bit && settings.declares_eight_bit;
+        let batch_max = match settings.recipients_max {
+            0 => settings.batch_max,
+            most => settings.batch_max.min(usize::try_from(most - self.named).unwrap_or(usize::MAX)),
+        };
         let mut messages: SmallVec<[InHand; 1]> = SmallVec::new();
         messages.push(first);
-        while messages.len() < settings.batch_max && self.is_sibling_next(&messages[0]) {
+        while messages.len() < batch_max && self.is_sibling_next(&messages[0]) {
             let Some(tokens) = self.tokens(settings) else { break };
             let taken = self.maintainer.queues.borrow_mut().take(self.record.queue);
             let Some(Taken { mut held, resident: Some(resident), .. }) =
@@ -404,7 +464,8 @@ impl Connection {
             messages.push(InHand { held, resident });
         }
         let forward_paths = messages.iter().map(|message| &message.envelope().forward_path);
-        self.session.submit(&messages[0].envelope().reverse_path, forward_paths, body, eight_bit);
+        self.session.submit(&messages[0].envelope().reverse_path, forward_paths, body, declared);
+        self.named += messages.len() as u64;
         self.jobs.push_back(Job { messages, settings: settings.clone(), submitted: self.maintainer.deps.clock.now() });
         self.settle();
     }
@@ -522,6 +583,14 @@ impl Connection {
     fn poll_upcoming(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut read_any = Poll::Pending;
         for place in (0..self.upcoming.len()).rev() {
+            if let Upcoming::Converting { form, .. } = &mut self.upcoming[place] {
+                let Poll::Ready(form) = form.as_mut().poll(context) else { continue };
+                read_any = Poll::Ready(());
+                if let Some(Upcoming::Converting { message, .. }) = self.upcoming.remove(place) {
+                    self.upcoming.insert(place, Upcoming::Converted { message, form });
+                }
+                continue;
+            }
             let Upcoming::Reading { read, .. } = &mut self.upcoming[place] else { continue };
             let Poll::Ready(result) = Pin::new(read).poll(context) else { continue };
             read_any = Poll::Ready(());
@@ -534,6 +603,11 @@ impl Connection {
         }
         read_any
     }
+}
+
+/// Whether a limit, if it is one, is reached.
+fn is_reached(limit: u64, number: u64) -> bool {
+    limit != 0 && limit <= number
 }
 
 /// How many bodies of such a size are read ahead.

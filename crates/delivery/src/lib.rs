@@ -28,6 +28,7 @@ mod residency;
 mod route;
 mod route_option;
 mod seams;
+mod seven_bit;
 mod throttle;
 mod unreachable;
 

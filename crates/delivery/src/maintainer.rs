@@ -33,6 +33,7 @@ use crate::options::{Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, Queu
 use crate::place::Place;
 use crate::record::DomainRecord;
 use crate::seams::Bouncer;
+use crate::seven_bit::Forms;
 
 /// Something to be done on the loop, from another thread.
 pub(crate) type Order = Box<dyn FnOnce(&Rc<Maintainer>) + Send>;
@@ -55,6 +56,8 @@ pub(crate) struct Maintainer {
     pub(crate) bouncer: Arc<dyn Bouncer>,
     pub(crate) queues: RefCell<Queues>,
     pub(crate) hosts: RefCell<Hosts>,
+    /// Bodies as servers without 8BITMIME take them.
+    pub(crate) forms: Forms,
     pub(crate) meter: Meter,
     pub(crate) stopping: Cell<bool>,
     records: RefCell<HashMap<QueueId, Rc<DomainRecord>>>,
@@ -122,6 +125,7 @@ impl Maintainer {
             bouncer,
             queues: RefCell::new(queues),
             hosts: RefCell::default(),
+            forms: Forms::default(),
             meter,
             stopping: Cell::new(false),
             records: RefCell::default(),

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use config::{Declared, Generation, IpNets, Lookup, Opt, OptionType, Seconds, Throttle, Value, one_of, scopes};
+use config::scopes::{BINDING, DOMAIN, GLOBAL, HOST, QUEUE, QUEUE_AND_HOST};
+use config::{Declared, Generation, IpNets, Lookup, Opt, OptionType, Scope, Seconds, Throttle, Value, one_of};
 use hooks::HookSet;
 use logging::LogHooks;
 use message::QueueName;
@@ -16,10 +17,13 @@ use smtp::client::Timeouts;
 use crate::limits::{HostLimits, Limits, QueueLimits, ScopedLimit};
 use crate::route_option::{RouteEntry, Routes};
 
+/// Of what the global scope says of listeners alone.
+const CONNECTION: &[Scope] = &[Scope::Domain, Scope::Binding, Scope::BindingGroup];
+
 macro_rules! queue_options {
     ($($name:ident: $type:ty = $word:literal, $default:literal, $scopes:ident, $doc:literal $(, $check:ident)?;)*) => {
         $(#[doc = $doc] pub const $name: Opt<$type> =
-            Opt::new($word, $default, scopes::$scopes, $doc)$(.check($check))?;)*
+            Opt::new($word, $default, $scopes, $doc)$(.check($check))?;)*
         /// Every option of this crate.
         pub const OPTIONS: &[&dyn Declared] = &[$(&$name),*];
     };
@@ -56,6 +60,12 @@ queue_options! {
         "normal: connections are added one by one while mail waits; high: as many at once as messages are active, up to max_outbound_connections.";
     MAX_DELIVERIES_PER_CONNECTION: u64 = "max_deliveries_per_connection", "0", QUEUE,
         "Delivered messages after which a connection is closed. 0: no limit.";
+    MAX_RECIPIENTS_PER_CONNECTION: u64 = "max_recipients_per_connection", "0", CONNECTION,
+        "In a binding, group or domain: RCPT commands after which an outbound connection is closed. 0: no limit, whatever is set for listeners.";
+    SEND_8BITMIME: Send8BitMime = "send_8bitmime", "ifavailable", QUEUE,
+        "Declares 8-bit content with BODY=8BITMIME (RFC 6152): ifavailable or yes, to servers that offer it; no, to none.";
+    TRANSFORM_8BITMIME_CONTENT: Transform8BitMime = "transform_8bitmime_content", "ifneeded", QUEUE,
+        "8-bit content for a server that does not offer 8BITMIME. ifneeded: parts become quoted-printable or base64, and what cannot, because it is signed or broken, fails with 554 5.6.3; strict: the same, and 8-bit octets in header fields fail, too; no: sent as it is.";
     MAX_RECIPIENTS_PER_BATCH: u64 = "max_recipients_per_batch", "100", QUEUE,
         "Most recipients of one message that share an outbound transaction.";
     IDLE_TIMEOUT: Seconds = "idle_timeout", "5", QUEUE,
@@ -140,6 +150,48 @@ impl OptionType for Blackhole {
     }
 }
 
+/// Whether 8-bit content is declared. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Send8BitMime {
+    /// Never.
+    No,
+    /// Where the server offers 8BITMIME.
+    IfAvailable,
+}
+
+impl OptionType for Send8BitMime {
+    const EXPECTED: &'static str = "no or ifavailable";
+    fn parse(value: &Value) -> Result<Self, String> {
+        if let Ok(is_on) = bool::parse(value) {
+            return Ok(if is_on { Self::IfAvailable } else { Self::No });
+        }
+        one_of(value, &[("no", Self::No), ("ifavailable", Self::IfAvailable)])
+    }
+}
+
+/// What becomes of 8-bit content where 8BITMIME is not offered. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transform8BitMime {
+    /// It is sent as it is.
+    No,
+    /// It is converted, or fails.
+    IfNeeded,
+    /// As `IfNeeded`; 8-bit octets in header fields fail, too.
+    Strict,
+}
+
+impl OptionType for Transform8BitMime {
+    const EXPECTED: &'static str = "no, ifneeded or strict";
+    fn parse(value: &Value) -> Result<Self, String> {
+        if let Ok(false) = bool::parse(value) {
+            return Ok(Self::No);
+        }
+        let words = [("no", Self::No), ("ifneeded", Self::IfNeeded), ("strict", Self::Strict)];
+        // `strip` is documented, too: it would make other octets, line ends among them, of what was written.
+        one_of(value, &words)
+    }
+}
+
 /// How eagerly connections are opened. Closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggressiveness {
@@ -188,7 +240,10 @@ pub(crate) struct QueueSettings {
     hosts: Option<HostTable>,
     pub(crate) aggressiveness: Aggressiveness,
     pub(crate) deliveries_max: u64,
+    pub(crate) recipients_max: u64,
     pub(crate) batch_max: usize,
+    pub(crate) declares_eight_bit: bool,
+    pub(crate) transform: Transform8BitMime,
     pub(crate) connect_timeout: Seconds,
     pub(crate) timeouts: Timeouts,
     pub(crate) ehlo_name: Arc<str>,
@@ -238,6 +293,9 @@ impl QueueSettings {
             hosts: has_hosts.then(HostTable::default),
             aggressiveness: generation.read(&CONNECTION_ALLOCATION_AGGRESSIVENESS, chain),
             deliveries_max: generation.read(&MAX_DELIVERIES_PER_CONNECTION, chain),
+            recipients_max: generation.read(&MAX_RECIPIENTS_PER_CONNECTION, chain),
+            declares_eight_bit: generation.read(&SEND_8BITMIME, chain) == Send8BitMime::IfAvailable,
+            transform: generation.read(&TRANSFORM_8BITMIME_CONTENT, chain),
             batch_max: number(&MAX_RECIPIENTS_PER_BATCH).max(1),
             connect_timeout: connect,
             timeouts: Timeouts {

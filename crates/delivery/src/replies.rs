@@ -21,6 +21,11 @@ pub const PURGED: Reply = Reply::new(554, (5, 7, 0), "[internal] Message manuall
 pub const SESSION_ENDED: Reply = Reply::new(451, (4, 4, 2), "[internal] connection closed by remote host");
 /// The spool has lost the body.
 pub const BODY_MISSING: Reply = Reply::new(550, (5, 3, 0), "[internal] message body missing");
+/// 8-bit content that has no 7-bit form, and a server that takes no other (RFC 6152 3). The reason follows.
+pub const CONVERSION_IMPOSSIBLE: Reply =
+    Reply::new(554, (5, 6, 3), "[internal] conversion to 7-bit content required but not possible");
+/// The CPU thread pool took no work.
+pub const CONVERSION_MISSED: Reply = Reply::new(451, (4, 3, 0), "[internal] message could not be converted now");
 /// A local mailbox could not be written.
 pub const MAILBOX_FAILED: Reply = Reply::new(451, (4, 2, 0), "[internal] mailbox could not be written");
 /// A local mailbox whose disk is full.

@@ -95,3 +95,18 @@ fn a_binding_has_a_limit_of_its_own() {
         assert_eq!((world.stored(), world.network.most_open(1)), (0, 2));
     });
 }
+
+#[test]
+fn a_connection_ends_after_max_recipients_per_connection() {
+    let text = "domain \"x.test\" { max_recipients_per_connection = 3 max_outbound_connections = 1 }\n";
+    simulate(text, async |world: World| {
+        world.network.host(1);
+        world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
+        let recipients: Vec<String> = (0..7).map(|number| format!("r{number}@x.test")).collect();
+        world.send(FROM, &recipients.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        world.pass(5).await;
+        let taken = world.network.taken(1);
+        assert_eq!(taken.iter().map(|taken| taken.recipients.len()).collect::<Vec<_>>(), [3, 3, 1]);
+        assert_eq!((world.network.connections(1), world.stored()), (3, 0));
+    });
+}

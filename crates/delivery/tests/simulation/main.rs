@@ -1,5 +1,6 @@
 //! The rules of delivery, in simulated time on an in-memory network.
 
+mod eight_bit;
 mod limits;
 mod methods;
 mod network;

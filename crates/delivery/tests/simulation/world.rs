@@ -227,6 +227,29 @@ impl World {
         batch
     }
 
+    /// One message to each recipient with a body of its own.
+    pub async fn send_body(&self, recipients: &[&str], body: &'static [u8]) {
+        let body = Body::from_static(body);
+        let batch = self.ids.next();
+        let mut envelopes = Vec::new();
+        for (place, recipient) in recipients.iter().enumerate() {
+            let id = if place == 0 { batch } else { self.ids.next() };
+            let envelope = self.envelope(id, batch, crate::FROM, recipient, &body);
+            envelopes.push(Envelope { eight_bit: !body.is_ascii(), ..envelope });
+        }
+        self.spool.store(&body, &envelopes).await.unwrap();
+        for envelope in envelopes {
+            assert!(self.intake.enqueue(envelope, body.clone()).await);
+        }
+    }
+
+    /// Waits, in real time, until a counter has come that far.
+    pub async fn until(&self, meter: &str, count: u64) {
+        while self.meters.get(meter) < count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// One message to each recipient, in the spool and not yet queued.
     pub async fn spooled(&self, reverse_path: &str, recipients: &[&str]) -> Vec<Envelope> {
         let batch = self.ids.next();
