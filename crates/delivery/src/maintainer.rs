@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use config::Lookup;
 use message::QueueName;
-use queue::{Arrival, Arrivals, Keys, Moment, QueueId, Queues, WeakIntake};
+use queue::{Arrival, Arrivals, DomainGlobs, Keys, Moment, QueueId, Queues, WeakIntake};
 use scheduler::{Counter, Meters};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
@@ -29,7 +29,9 @@ use crate::held::Taken;
 use crate::hosts::Hosts;
 use crate::limits::{Awaits, FULL_PAUSE, Limits, Saturated};
 use crate::local;
-use crate::options::{Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, Surroundings};
+use crate::options::{
+    Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, Surroundings, best_hosts_only,
+};
 use crate::place::Place;
 use crate::record::DomainRecord;
 use crate::seams::Bouncer;
@@ -63,8 +65,8 @@ pub(crate) struct Maintainer {
     records: RefCell<HashMap<QueueId, Rc<DomainRecord>>>,
     pub(crate) shared: Shared,
     start: Instant,
-    /// Of the newest generation that settings were resolved from: its number, and whether it has host stanzas.
-    has_hosts: Cell<(u64, bool)>,
+    /// Of the newest generation that settings were resolved from.
+    whole: RefCell<Whole>,
     /// When the next sweep is due, and the task to wake when that changes.
     sweep_at: Cell<Option<Instant>>,
     /// When records are next looked through for some to forget.
@@ -77,6 +79,14 @@ pub(crate) struct Maintainer {
     pub(crate) keys_fingerprint: Cell<u64>,
     /// Tasks under way besides `run`: connections, drains, writes.
     tasks: Cell<usize>,
+}
+
+/// What every queue needs of a generation.
+#[derive(Default)]
+struct Whole {
+    number: u64,
+    has_hosts: bool,
+    best_hosts_only: DomainGlobs,
 }
 
 /// `delivery.…`, shared by the loops.
@@ -131,7 +141,7 @@ impl Maintainer {
             records: RefCell::default(),
             shared,
             start,
-            has_hosts: Cell::new((0, false)),
+            whole: RefCell::default(),
             sweep_at: Cell::new(None),
             retire_at: Cell::new(start),
             memory_at: Cell::new(start),
@@ -413,14 +423,20 @@ impl Maintainer {
 
     fn resolve(&self, name: &QueueName) -> QueueSettings {
         let generation = self.deps.configuration.current();
-        if self.has_hosts.get().0 != generation.number() {
-            self.has_hosts.set((generation.number(), generation.stanzas("host").next().is_some()));
+        if self.whole.borrow().number != generation.number() {
+            *self.whole.borrow_mut() = Whole {
+                number: generation.number(),
+                has_hosts: generation.stanzas("host").next().is_some(),
+                best_hosts_only: best_hosts_only(&generation),
+            };
         }
+        let whole = self.whole.borrow();
         let surroundings = Surroundings {
             loops: self.shared.loops,
             hostname: &(self.deps.hostname)(&generation),
             limits: &self.shared.limits,
-            has_hosts: self.has_hosts.get().1,
+            has_hosts: whole.has_hosts,
+            best_hosts_only: &whole.best_hosts_only,
         };
         QueueSettings::resolve(&generation, name, &surroundings)
     }

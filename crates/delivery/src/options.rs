@@ -11,7 +11,7 @@ use config::{Declared, Generation, IpNets, Lookup, Opt, OptionType, Scope, Secon
 use hooks::HookSet;
 use logging::LogHooks;
 use message::QueueName;
-use queue::{DEFAULT_BINDING, ResidentLimits, RetryOptions};
+use queue::{DEFAULT_BINDING, DomainGlobs, RELAY_DOMAINS, ResidentLimits, RetryOptions};
 use smtp::client::Timeouts;
 
 use crate::limits::{HostLimits, Limits, QueueLimits, ScopedLimit};
@@ -102,6 +102,8 @@ queue_options! {
         "Write the retry count and the next attempt to the spool after each transient failure. Else a restart tries such mail at once and counts anew.";
     DISK_QUEUE_DRAIN_RATE: u64 = "disk_queue_drain_rate", "100", GLOBAL,
         "Messages read from the spool at the start that each event loop takes in one turn, beside new mail.", at_least_one;
+    ONLY_USE_BEST_MX_FOR_RELAY_DOMAINS: bool = "only_use_best_mx_for_relay_domains", "true", GLOBAL,
+        "Mail of the domains in the global relay_domains goes to the mail hosts of the best preference alone, lest a host that relays for a domain gives its mail to another that does, or to itself.";
     SKIP_HOSTS: IpNets = "skip_hosts", "", GLOBAL, "CIDR blocks whose hosts are passed over; a domain's other hosts are still tried.";
 }
 
@@ -208,6 +210,14 @@ impl OptionType for Aggressiveness {
     }
 }
 
+/// The domains whose mail goes to the best mail hosts alone.
+pub(crate) fn best_hosts_only(generation: &Generation) -> DomainGlobs {
+    match generation.get(&ONLY_USE_BEST_MX_FOR_RELAY_DOMAINS, &Lookup::Global) {
+        true => DomainGlobs::new(&generation.get(&RELAY_DOMAINS, &Lookup::Global)),
+        false => DomainGlobs::default(),
+    }
+}
+
 type HostTable = RefCell<HashMap<Arc<str>, Option<Rc<HostLimits>>>>;
 
 /// What settings are resolved with, beside the generation and the queue.
@@ -220,6 +230,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) limits: &'a Limits,
     /// The generation has host stanzas.
     pub(crate) has_hosts: bool,
+    /// Whose mail goes to the best mail hosts alone.
+    pub(crate) best_hosts_only: &'a DomainGlobs,
 }
 
 /// The values in force for one queue in one generation.
@@ -254,6 +266,7 @@ pub(crate) struct QueueSettings {
     /// Lookups without an answer after which a domain's own address is tried.
     pub(crate) fallback_to_address: Option<u64>,
     pub(crate) prefers_ipv6: bool,
+    pub(crate) best_hosts_only: bool,
     pub(crate) port: u16,
     pub(crate) routes: Vec<RouteEntry>,
     pub(crate) mx_failures_to_delay: u64,
@@ -266,7 +279,7 @@ pub(crate) struct QueueSettings {
 
 impl QueueSettings {
     pub(crate) fn resolve(generation: &Arc<Generation>, queue: &QueueName, surroundings: &Surroundings<'_>) -> Self {
-        let Surroundings { loops, hostname, limits, has_hosts } = *surroundings;
+        let Surroundings { loops, hostname, limits, has_hosts, best_hosts_only } = *surroundings;
         let lookup =
             Lookup::Queue { binding_group: &queue.binding_group, binding: &queue.binding, domain: &queue.domain };
         let chain = &generation.chain(&lookup);
@@ -314,6 +327,7 @@ impl QueueSettings {
                 || generation.get(&DEFAULT_BINDING, &Lookup::Global).suspends(queue),
             blackholed: generation.read(&BLACKHOLE, chain) == Blackhole::Internal,
             fallback_to_address: u64::try_from(generation.read(&MX_FAILURES_FALLBACK_TO_A, chain)).ok(),
+            best_hosts_only: best_hosts_only.matches(&queue.domain),
             prefers_ipv6: generation.read(&PREFER_IPV6_MXS, chain),
             port: generation.read(if method == DeliveryMethod::Lmtp { &LMTP_PORT } else { &REMOTE_SMTP_PORT }, chain),
             routes: generation.read(&ROUTES, chain).0,
@@ -347,6 +361,7 @@ impl QueueSettings {
             || (self.method == other.method
                 && self.routes == other.routes
                 && self.port == other.port
+                && self.best_hosts_only == other.best_hosts_only
                 && self.bind_address == other.bind_address
                 && self.ehlo_name == other.ehlo_name
                 && self.prohibited == other.prohibited

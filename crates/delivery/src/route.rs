@@ -52,6 +52,10 @@ pub(crate) async fn candidates(
         let (host, port) = take_apart(domain);
         let port = port.unwrap_or(settings.port);
         found = mail_hosts(&host, port, names).await.map_err(unroutable)?;
+        if settings.best_hosts_only {
+            let best = found.iter().map(|candidate| candidate.preference).min();
+            found.retain(|candidate| Some(candidate.preference) == best);
+        }
     }
     for entry in &settings.routes {
         match routed(domain, entry, settings.port, names).await {

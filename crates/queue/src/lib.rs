@@ -12,6 +12,7 @@ mod keys;
 mod moment;
 mod options;
 mod queues;
+mod relay_domains;
 mod retry;
 mod routing_domain;
 
@@ -21,12 +22,13 @@ pub use moment::Moment;
 pub use options::{
     DEFAULT_BINDING, DROP_BODY_AFTER_TRANS_FAIL, DefaultBinding, GATEWAY, KEEP_MESSAGE_DICTS_IN_MEMORY,
     MAX_RESIDENT_ACTIVE_QUEUE, MAX_RESIDENT_BYTES, MAX_RESIDENT_MESSAGES, MAX_RETRIES, MAX_RETRY_INTERVAL,
-    MESSAGE_EXPIRATION, MaxRetries, NEVER_ATTEMPT_EXPIRED_MESSAGES, NEVER_RETRY, OPTIONS, RETRY_INTERVAL,
-    ResidentLimits,
+    MESSAGE_EXPIRATION, MaxRetries, NEVER_ATTEMPT_EXPIRED_MESSAGES, NEVER_RETRY, OPTIONS, RELAY_DOMAINS,
+    RETRY_INTERVAL, ResidentLimits,
 };
 pub use queues::{
     BindingRow, DelayedPlace, Found, Listed, QUEUED_BYTES, QueueId, Queues, Room, Row, Taken, Ticket, Totals,
     Transient, Whereabouts,
 };
+pub use relay_domains::DomainGlobs;
 pub use retry::{EXCEEDED_MAX_RETRIES, EXCEEDED_MAX_TIME, NOT_ATTEMPTED, RetryOptions};
 pub use routing_domain::routing_domain;

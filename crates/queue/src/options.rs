@@ -40,6 +40,8 @@ options! {
         "Keep envelope and context of a message in memory when its body is not." => not_tunable;
     DEFAULT_BINDING: DefaultBinding = "default_binding", "normal", GLOBAL,
         "What becomes of mail that no policy gives a binding: normal (it leaves by the binding default), suspended (it waits there), none (it is refused with 451).";
+    RELAY_DOMAINS: Vec<String> = "relay_domains", "()", PATHWAY,
+        "Domains anyone may send to; *.example.com means its sub-domains.";
     GATEWAY: String = "gateway", "", QUEUE,
         "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets. It becomes the routing domain.";
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use config::{Chain, Declared, Dict, Generation, IpNets, Opt, Scope, Seconds, Throttle, scopes};
 use message::envelope::Dictionary;
+use queue::{DomainGlobs, RELAY_DOMAINS};
 use smtp::{Blanks, Extensions, Limits, Reply, ServerOptions, Timeouts, replies};
 
 use crate::conformance::{self, HeaderRules};
-use crate::relay::DomainGlobs;
 use crate::throttle::{SharedThrottle, Throttles};
 
 /// Every option of this crate.
@@ -50,7 +50,6 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &DATA_TIMEOUT,
     &MAX_SESSION_TIME,
     &RELAY_HOSTS,
-    &RELAY_DOMAINS,
     &RELAY_FOR_SENDING_DOMAINS,
     &OPEN_RELAY,
     &CONTEXT,
@@ -194,13 +193,6 @@ pub const RELAY_HOSTS: Opt<IpNets> = Opt::new(
     "( \"127.0.0.0/8\" \"::1\" )",
     scopes::LISTENER,
     "Clients that may send to any domain. A narrower scope replaces the list.",
-);
-/// See its doc.
-pub const RELAY_DOMAINS: Opt<Vec<String>> = Opt::new(
-    "relay_domains",
-    "()",
-    scopes::PATHWAY,
-    "Domains anyone may send to; *.example.com means its sub-domains.",
 );
 /// See its doc.
 pub const RELAY_FOR_SENDING_DOMAINS: Opt<Vec<String>> = Opt::new(

@@ -93,3 +93,31 @@ fn a_domain_whose_mail_hosts_cannot_be_learnt_is_tried_at_its_own_address_in_the
         });
     }
 }
+
+#[test]
+fn mail_of_relay_domains_goes_to_the_best_mail_hosts_alone() {
+    for (text, refused, delivered) in [
+        ("relay_domains = ( \"x.test\" )\n", "x.test", "y.test"),
+        ("relay_domains = ( \"*.test\" )\nonly_use_best_mx_for_relay_domains = false\n", "none.test", "x.test"),
+        ("", "none.test", "x.test"),
+    ] {
+        simulate(text, async |world: World| {
+            for domain in ["x.test", "y.test"] {
+                world.network.mx(domain, &[(10, "mx1.test", 1), (20, "mx2.test", 2)]);
+            }
+            (1..=2).for_each(|last| world.network.host(last));
+            world.network.refuses(1, true);
+            world.send(FROM, &["ann@x.test"]).await;
+            world.send(FROM, &["bob@y.test"]).await;
+            world.pass(10).await;
+            let log = world.log();
+            assert!(log.iter().any(|line| line.contains(" D ") && line.contains(delivered)), "{log:?}");
+            assert!(!log.iter().any(|line| line.contains(refused)), "{log:?}");
+            assert_eq!(world.stored(), usize::from(refused == "x.test"));
+            // The rest is tried at the best host again, and waits for it.
+            world.network.refuses(1, false);
+            world.pass(130).await;
+            assert_eq!(world.stored(), 0);
+        });
+    }
+}
