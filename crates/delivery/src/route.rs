@@ -72,13 +72,7 @@ pub(crate) async fn candidates(
         (true, Some(trouble)) => Err(trouble),
         (true, None) if had_any => Err(Unroutable::Prohibited),
         (true, None) => Err(Unroutable::NoHost),
-        (false, _) => {
-            let mut ordered = ordered(found, random);
-            if settings.prefers_ipv6 {
-                ordered.sort_by_key(|candidate| (candidate.preference, candidate.remote.is_ipv4()));
-            }
-            Ok(ordered)
-        }
+        (false, _) => Ok(ordered(found, settings.prefers_ipv6, random)),
     }
 }
 
@@ -142,8 +136,9 @@ fn of_plan(plan: &MxPlan, port: u16) -> Vec<Candidate> {
     plan.hosts.iter().flat_map(of_host).collect()
 }
 
-/// Sorts by preference; inside one preference the hosts in random order, each host's addresses together.
-fn ordered(found: Vec<Candidate>, random: &Random) -> Vec<Candidate> {
+/// Sorts by preference; inside one preference the hosts in random order, each host's addresses together; IPv6
+/// addresses of all of them first if those are preferred.
+fn ordered(found: Vec<Candidate>, prefers_ipv6: bool, random: &Random) -> Vec<Candidate> {
     let mut hosts: Vec<Vec<Candidate>> = Vec::new();
     for candidate in found {
         match hosts.last_mut() {
@@ -155,7 +150,11 @@ fn ordered(found: Vec<Candidate>, random: &Random) -> Vec<Candidate> {
     }
     random.shuffle(&mut hosts);
     hosts.sort_by_key(|host| host[0].preference);
-    hosts.into_iter().flatten().collect()
+    let mut ordered: Vec<Candidate> = hosts.into_iter().flatten().collect();
+    if prefers_ipv6 {
+        ordered.sort_by_key(|candidate| (candidate.preference, candidate.remote.is_ipv4()));
+    }
+    ordered
 }
 
 /// The host and the port of a routing domain: `name`, `name:port`, `address`, `address:port`, `[address]`, `[address]:port`.
@@ -216,11 +215,35 @@ mod tests {
         let found = vec![candidate(20, "c"), candidate(10, "a"), candidate(10, "a"), candidate(10, "b")];
         let mut firsts = std::collections::BTreeSet::new();
         for seed in 0..32 {
-            let hosts = ordered(found.clone(), &Random::seeded(seed));
+            let hosts = ordered(found.clone(), false, &Random::seeded(seed));
             let order: String = hosts.iter().map(|candidate| &*candidate.host).collect();
             assert!(["aabc", "baac"].contains(&order.as_str()), "{order}");
             firsts.insert(order);
         }
         assert_eq!(firsts.len(), 2);
+    }
+
+    #[test]
+    fn ipv6_comes_first_inside_one_preference_and_only_if_it_is_preferred() {
+        let candidate = |preference, host: &str, address: &str| Candidate {
+            preference,
+            host: host.into(),
+            remote: SocketAddr::new(address.parse().unwrap(), 25),
+            expires: None,
+        };
+        let found = vec![
+            candidate(10, "a", "192.0.2.1"),
+            candidate(10, "a", "2001:db8::1"),
+            candidate(10, "b", "192.0.2.2"),
+            candidate(20, "c", "2001:db8::3"),
+        ];
+        for seed in 0..32 {
+            let kinds = |prefers_ipv6| -> String {
+                let ordered = ordered(found.clone(), prefers_ipv6, &Random::seeded(seed));
+                ordered.iter().map(|candidate| if candidate.remote.is_ipv6() { '6' } else { '4' }).collect()
+            };
+            assert_eq!(kinds(true), "6446", "seed {seed}");
+            assert!(["4646", "4466"].contains(&kinds(false).as_str()), "seed {seed}");
+        }
     }
 }
