@@ -15,7 +15,8 @@ ENDPOINT is one of
   PATH            a Unix socket; a path holds a '/': ./run/control, /tmp/2025
   HOST:PORT       a TCP listener: 127.0.0.1:2025
   [V6ADDR]:PORT   the same by IPv6 address: [::1]:2025
-Without one it is ./run/control if that exists, else /tmp/2025.
+Without one it is the first that exists of ./run/control and
+/run/postrider/control, else /tmp/2025.
 
 COMMAND is one console command. Without one, commands are read from standard input,
 one a line (empty lines and lines that begin with # are skipped), or, when that is a
@@ -77,7 +78,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Action, String
     }
     let endpoint = match words.next() {
         Some(endpoint) => endpoint.parse()?,
-        None => Endpoint::default_of(Path::new(CHECKOUT_SOCKET).exists()),
+        None => Endpoint::default_of(|socket| Path::new(socket).exists()),
     };
     Ok(Action::Run(Run { endpoint, command: command_line(words), json }))
 }
@@ -95,9 +96,6 @@ fn command_line(mut words: impl Iterator<Item = String>) -> Option<String> {
     }
     Some(line)
 }
-
-/// Where a daemon that runs from a checkout listens.
-pub const CHECKOUT_SOCKET: &str = "./run/control";
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::arguments::CHECKOUT_SOCKET;
 use crate::client::{Stream, Unreachable};
 
 /// A place to connect to.
@@ -21,9 +20,11 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The socket of a daemon run from a checkout if there is one here, else the conventional one.
-    pub fn default_of(checkout_socket_exists: bool) -> Self {
-        Self::Unix(if checkout_socket_exists { CHECKOUT_SOCKET } else { "/tmp/2025" }.into())
+    /// The first that exists of the socket of a daemon run from a checkout and of one that is installed, else the
+    /// conventional one.
+    pub fn default_of(exists: impl Fn(&str) -> bool) -> Self {
+        let found = [CHECKOUT_SOCKET, INSTALLED_SOCKET].into_iter().find(|socket| exists(socket));
+        Self::Unix(found.unwrap_or(CONVENTIONAL_SOCKET).into())
     }
 
     /// Opens a connection; the error says what to look at.
@@ -120,6 +121,13 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// Where `etc/ecelerity.conf` of a checkout puts it.
+const CHECKOUT_SOCKET: &str = "./run/control";
+/// Where `packaging/ecelerity.conf` puts it.
+const INSTALLED_SOCKET: &str = "/run/postrider/control";
+/// Where Momentum has it.
+const CONVENTIONAL_SOCKET: &str = "/tmp/2025";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,8 +138,14 @@ mod tests {
         assert_eq!("/tmp/a:b@c".parse(), Ok(Endpoint::Unix("/tmp/a:b@c".into())));
         assert_eq!("127.0.0.1:2025".parse(), Ok(Endpoint::Tcp("127.0.0.1:2025".into())));
         assert_eq!("[::1]:2025".parse(), Ok(Endpoint::Tcp("[::1]:2025".into())));
-        assert_eq!(Endpoint::default_of(true).to_string(), "./run/control");
-        assert_eq!(Endpoint::default_of(false).to_string(), "/tmp/2025");
+    }
+
+    #[test]
+    fn without_an_endpoint_a_checkout_comes_before_an_installed_daemon_and_the_convention_last() {
+        let among = |sockets: &[&str]| Endpoint::default_of(|socket| sockets.contains(&socket)).to_string();
+        assert_eq!(among(&["./run/control", "/run/postrider/control"]), "./run/control");
+        assert_eq!(among(&["/run/postrider/control", "/tmp/2025"]), "/run/postrider/control");
+        assert_eq!(among(&[]), "/tmp/2025");
     }
 
     #[test]
