@@ -175,7 +175,7 @@ impl Resolver<'_, '_> {
     /// The text one reference stands for. Inside a string its default has the escapes of the string.
     fn found(&mut self, reference: Reference<'_>, span: Span, place: Place, in_string: bool) -> Option<String> {
         let found = match reference {
-            Reference::Variable { name, default, .. } => self.variable(name, default, in_string),
+            Reference::Variable { name, default, words } => self.variable((name, words), default, in_string),
             Reference::File(_) if place == Place::Name => Err((
                 "the name of a stanza or file is shown to everyone and cannot be a secret".to_owned(),
                 "write it out, or use a variable".to_owned(),
@@ -186,7 +186,12 @@ impl Resolver<'_, '_> {
         found.map_err(|(problem, help)| self.reports.push(Fault::error(span, problem).help(help))).ok()
     }
 
-    fn variable(&mut self, name: &str, default: Option<&str>, in_string: bool) -> Result<String, (String, String)> {
+    fn variable(
+        &mut self,
+        (name, words): (&str, bool),
+        default: Option<&str>,
+        in_string: bool,
+    ) -> Result<String, (String, String)> {
         let value = self.load.variables.get(name);
         let value = value.map_err(|problem| (problem, format!("set {name} to UTF-8 text")))?;
         let default = default.map(|raw| if in_string { unescape_interpolated(raw).0 } else { raw.to_owned() });
@@ -201,7 +206,15 @@ impl Resolver<'_, '_> {
             (None, Some(default)) => Ok(default),
             (None, None) => Err((
                 format!("the variable `{name}` is not set"),
-                format!("set {name} in the environment of the daemon, or give a default: ${{{name}:-value}}"),
+                match words {
+                    true => format!(
+                        "set {name} in the environment of the daemon, or give a default: ${{{name}...:-a b}}, \
+                         or ${{{name}...:-}} for no elements"
+                    ),
+                    false => {
+                        format!("set {name} in the environment of the daemon, or give a default: ${{{name}:-value}}")
+                    }
+                },
             )),
         }
     }

@@ -101,6 +101,10 @@ fn a_variable_of_several_words_becomes_elements() {
     assert!(refused.contains("`10.0.0.0/33` is not a CIDR block"), "{refused}");
     assert!(refused.contains("${NETS...} stands for \"10.0.0.0/33\""), "{refused}");
     assert!(refusal_in(&[], "hostname = ${A...}").contains("write ( ${A...} ), or ${A} for one value"));
+    let unset = refusal_in(&[], "relay_hosts = ( ${NETS...} )");
+    assert!(unset.contains("give a default: ${NETS...:-a b}, or ${NETS...:-} for no elements"), "{unset}");
+    let none = load_in(&[], "relay_hosts = ( ${NETS...:-} )");
+    assert!(none.current().get(&RELAY_HOSTS, &session("", "")).is_empty(), "as the help says");
 }
 
 #[test]
