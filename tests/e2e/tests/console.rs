@@ -145,6 +145,9 @@ fn a_domain_shows_its_configuration_hosts_and_queue() {
         "{local}"
     );
     assert_eq!(figure(&local, "Deliveries"), "1");
+    let gated = ask(&daemon, &["domain", "shop.test"]);
+    let pointer = format!("\nDomain 'shop.test' has the gateway {queue}, its mail is under: domain {queue}\n");
+    assert!(gated.contains(&pointer), "{gated}");
 }
 
 #[test]

@@ -153,17 +153,23 @@ async fn domain(house: &House, name: &str) -> DomainReport {
     }
 }
 
-/// Mail that ends on this machine goes to no host.
+/// Mail that ends on this machine goes to no host, and that of a domain with a gateway waits in the gateway's queue.
 fn without_addresses(house: &House, domain: &str) -> DomainRoute {
     let value = |option| {
         let answer = house.configuration.current().eval_text(&["domain", domain, option]).ok()?;
         answer.json["value"].as_str().map(str::to_owned)
     };
+    let gateway = value("gateway").filter(|gateway| !gateway.is_empty() && gateway != domain);
     match value("delivery_method").as_deref() {
         Some("maildir") => {
             DomainRoute::Described(format!("is delivered into {}", value("maildir_path").unwrap_or_default()))
         }
-        _ => DomainRoute::Unresolved,
+        _ => match gateway {
+            Some(gateway) => {
+                DomainRoute::Described(format!("has the gateway {gateway}, its mail is under: domain {gateway}"))
+            }
+            None => DomainRoute::Unresolved,
+        },
     }
 }
 
