@@ -30,7 +30,7 @@ pub use chain::{IoCaller, IoModule, IoResult};
 pub use distribution::Quantiles;
 pub use error::{OpenError, SpoolError};
 pub use file::FileStore;
-pub use journal::{Journal, JournalOptions};
+pub use journal::{Journal, JournalOptions, Void};
 pub use memory::Memory;
 pub use options::{OPTIONS, SPOOL_BACKEND, SPOOLBASE, UNLINK_ON_SPOOL_IN_FAILURE};
 pub use spool::{DiskQueueRead, Job, Read, ReadHeaders, ReadPool, Spool, Stored, Unlinked};

@@ -26,6 +26,7 @@ pub fn register(commands: &Commands, house: &Rc<House>) -> Result<(), console::D
         queue::commands(house),
         binding::commands(house),
         message::commands(house),
+        spool::commands(house),
         spool_import::commands(house),
         configuration::commands(house),
         options::commands(house),

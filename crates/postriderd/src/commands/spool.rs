@@ -1,15 +1,69 @@
-//! `spool stats`: what the journal holds, how fast it syncs, what went wrong, and how far a start has come.
+//! `spool stats`: what the journal holds, how fast it syncs, what went wrong, and how far a start has come. `spool hold` and
+//! `spool release`: the time in which its files may be copied.
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use console::Reply;
+use console::{Command, CommandError, Invocation, Reply};
 use serde_json::json;
-use spool::SpoolStats;
+use spool::{Journal, SpoolStats, Store};
 
+use super::command;
 use crate::house::House;
 
+/// The family.
+pub fn commands(house: &Rc<House>) -> Vec<Command> {
+    vec![
+        command(house, "spool stats", "the journal: messages, space, syncs, damage", |house, asked| async move {
+            asked.no_args()?;
+            Ok(stats(&house))
+        }),
+        command(house, "spool hold [SECONDS]", "leave the spool's files in place, so that they can be copied", hold).help(
+            "Nothing in the journal is moved or used again for so many seconds (3600), or until spool release says that the \
+             copy is good. Mail comes and goes meanwhile. A restart ends the hold.",
+        ),
+        command(house, "spool release", "end a hold; fails if what was copied meanwhile is void", release),
+    ]
+}
+
+async fn hold(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandError> {
+    let seconds = match asked.arg(0).map(str::parse::<u64>) {
+        None => HOLD_SECONDS,
+        Some(Ok(seconds @ 1..=HOLD_SECONDS_MAX)) if asked.args.len() == 1 => seconds,
+        Some(_) => return Err(CommandError::Usage("the seconds must be between 1 and 604800".to_owned())),
+    };
+    let journal = journal(&house)?;
+    // It waits for the piece of upkeep at hand.
+    let begin = move || journal.hold(Duration::from_secs(seconds));
+    house.pools.get("IO").run(begin).await.map_err(CommandError::failed)?;
+    let text =
+        format!("The spool's files stay in place for {seconds} seconds: copy them now, then say spool release\n");
+    Ok(Reply::new(text, json!({ "seconds": seconds })))
+}
+
+async fn release(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandError> {
+    asked.no_args()?;
+    match journal(&house)?.release() {
+        Ok(held) => {
+            let text = format!("Held for {} seconds: what was copied meanwhile is good\n", held.as_secs());
+            Ok(Reply::new(text, json!({ "heldSeconds": held.as_secs() })))
+        }
+        Err(why) => Err(CommandError::Failed(format!("the hold did not last, {why}; what was copied is void"))),
+    }
+}
+
+fn journal(house: &House) -> Result<Arc<Journal>, CommandError> {
+    match &house.store {
+        Store::Journal(journal) => Ok(journal.clone()),
+        _ => Err(CommandError::Failed(
+            "only the journal back end can be held; stop the daemon to copy this spool".to_owned(),
+        )),
+    }
+}
+
 /// The report.
-pub fn stats(house: &House) -> Reply {
+fn stats(house: &House) -> Reply {
     let stats = house.store.stats();
     let age = stats.oldest.map(|made| house.clock.unix().saturating_sub(made));
     let text = rows(&stats, age).iter().map(|(name, value)| format!("{name:>16}: {value}\n")).collect::<String>();
@@ -79,3 +133,7 @@ fn json(stats: &SpoolStats, age: Option<Duration>) -> serde_json::Value {
         "summariesRead": stats.summaries_read, "summariesWritten": stats.summaries_written,
     })
 }
+
+const HOLD_SECONDS: u64 = 3600;
+/// A week.
+const HOLD_SECONDS_MAX: u64 = 604_800;

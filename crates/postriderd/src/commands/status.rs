@@ -1,4 +1,4 @@
-//! `summary`, `threads stats`, `memory`, `spool stats`: the state of the process.
+//! `summary`, `threads stats`, `memory`: the state of the process.
 
 use std::rc::Rc;
 
@@ -48,10 +48,6 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
         command(house, "show outbound", "open delivery connections", |house, asked| async move {
             asked.no_args()?;
             Ok(outbound(&house).await.reply())
-        }),
-        command(house, "spool stats", "the journal: messages, space, syncs, damage", |house, asked| async move {
-            asked.no_args()?;
-            Ok(super::spool::stats(&house))
         }),
         command(house, "meters", "every counter of the process", |house, asked| async move {
             asked.no_args()?;

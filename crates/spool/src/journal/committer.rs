@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::batch::{Batch, Effect};
+use super::hold::Void;
 use super::inbox::Op;
 use super::index::{Index, Killed};
 use super::record::CommitEnd;
@@ -173,6 +174,7 @@ impl Committer {
         let refusal = SpoolError::from_io(doing, &path, error, (self.batch.len(), shared.free_bytes()));
         tracing::error!(target: "SPOOL", "{refusal}; {} operations refused, segment abandoned", self.batch.promises.len());
         shared.gauges.failures.add(1);
+        shared.hold.void(Void::Failed);
         if full {
             shared.gauges.full.add(1);
         }

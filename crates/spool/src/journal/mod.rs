@@ -9,6 +9,7 @@ mod committer;
 mod crowd;
 mod groups;
 mod handover;
+mod hold;
 mod inbox;
 mod index;
 pub mod inspect;
@@ -41,6 +42,8 @@ use crate::disk::{CrashPoints, Disk};
 use crate::error::{OpenError, SpoolError};
 use crate::stats::SpoolStats;
 use crate::ticket::Ticket;
+pub use hold::Void;
+
 use committer::Committer;
 use crowd::Crowd;
 use inbox::{Copied, Op, linger};
@@ -120,6 +123,19 @@ impl Journal {
     /// The newest id known to have been stored, before the disk queue is read. Ids made by this run must be later.
     pub fn newest(&self) -> Option<MessageId> {
         self.shared.newest
+    }
+
+    /// Leaves all that is on disk where it is, for at most `lasting`, so that the files may be copied one after the other.
+    /// Waits for the upkeep at hand: not for an event loop.
+    pub fn hold(&self, lasting: Duration) {
+        self.shared.hold.begin(self.shared.clock.now(), lasting);
+    }
+
+    /// Ends a hold; how long it lasted. An error says why what was copied meanwhile is void.
+    pub fn release(&self) -> Result<Duration, Void> {
+        let ended = self.shared.hold.end(self.shared.clock.now());
+        self.shared.kick();
+        ended
     }
 
     /// How the journal is doing.

@@ -14,6 +14,7 @@ use scheduler::{Clock, Meters};
 
 use super::JournalOptions;
 use super::committer::Committer;
+use super::hold::Hold;
 use super::inbox::Inbox;
 use super::index::{Index, Segment, Summarised};
 use super::record::{Kind, PAGE};
@@ -79,6 +80,7 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
         spares: Spares::new(disk, directory, options.mode, next_slot),
         inbox: Inbox::new(options.waiting_bytes, options.unlink_backlog),
         gauges: Gauges::new(meters),
+        hold: Hold::default(),
         clock,
         crash: options.crash_points.clone(),
         damaged,

@@ -9,6 +9,7 @@ use message::MessageId;
 use scheduler::Clock;
 
 use super::JournalOptions;
+use super::hold::Hold;
 use super::inbox::Inbox;
 use super::index::{Index, Place};
 use super::reading::{Unread, read_record};
@@ -28,6 +29,8 @@ pub struct Shared {
     pub spares: Spares,
     pub inbox: Inbox,
     pub gauges: Gauges,
+    /// Whether what is on disk must stay where it is.
+    pub hold: Hold,
     pub clock: Clock,
     pub crash: CrashPoints,
     pub damaged: PathBuf,
@@ -81,10 +84,11 @@ impl Shared {
         if spares.headroom.is_some() { reserves } else { reserves + self.segment_bytes }
     }
 
-    /// Octets of new mail that a further segment would hold: a prepared one, or one made of what the device has left.
+    /// Octets of new mail that a further segment would hold: a prepared one, or whole ones made of what the device has left.
     pub fn mail_room(&self) -> u64 {
         let prepared = if 0 < self.spares.count().ordinary { self.segment_bytes } else { 0 };
-        prepared.max(self.free_bytes().saturating_sub(self.margin() + self.missing_bytes()))
+        let left = self.free_bytes().saturating_sub(self.margin() + self.missing_bytes());
+        prepared.max(if left < self.segment_bytes { 0 } else { left })
     }
 
     /// There may be work for upkeep.

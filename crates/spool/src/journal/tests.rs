@@ -23,6 +23,7 @@ use crate::ticket::Ticket;
 mod damage;
 mod environment;
 mod full;
+mod hold;
 mod ids;
 mod power_loss;
 mod summaries;

@@ -6,13 +6,15 @@
 //!
 //! Invariants: a segment is scrubbed only when nothing in it is needed and a later segment's header is on disk, because the
 //! newest header says which segments were abandoned; or when its own header never got there, so that nothing in it was ever
-//! acknowledged. Unlink records are kept until what they kill is scrubbed.
+//! acknowledged. Unlink records are kept until what they kill is scrubbed. While there is a hold nothing is scrubbed, moved or
+//! summarised; only spares are prepared.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::hold::Void;
 use super::inbox::Copied;
 use super::index::{Alive, Index, Place, Segment, Summarised};
 use super::record::{HEADER, Kind, PAGE};
@@ -28,7 +30,13 @@ pub type Submit<'a> = dyn FnMut(Vec<Copied>) -> Result<(), SpoolError> + 'a;
 
 /// Does the most pressing piece of work. False when there is none, or none that can be done now.
 pub(super) fn step(shared: &Shared, submit: &mut Submit<'_>) -> bool {
-    if let Some((sequence, spare)) = dead_segment(shared) {
+    let _work = shared.hold.work();
+    let mut held = shared.hold.is_in_effect(shared.clock.now());
+    if held && is_short(shared) {
+        shared.hold.void(Void::Short);
+        held = false;
+    }
+    if let Some((sequence, spare)) = dead_segment(shared).filter(|_| !held) {
         recycle(shared, sequence, spare);
         return true;
     }
@@ -40,6 +48,9 @@ pub(super) fn step(shared: &Shared, submit: &mut Submit<'_>) -> bool {
             }
             Err(error) => tracing::warn!(target: "SPOOL", "cannot prepare a segment of {size} bytes: {error}"),
         }
+    }
+    if held {
+        return false;
     }
     let short = is_short(shared);
     if short && shared.spares.promote() {
@@ -372,7 +383,10 @@ fn move_tombs(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> Result
             tombs.push(Copied::Unlink { id: record.id, range, from: Some(sequence), reserve });
         }
     }
-    let portion = (shared.reserve_bytes() / 8) as usize / HEADER;
+    // Those of a reserve go to a reserve, in small portions. Many of another segment would fill the reserves: in portions too
+    // large for them they go to the headroom, as its mail does.
+    let octets = if reserve { shared.few_bytes() } else { portion_bytes(shared) };
+    let portion = octets as usize / HEADER;
     if scanner.met_unreadable() {
         // Those that were not found stay needed, and the segment with them.
         tracing::warn!(target: "SPOOL", "segment {sequence} cannot be read in full");

@@ -99,14 +99,15 @@ impl Committer {
     }
 
     /// A file that grows as it is written, for when none is prepared. New mail leaves room for what is to be prepared for a
-    /// full device.
+    /// full device, and gets a whole segment or none: a short one, when it is dead, is nothing in which the survivors of
+    /// others could be gathered, and a full device would stay full.
     fn grow(&self, wanted: u64, claim: Claim) -> Result<Spare, SpoolError> {
         let shared = &self.shared;
         let free = shared.free_bytes();
         let kept = if claim == Claim::Mail { shared.margin() + shared.missing_bytes() } else { shared.margin() };
         let room = free.saturating_sub(kept);
         let capacity = wanted.max(shared.segment_bytes.min(room) / PAGE as u64 * PAGE as u64);
-        if room < wanted {
+        if room < wanted || (claim == Claim::Mail && room < shared.segment_bytes) {
             return Err(SpoolError::Full { wanted_bytes: wanted, free_bytes: free });
         }
         let created = shared.spares.create(u32::try_from(capacity).unwrap_or(u32::MAX - PAGE as u32 + 1));

@@ -165,9 +165,13 @@ fn a_spare_is_not_lost_when_no_mark_can_be_drawn() {
 /// A spool on a device with room for `segments` of 1 MiB, filled with mail of so many octets, so many to a commit; and
 /// others have taken what was left of the device.
 fn filled(segments: u64, body_bytes: usize, per_commit: u64) -> (FaultyDisk, Run, Vec<u64>) {
-    const MIB: u64 = 1 << 20;
+    filled_device(segments * MIB, body_bytes, per_commit)
+}
+
+/// As [`filled`], on a device of so many octets.
+fn filled_device(octets: u64, body_bytes: usize, per_commit: u64) -> (FaultyDisk, Run, Vec<u64>) {
     let disk = FaultyDisk::seeded(1);
-    disk.set_capacity(segments * MIB);
+    disk.set_capacity(octets);
     let mut run = Run::open_with(&disk, MIB).unwrap();
     run.recover();
     run.keep_up();
@@ -232,6 +236,23 @@ fn mail_leaves_a_full_disk_in_any_order() {
         assert_eq!(ids(&Run::open(&copy).unwrap().recover()), left);
         run.unlink(1);
         drain(&mut run, rest, unlinked_at_once);
+    }
+}
+
+/// What is left of a device beside whole segments is not given to mail: mail in a short segment would leave no file behind in
+/// which others could be gathered. Whether others take it or it stays free, all mail can leave.
+#[test]
+fn mail_leaves_a_full_disk_that_is_no_multiple_of_a_segment() {
+    for (eighths, others) in [(1, true), (2, false), (4, false), (6, false), (7, false)] {
+        let (disk, mut run, stored) = filled_device(18 * MIB + eighths * MIB / 8, 1200, 50);
+        let short = |segment: &super::super::index::Segment| u64::from(segment.capacity) < MIB;
+        assert!(!run.shared.index().segments.values().any(short), "mail stands in a short segment");
+        assert!(run.shared.mail_room() == 0);
+        if !others {
+            let used: u64 = disk.files(Path::new("/")).iter().map(|(_, contents)| contents.len() as u64).sum();
+            disk.set_capacity(used + eighths * MIB / 8);
+        }
+        drain(&mut run, &shuffled(stored), 10);
     }
 }
 
@@ -336,3 +357,5 @@ fn long_delayed_mail_pins_no_space() {
     disk.kill();
     assert_eq!(ids(&Run::open(&disk).unwrap().recover()), delayed);
 }
+
+const MIB: u64 = 1 << 20;
