@@ -1,0 +1,160 @@
+//! What happens to a spool from outside while the daemon runs: it is copied, it turns read-only, its process has no
+//! descriptors left. What was acknowledged is there afterwards.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use e2e::{SOON, accept, ask, block_on, daemon, letter, send, succeed, testimony, wait};
+use testkit::{DaemonSetup, Dialogue, Load, Sink, wait_until};
+
+/// A daemon with small segments that sends mail for `sink.test` to one sink and mail for `done.test` to another.
+fn relay(sink: &Sink, done: &Sink) -> DaemonSetup {
+    let route = |domain, hop: &Sink| {
+        format!("domain \"{domain}\" {{ routes = ( \"smtp://127.0.0.1?port={}\" ) }}\n", hop.addr().port())
+    };
+    daemon(&format!(
+        "spool_segment_bytes = 262144\nhost_failure_retry = 1\nmx_failures_to_delay = 0\n{}{}",
+        route("sink.test", sink),
+        route("done.test", done)
+    ))
+}
+
+#[test]
+fn a_spool_copied_with_cp_while_the_daemon_works_has_everything_that_was_acknowledged() {
+    let (sink, done) = (Sink::start(), Sink::start());
+    sink.refuse_connections();
+    done.discard_bodies();
+    let daemon = relay(&sink, &done).start();
+    // Mail that comes and goes, so that segments are filled, compacted and used again.
+    let load = Load {
+        messages: 1_000_000,
+        bytes: 4096,
+        forward_paths: vec!["bob@done.test".to_owned()],
+        persistent: true,
+        ..Load::default()
+    };
+    let load = load.start(daemon.addr());
+    let copies = tempfile::tempdir().expect("a scratch directory");
+    let mut queued = BTreeMap::new();
+    for round in 0..3 {
+        for number in 0..30 {
+            let subject = format!("round {round}, message {number}.");
+            let text = format!("Subject: {subject}\n\n{}", format!("line of {subject}\n").repeat(1 + number * 7));
+            accept(&daemon, "ann@client.test", &["bob@sink.test"], &text);
+            queued.insert(subject, text);
+        }
+        let said = ask(&daemon, &["spool", "hold", "60"]);
+        assert!(said.contains("for 60 seconds"), "{said}");
+        let copy = copies.path().join(round.to_string());
+        succeed(Command::new("cp").arg("-a").arg(daemon.dir().join("spool")).arg(&copy));
+        let before = load.acknowledged();
+        wait_until(SOON, || before + 200 < load.acknowledged());
+        let said = ask(&daemon, &["spool", "release"]);
+        assert!(said.contains("is good"), "{said}");
+        restored(&copy, &queued);
+    }
+    load.stop();
+    assert!(1000 < load.join().acknowledged.len(), "hardly any load");
+    let refused = daemon.console(&["spool", "release"]);
+    assert!(!refused.status.success() && refused.stderr.contains("there is no hold"), "{}", refused.stderr);
+}
+
+/// A daemon that starts on the copy delivers all of `queued`, each once and as it was.
+fn restored(copy: &Path, queued: &BTreeMap<String, String>) {
+    let (sink, done) = (Sink::start(), Sink::start());
+    done.discard_bodies();
+    let mut daemon = relay(&sink, &done).prepare();
+    succeed(Command::new("cp").arg("-a").arg(copy).arg(daemon.dir().join("spool")));
+    daemon.start();
+    sink.wait_for(queued.len(), SOON);
+    let messages = sink.messages();
+    let mut found = BTreeMap::new();
+    for message in &messages {
+        let text = message.text();
+        let (_, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+        let subject = message.header("Subject").unwrap_or_default();
+        assert!(found.insert(subject, body.replace("\r\n", "\n")).is_none(), "delivered twice");
+    }
+    for (subject, text) in queued {
+        let (_, body) = text.split_once("\n\n").unwrap_or_default();
+        assert_eq!(found.get(subject).map(String::as_str), Some(body), "{subject}\n{}", testimony(&daemon));
+    }
+}
+
+/// A tmpfs of our own; gone when dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn at(path: PathBuf) -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "this test mounts a tmpfs and needs to be root; CI runs it as root"
+        );
+        std::fs::create_dir_all(&path).expect("a directory to mount on");
+        succeed(Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(&path));
+        Self(path)
+    }
+
+    /// Fails while files are open for writing, as a device that turns read-only by itself does not: so the kernel is asked to
+    /// do the same to the mount alone.
+    fn remount(&self, how: &str) {
+        succeed(Command::new("mount").args(["-o", &format!("remount,bind,{how}")]).arg(&self.0));
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_spool_that_is_read_only_at_the_start_is_refused_and_kept() {
+    let sink = Sink::start();
+    sink.refuse_connections();
+    let mut daemon = relay(&sink, &sink).prepare();
+    let spool = Mounted::at(daemon.dir().join("spool"));
+    daemon.start();
+    accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter("kept"));
+    assert!(daemon.terminate(SOON).success());
+    spool.remount("ro");
+    assert!(daemon.start_or_end().is_err(), "started on a spool that takes nothing");
+    assert!(daemon.stderr().contains("Read-only file system"), "{}", daemon.stderr());
+    spool.remount("rw");
+    sink.accept_connections();
+    daemon.start();
+    sink.wait_for(1, SOON);
+}
+
+#[test]
+fn without_descriptors_mail_is_put_off_and_afterwards_all_that_was_taken_arrives() {
+    let sink = Sink::start();
+    sink.refuse_connections();
+    let daemon = relay(&sink, &sink).start();
+    let limit = |files: &str| {
+        let pid = daemon.read("pid");
+        succeed(Command::new("prlimit").args([&format!("--pid={}", pid.trim()), &format!("--nofile={files}")]));
+    };
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.read("pid").trim())).expect("it runs").count();
+    let text = format!("{}{}", letter("many"), "some line of a message of forty thousand octets\n".repeat(800));
+    let taken = block_on(async {
+        let mut client = Dialogue::greeted(daemon.addr()).await;
+        // As many as are open, and no segment more.
+        limit(&(open + 2).to_string());
+        let mut taken = 0;
+        for _ in 0..200 {
+            let reply = client.mail("ann@client.test", &["bob@sink.test"], &text).await;
+            assert!(reply.starts_with('2') || reply.starts_with('4'), "{reply}");
+            taken += usize::from(reply.starts_with("250"));
+        }
+        taken
+    });
+    limit("1024");
+    wait(&daemon, "mail is taken again", || {
+        send(&daemon, "ann@client.test", &["bob@sink.test"], &text).starts_with("250")
+    });
+    sink.accept_connections();
+    sink.wait_for(taken + 1, SOON);
+    println!("{taken} of 200 were taken without descriptors");
+}
