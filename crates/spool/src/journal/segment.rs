@@ -12,8 +12,9 @@ use crate::disk::DiskFile;
 /// Octets before the first record.
 pub const DATA: u32 = PAGE as u32;
 /// The format this release writes, and the newest it reads. In format 1 the records of a group stand side by side; since
-/// format 2 the headers of a commit's new messages stand behind all its bodies. Both are read.
-pub const FORMAT: u32 = 2;
+/// format 2 the headers of a commit's new messages stand behind all its bodies; since format 3 the checksum of a record's
+/// header covers its mark. All are read.
+pub const FORMAT: u32 = 3;
 /// Abandoned segments the header has room for.
 pub const CUTS_MAX: usize = (HEADER - 4 - FIXED) / 8;
 
@@ -163,10 +164,10 @@ mod tests {
     fn zero_is_free_and_a_later_format_is_named() {
         assert_eq!(read_back(&[0; PAGE]), FirstPage::Free);
         let mut page = header().page();
-        page[8] = 3;
+        page[8] = 4;
         let crc = crc32c::crc32c(&page[..HEADER - 4]);
         page[HEADER - 4..HEADER].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(read_back(&page), FirstPage::Newer(3));
+        assert_eq!(read_back(&page), FirstPage::Newer(4));
         page[..2 * HEADER].fill(7);
         assert_eq!(read_back(&page), FirstPage::Damaged);
     }

@@ -317,7 +317,7 @@ fn a_spool_of_a_later_release_is_refused() {
     contents[508..512].copy_from_slice(&crc.to_le_bytes());
     disk.overwrite(&path, contents);
     let Err(refused) = Run::open(&disk) else { panic!("a later format was opened") };
-    assert!(refused.to_string().contains("is of spool format 9, this release knows formats up to 2"), "{refused}");
+    assert!(refused.to_string().contains("is of spool format 9, this release knows formats up to 3"), "{refused}");
 }
 
 pub fn first_segment(disk: &FaultyDisk) -> (PathBuf, Vec<u8>) {

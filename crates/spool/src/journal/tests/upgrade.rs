@@ -140,7 +140,7 @@ fn a_spool_of_the_former_format_is_recovered_and_carried_on() {
 fn what_this_release_writes_is_named_so_that_the_former_one_refuses_it() {
     let disk = FaultyDisk::seeded(1);
     Run::open(&disk).unwrap().store(&Mail::new(1, 1, 100)).unwrap();
-    assert_eq!(first_segment(&disk).1[8..12], 2_u32.to_le_bytes());
+    assert_eq!(first_segment(&disk).1[8..12], 3_u32.to_le_bytes());
 }
 
 #[test]
