@@ -202,6 +202,7 @@ impl Generation {
         self.walk(lookup, Some(id), &mut |node, requires| {
             if mask & requires == requires {
                 origins.extend(self.arena().node(node).setting(id).map(|setting| self.origin(node, setting)));
+                origins.extend(self.replaced(node, id));
             }
             ControlFlow::Continue(())
         });
@@ -213,6 +214,18 @@ impl Generation {
             column: 0,
         }));
         origins
+    }
+
+    /// What stood for an option in this very scope before a later line set it again, the latest first.
+    fn replaced(&self, node: NodeId, id: NameId) -> impl Iterator<Item = Origin> + '_ {
+        let earlier = self.arena().node(node).shadowed.iter().rev().filter(move |(name, _)| *name == id);
+        earlier.map(move |(_, span)| {
+            let (file, line, column) = self.sources.line_of(*span);
+            let text =
+                self.sources.file(span.file).and_then(|file| file.text().get(span.start as usize..span.end as usize));
+            let value = text.and_then(|text| text.split_once('=')).map_or("", |(_, value)| value.trim());
+            Origin { value: value.to_owned(), scope: title_of(self.arena(), node), file, line, column }
+        })
     }
 
     pub(crate) fn origin(&self, node: NodeId, setting: &Setting) -> Origin {

@@ -79,6 +79,15 @@ fn why_names_the_place_and_what_it_beat() {
 }
 
 #[test]
+fn why_names_what_a_later_line_of_the_same_scope_replaced() {
+    let text = load("retry_interval = 900\ndomain \"d\" { }\nretry_interval = 600\n").current();
+    let why = said(text.why_text(&["domain", "d", "retry_interval"]));
+    let beaten: Vec<&str> = why.lines().skip(2).collect();
+    assert!(why.starts_with("retry_interval = 600\n"), "{why}");
+    assert!(beaten[0].starts_with("  beats 900 (the global scope, ") && beaten[0].ends_with(":1)"), "{why}");
+}
+
+#[test]
 fn show_prints_one_level_and_showrecurse_all() {
     let generation = load(TEXT).current();
     assert_eq!(

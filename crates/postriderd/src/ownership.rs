@@ -20,14 +20,47 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// A folder and everything in it; made if it is missing.
-    pub fn folder(&self, path: &Path) -> Result<(), String> {
-        make(path)?;
-        match lstat(path) {
-            Ok(found) if found.st_uid == self.uid => Ok(()),
-            Ok(_) => self.tree(path, DEPTH_MAX),
-            Err(error) => Err(told("look at", path, error)),
+    /// The folder of a spool and everything in it; made if it is missing. A folder that holds other things is refused, for
+    /// it may be anybody's.
+    pub fn spool(&self, path: &Path) -> Result<(), String> {
+        match self.made(path)? {
+            Found::Ours => Ok(()),
+            Found::Others => {
+                let names = names(path)?;
+                let is_spool = names.is_empty() || MARKS.iter().any(|mark| names.iter().any(|name| name == mark));
+                match is_spool {
+                    true => self.tree(path, DEPTH_MAX),
+                    false => Err(format!(
+                        "{} is to become the spool of the user of security {{ }}, but belongs to somebody else and holds other things; \
+                         name a folder of its own in spoolbase",
+                        path.display()
+                    )),
+                }
+            }
         }
+    }
+
+    /// Logs in one folder. The folder is ours too when nothing else is in it, as when it has just been made for them; a
+    /// folder that holds other things stays whose it is.
+    pub fn logs(&self, folder: &Path, files: &[&OsStr]) -> Result<(), String> {
+        if matches!(self.made(folder)?, Found::Ours) {
+            return Ok(());
+        }
+        if names(folder)?.iter().all(|name| files.contains(&OsStr::new(name))) {
+            self.own(folder)?;
+        }
+        files.iter().try_for_each(|file| self.file(&folder.join(file)))
+    }
+
+    /// Makes a folder if it is missing, and tells whose it is.
+    fn made(&self, path: &Path) -> Result<Found, String> {
+        let is_new = lstat(path).is_err();
+        make(path)?;
+        if is_new {
+            self.own(path)?;
+        }
+        let found = lstat(path).map_err(|error| told("look at", path, error))?;
+        Ok(if found.st_uid == self.uid { Found::Ours } else { Found::Others })
     }
 
     /// A file; made, empty, if it is missing.
@@ -71,6 +104,24 @@ impl Owner {
     }
 }
 
+/// Whose a folder is.
+enum Found {
+    Ours,
+    Others,
+}
+
+/// What is in a folder.
+fn names(path: &Path) -> Result<Vec<String>, String> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = open(path, flags, Mode::empty()).map_err(|error| told("open", path, error))?;
+    let entries = Dir::new(folder).map_err(|error| told("read", path, error))?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names: Result<Vec<String>, Errno> = names.collect();
+    let mut names = names.map_err(|error| told("read", path, error))?;
+    names.retain(|name| name != "." && name != "..");
+    Ok(names)
+}
+
 fn make(path: &Path) -> Result<(), String> {
     let mut missing: Vec<&Path> = path.ancestors().take_while(|folder| lstat(*folder).is_err()).collect();
     while let Some(folder) = missing.pop() {
@@ -85,6 +136,9 @@ fn told(doing: &str, path: &Path, error: Errno) -> String {
     let error = std::io::Error::from(error);
     format!("cannot {doing} {} for the user of security {{ }}: {error}", path.display())
 }
+
+/// What the folder of a spool holds, whatever its back end.
+const MARKS: [&str; 3] = ["lock", "backend", "journal"];
 
 /// Folders in folders: the spool and the logs have far fewer.
 const DEPTH_MAX: usize = 16;

@@ -7,6 +7,8 @@
 //!
 //! Invariant: it either ends with the rights it was asked for or the daemon does not start.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use config::{Generation, Lookup};
@@ -120,13 +122,21 @@ fn gid(name: &str) -> Result<Gid, Failure> {
 /// Gives the user what the daemon writes and root has made.
 fn hand_over(generation: &Generation, wanted: &Wanted) -> Result<(), String> {
     let owner = ownership::Owner { uid: wanted.uid.as_raw(), gid: wanted.gid.as_raw() };
-    owner.folder(&spool::JournalOptions::configured(generation).base)?;
-    for log in logs(generation) {
-        if let Some(folder) = Path::new(log.strip_prefix("file://").unwrap_or(&log)).parent()
+    owner.spool(&spool::JournalOptions::configured(generation).base)?;
+    let logs = logs(generation);
+    let mut folders: BTreeMap<&Path, Vec<&OsStr>> = BTreeMap::new();
+    for log in &logs {
+        // Of a compressed log the file counts; what goes elsewhere has no file.
+        let name = log.strip_prefix("gzip://").unwrap_or(log);
+        let path = Path::new(name.strip_prefix("file://").unwrap_or(name));
+        if let (Some(folder), Some(file), false) = (path.parent(), path.file_name(), path.to_string_lossy().contains("://"))
             && folder.is_absolute()
         {
-            owner.folder(folder)?;
+            folders.entry(folder).or_default().push(file);
         }
+    }
+    for (folder, files) in folders {
+        owner.logs(folder, &files)?;
     }
     match generation.get(&PIDFILE, &Lookup::Global) {
         pidfile if pidfile.is_empty() => Ok(()),
@@ -138,7 +148,13 @@ fn hand_over(generation: &Generation, wanted: &Wanted) -> Result<(), String> {
 fn logs(generation: &Generation) -> Vec<String> {
     let mut logs = Vec::new();
     for stanza in generation.instances("ec_logger") {
-        for log in [&ec_logger::MAINLOG, &ec_logger::REJECTLOG, &ec_logger::PANICLOG, &ec_logger::ACCTLOG] {
+        for log in [
+            &ec_logger::MAINLOG,
+            &ec_logger::REJECTLOG,
+            &ec_logger::PANICLOG,
+            &ec_logger::ACCTLOG,
+            &ec_logger::IMPORTLOG,
+        ] {
             logs.push(stanza.get(log));
         }
     }

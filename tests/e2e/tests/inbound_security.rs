@@ -37,6 +37,7 @@ fn started_as_root_it_becomes_the_user_on_every_thread_and_owns_what_it_writes()
     // What an earlier life as root has left.
     std::fs::create_dir_all(daemon.dir().join("spool")).expect("a directory");
     std::fs::write(daemon.dir().join("spool/left-by-root"), "").expect("a file");
+    std::fs::write(daemon.dir().join("spool/lock"), "").expect("a file");
     daemon.start();
     for ids in status(&daemon, "Uid") {
         assert_eq!(ids, "65534 65534 65534 65534");
@@ -79,4 +80,27 @@ fn a_user_that_does_not_exist_is_refused_with_what_to_do() {
     assert_eq!(daemon.start_or_end().map_err(|status| status.code()), Err(Some(78)));
     let said = daemon.stderr();
     assert!(said.contains("there is no user no-such-user") && said.contains("useradd"), "{said}");
+}
+
+#[test]
+fn what_belongs_to_others_stays_theirs() {
+    let mut daemon = prepared("security {\n user = \"nobody\"\n group = \"nogroup\"\n}\nspoolbase = \"{dir}/mine\"\n");
+    let (keep, mine) = (daemon.dir().join("keep"), daemon.dir().join("mine"));
+    for folder in [&keep, &mine] {
+        std::fs::create_dir(folder).expect("a directory");
+        std::fs::write(folder.join("other"), "").expect("a file");
+    }
+    let path = daemon.dir().join("daemon.conf");
+    let text = std::fs::read_to_string(&path)
+        .expect("the configuration")
+        .replace("{dir}", &daemon.dir().display().to_string());
+    let log = format!("ec_logger \"ec_logger\" {{ rejectlog = \"{}/rejectlog\" }}\n", keep.display());
+    std::fs::write(&path, format!("{text}{log}")).expect("root may");
+    assert_eq!(daemon.start_or_end().map_err(|status| status.code()), Err(Some(71)));
+    assert!(daemon.stderr().contains("holds other things"), "{}", daemon.stderr());
+    std::fs::write(&path, format!("{text}{log}spoolbase = \"{}/spool\"\n", daemon.dir().display())).expect("root may");
+    daemon.start();
+    let owners =
+        ["keep", "keep/other", "keep/rejectlog", "mine", "mine/other"].map(|path| owner(&daemon.dir().join(path)));
+    assert_eq!(owners, [0, 0, NOBODY, 0, 0]);
 }

@@ -75,7 +75,7 @@ struct Hands {
 
 async fn import(house: Rc<House>, imports: Imports, asked: Invocation) -> Result<Reply, CommandError> {
     let usage = |text: &str| CommandError::Usage(text.to_owned());
-    let directory = PathBuf::from(asked.arg(0).ok_or_else(|| usage("the directory is missing"))?);
+    let directory = directory(asked.arg(0).ok_or_else(|| usage("the directory is missing"))?)?;
     let concurrency = match asked.arg(1).map(str::parse) {
         None => 1,
         Some(Ok(concurrency @ 1..=CONCURRENCY_MAX)) => concurrency,
@@ -124,8 +124,13 @@ async fn import(house: Rc<House>, imports: Imports, asked: Invocation) -> Result
     Ok(Reply::new(text, json!({ "total": total })))
 }
 
+/// One name for a directory, however it is spelled, so that two imports never meet in it.
+fn directory(named: &str) -> Result<PathBuf, CommandError> {
+    std::path::absolute(named).map(|path| path.components().collect()).map_err(CommandError::failed)
+}
+
 async fn poll(imports: Imports, asked: Invocation) -> Result<Reply, CommandError> {
-    let directory = PathBuf::from(asked.only_arg()?);
+    let directory = directory(&asked.only_arg()?)?;
     let import = imports.borrow().get(&directory).cloned();
     let import = import.ok_or_else(|| CommandError::Failed(format!("{} was not imported", directory.display())))?;
     let count = |of: &AtomicUsize| of.load(Ordering::Relaxed);
