@@ -129,7 +129,8 @@ fn hand_over(generation: &Generation, wanted: &Wanted) -> Result<(), String> {
         // Of a compressed log the file counts; what goes elsewhere has no file.
         let name = log.strip_prefix("gzip://").unwrap_or(log);
         let path = Path::new(name.strip_prefix("file://").unwrap_or(name));
-        if let (Some(folder), Some(file), false) = (path.parent(), path.file_name(), path.to_string_lossy().contains("://"))
+        if let (Some(folder), Some(file), false) =
+            (path.parent(), path.file_name(), path.to_string_lossy().contains("://"))
             && folder.is_absolute()
         {
             folders.entry(folder).or_default().push(file);

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use config::Configuration;
 use console::{Command, CommandError, Invocation, Reply};
 use hooks::HookSet;
 use logging::{ImportRecord, ImportResult, LogHooks};
@@ -67,6 +68,7 @@ struct Hands {
     intake: Intake,
     ids: Arc<IdGenerator>,
     clock: Clock,
+    configuration: Configuration,
     /// The log hooks of the generation that the import began under.
     log: LogHooks,
     /// Who says so in the trace field; none is written without.
@@ -107,6 +109,7 @@ async fn import(house: Rc<House>, imports: Imports, asked: Invocation) -> Result
         intake: house.intake.clone(),
         ids: house.ids.clone(),
         clock: house.clock,
+        configuration: house.configuration.clone(),
         log: house
             .configuration
             .current()
@@ -155,7 +158,8 @@ async fn spool_in(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandE
     let text = if matches!(queued, Ok(Some(_))) {
         format!("Message {id} is in a queue already\n")
     } else {
-        let envelope = house.spool.read_headers(id).await.map_err(CommandError::failed)?;
+        let mut envelope = house.spool.read_headers(id).await.map_err(CommandError::failed)?;
+        envelope.queue = queue::Keys::new(house.configuration.current()).queue(&envelope);
         house.intake.restore(envelope).await;
         format!("Message {id} queued\n")
     };
@@ -165,10 +169,12 @@ async fn spool_in(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandE
 
 impl Hands {
     fn work(&self) {
+        // The other daemon may have had other gateways and bindings.
+        let mut keys = queue::Keys::new(self.configuration.current());
         loop {
             let unit = self.import.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(unit) = unit else { break };
-            if let Err((result, why)) = self.take_in(&unit) {
+            if let Err((result, why)) = self.take_in(&unit, &mut keys) {
                 self.import.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(target: "SPOOL", "import: {why}");
                 let ids = if let Unit::Batch(ids) = &unit { ids.as_slice() } else { &[MessageId::NULL] };
@@ -194,7 +200,7 @@ impl Hands {
         self.log.import(&ImportRecord { at: self.clock.unix(), old, new, result, directory: &directory });
     }
 
-    fn take_in(&self, unit: &Unit) -> Result<(), (ImportResult, String)> {
+    fn take_in(&self, unit: &Unit, keys: &mut queue::Keys) -> Result<(), (ImportResult, String)> {
         let (envelopes, body) = self.source.read(unit).map_err(|unread| match unread {
             Unread::Envelope(why) => (ImportResult::MetadataUnreadable, why),
             Unread::Body(why) => (ImportResult::BodyUnreadable, why),
@@ -218,6 +224,7 @@ impl Hands {
                 }
                 Err(error) => return Err(failed(error.to_string())),
             }
+            envelope.queue = keys.queue(&envelope);
             old.push(id);
             new.push(envelope);
         }
