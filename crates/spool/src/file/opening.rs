@@ -1,6 +1,6 @@
 //! Opening a `file` store: lists what is there, and clears away what was never acknowledged.
 //!
-//! Reads names only, and the markers. Metadata without a body, the messages a marker names, and temporary files go; a body
+//! Reads names only, and the markers, and makes the names durable before anything rests on them. Metadata without a body, the messages a marker names, and temporary files go; a body
 //! without metadata is left alone. A device that cannot be read keeps the store from opening; nothing is removed then.
 
 use std::collections::{BTreeSet, HashSet};
@@ -28,6 +28,8 @@ pub struct Listing {
     pub temporaries: Vec<PathBuf>,
     /// Files and directories that are nothing of ours.
     pub strange: Vec<PathBuf>,
+    /// The directories themselves.
+    pub directories: Vec<PathBuf>,
 }
 
 /// Takes the lock of a spool directory.
@@ -44,10 +46,12 @@ pub fn list(disk: &dyn Disk, base: &Path) -> Result<Listing, OpenError> {
     let mut listing = Listing::default();
     for window in names(disk, base)?.into_iter().filter(|name| layout::is_window(name)) {
         let window = base.join(window);
+        listing.directories.push(window.clone());
         for pair in names(disk, &window)? {
             let directory = window.join(&pair);
             if layout::is_pair(&pair) {
                 listing.directory(&directory, &pair, names(disk, &directory)?);
+                listing.directories.push(directory);
             } else {
                 listing.strange.push(directory);
             }
@@ -84,6 +88,11 @@ impl Files {
     /// What an earlier run left, after clearing away what it had not acknowledged.
     pub fn recover(&self) -> Result<Listing, OpenError> {
         let mut listing = list(self.disk.as_ref(), &self.base)?;
+        // What a killed run named, renamed or removed and did not sync is seen by this run, in memory, and undone when power
+        // is lost. Nothing may rest on it before it is durable. What files hold was synced before they got their names.
+        for directory in std::iter::once(&self.base).chain(&listing.directories) {
+            self.disk.sync_dir(directory).map_err(failed("sync", directory))?;
+        }
         for path in std::mem::take(&mut listing.temporaries) {
             self.disk.remove(&path).map_err(failed("remove", &path))?;
         }

@@ -233,13 +233,10 @@ fn live_through(seed: u64) {
                 model.act(&disk, &mut run, &mut random);
             }
         }
-        if random.below(5) == 0 {
-            disk.kill()
-        } else {
-            disk.crash()
-        }
-        disk.crash();
+        // After a kill the next run starts on what was written and not synced.
+        if random.below(5) == 0 { disk.kill() } else { disk.crash() }
     }
+    disk.crash();
     let mut run = Run::open(&disk).expect("opens when nothing fails");
     model.check(&run);
     model.alive.keys().for_each(|&id| run.unlink(id));
