@@ -133,7 +133,7 @@ fn directory(named: &str) -> Result<PathBuf, CommandError> {
 }
 
 async fn poll(imports: Imports, asked: Invocation) -> Result<Reply, CommandError> {
-    let directory = directory(&asked.only_arg()?)?;
+    let directory = directory(asked.only_arg()?)?;
     let import = imports.borrow().get(&directory).cloned();
     let import = import.ok_or_else(|| CommandError::Failed(format!("{} was not imported", directory.display())))?;
     let count = |of: &AtomicUsize| of.load(Ordering::Relaxed);
