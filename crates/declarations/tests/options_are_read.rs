@@ -81,7 +81,7 @@ fn every_option_in_effect_is_read_by_code_beside_its_declaration() {
     let in_effect: BTreeSet<&str> = described
         .iter()
         .filter(|one| one.state == OptionState::InEffect && one.kind == "option")
-        .map(|one| one.name.as_ref())
+        .map(|one| one.name)
         .collect();
     let unseen: Vec<_> =
         in_effect.iter().filter(|word| !OF_EVERY_MODULE.contains(*word) && !constants.contains_key(**word)).collect();
