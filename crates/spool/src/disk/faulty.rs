@@ -2,9 +2,9 @@
 //!
 //! Until `fdatasync`, each 512-octet sector written may, after [`FaultyDisk::crash`], be found old, new, or as any write in
 //! between left it, independently of its neighbours; so may the file's length. Until `sync_dir`, each making, removing or
-//! renaming of an entry may or may not have happened; a directory whose parent was not synced may be gone with all that is in
-//! it. A sync that is told to fail drops its sectors: later syncs do not
-//! bring them back. All choices come from one seed.
+//! renaming of an entry may or may not have happened; of a renaming the two halves are separate, so that the file may be found
+//! under both names or under none; a directory whose parent was not synced may be gone with all that is in it. A sync that is
+//! told to fail drops its sectors: later syncs do not bring them back. All choices come from one seed.
 //!
 //! Invariant: a file handle from before a crash is dead, and so is the lock; using the handle panics.
 
@@ -64,7 +64,6 @@ struct State {
 enum EntryChange {
     Add(PathBuf, usize),
     Remove(PathBuf),
-    Rename(PathBuf, PathBuf),
 }
 
 #[derive(Default)]
@@ -356,11 +355,6 @@ impl EntryChange {
             Self::Remove(path) => {
                 entries.remove(path);
             }
-            Self::Rename(from, to) => {
-                if let Some(file) = entries.remove(from) {
-                    entries.insert(to.clone(), file);
-                }
-            }
         }
     }
 }
@@ -465,11 +459,10 @@ impl Disk for FaultyDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        if !state.entries.contains_key(from) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
+        let &file = state.entries.get(from).ok_or(io::ErrorKind::NotFound)?;
         state.power()?;
-        state.change(EntryChange::Rename(from.to_owned(), to.to_owned()));
+        state.change(EntryChange::Add(to.to_owned(), file));
+        state.change(EntryChange::Remove(from.to_owned()));
         Ok(())
     }
 
@@ -511,7 +504,6 @@ impl Disk for FaultyDisk {
         state.power()?;
         let of_other = |change: &EntryChange| match change {
             EntryChange::Add(entry, _) | EntryChange::Remove(entry) => entry.parent() != Some(path),
-            EntryChange::Rename(from, to) => from.parent() != Some(path) && to.parent() != Some(path),
         };
         let (kept, synced) = std::mem::take(&mut state.unsynced_entries).into_iter().partition(of_other);
         state.unsynced_entries = kept;
@@ -650,6 +642,21 @@ mod tests {
         };
         let outcomes: BTreeSet<usize> = (0..64).map(kept).collect();
         assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn of_a_renaming_that_was_not_synced_each_half_may_be_missing() {
+        let names = |seed| {
+            let disk = FaultyDisk::seeded(seed);
+            written(&disk).fdatasync().unwrap();
+            disk.sync_dir(Path::new("/s")).unwrap();
+            disk.rename(Path::new("/s/a"), Path::new("/s/b")).unwrap();
+            disk.crash();
+            disk.files(Path::new("/s")).into_iter().map(|(path, _)| path.display().to_string()).collect::<Vec<_>>()
+        };
+        let outcomes: BTreeSet<Vec<String>> = (0..64).map(names).collect();
+        let expected: [&[&str]; 4] = [&[], &["/s/a"], &["/s/a", "/s/b"], &["/s/b"]];
+        assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]

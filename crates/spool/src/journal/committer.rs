@@ -99,7 +99,7 @@ impl Committer {
     /// Writes and syncs the batch. False if it failed.
     fn write(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
-        let Some(current) = &self.current else { return false };
+        let Some(current) = &mut self.current else { return false };
         self.batch.seal(match current.role {
             Role::Reserve => CommitEnd::Sector,
             Role::Headroom if !self.batch.copies => CommitEnd::Sector,
@@ -111,6 +111,9 @@ impl Committer {
         shared.crash.pass("write");
         let written = file.write_all(&mut slices, offset);
         drop(slices);
+        if written.is_ok() {
+            current.fill_beyond(self.batch.offset().into());
+        }
         shared.crash.pass("written");
         let result = written.map_err(|error| ("write", error)).and_then(|()| {
             shared.crash.pass("sync");

@@ -93,6 +93,8 @@ pub struct Segment {
     pub stuck: bool,
     /// It was abandoned after a failed write or sync.
     pub abandoned: bool,
+    /// No header says where its records end: it was the last of an earlier run.
+    pub open_ended: bool,
     /// It could be neither scrubbed nor removed; not tried again before the device works.
     pub unscrubbed: bool,
     /// Whether its summary is on disk.

@@ -44,7 +44,7 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     }
     let lock = take_lock(disk.as_ref(), &options)?;
     disk.sync_dir(&options.base).map_err(failed("sync", &options.base))?;
-    let Files { files, summaries, unreadable, next_slot } = read_first_pages(disk.as_ref(), &directory)?;
+    let Files { files, mut summaries, unreadable, next_slot } = read_first_pages(disk.as_ref(), &directory)?;
     let space = disk.space(&directory).map_err(failed("measure", &directory))?;
     let segment_bytes = fitting(options.segment_bytes, space.total_bytes);
     if !options.force_fsync {
@@ -55,9 +55,9 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     let (sequence, epoch) =
         (highest(|header| header.sequence.into()) as u32, highest(|header| header.epoch.into()) as u32);
     // Unreadable segments may have been used last: their numbers stay theirs.
-    let unreadable = unreadable.len() as u32;
+    let unread = unreadable.len() as u32;
     let (sequence, epoch) =
-        (sequence.saturating_add(unreadable.saturating_mul(SEQUENCES_OF_UNREADABLE)), epoch.saturating_add(unreadable));
+        (sequence.saturating_add(unread.saturating_mul(SEQUENCES_OF_UNREADABLE)), epoch.saturating_add(unread));
     let last = used.values().next_back().map_or(0, |(header, spare)| newest_in(header, spare));
     let newest = highest(|header| header.newest).max(last);
     let ends = known_ends(&used);
@@ -71,9 +71,11 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
         let role = if reserve { Role::Reserve } else { Role::Ordinary };
         let summarised = if summaries.contains(&spare.slot) { Summarised::Yes } else { Summarised::No };
         let segment = Segment { role, summarised, ..old_segment(&header, spare, end, abandoned) };
+        summaries.remove(&segment.slot);
         index.segments.insert(sequence, segment);
         old.insert(sequence, (header, end));
     }
+    remove_orphans(disk.as_ref(), &directory, summaries.difference(&unreadable));
     let shared = Arc::new(Shared {
         segment_bytes,
         newest: Some(newest).filter(|&newest| newest != 0).map(MessageId::from_bits),
@@ -101,7 +103,7 @@ pub(super) struct Files {
     /// The slots of those that have a summary.
     pub summaries: BTreeSet<u32>,
     /// The slots of those that could not be read.
-    pub unreadable: Vec<u32>,
+    pub unreadable: BTreeSet<u32>,
     pub next_slot: u32,
 }
 
@@ -116,7 +118,7 @@ fn take_lock(disk: &dyn Disk, options: &JournalOptions) -> Result<Box<dyn Send +
 }
 
 pub(super) fn read_first_pages(disk: &dyn Disk, directory: &Path) -> Result<Files, OpenError> {
-    let (mut files, mut summaries, mut unreadable, mut next_slot) = (Vec::new(), BTreeSet::new(), Vec::new(), 0);
+    let (mut files, mut summaries, mut unreadable, mut next_slot) = (Vec::new(), BTreeSet::new(), BTreeSet::new(), 0);
     for name in disk.list(directory).map_err(failed("list", directory))? {
         let path = directory.join(&name);
         if let Some(slot) = summary::slot_of(&name) {
@@ -133,7 +135,7 @@ pub(super) fn read_first_pages(disk: &dyn Disk, directory: &Path) -> Result<File
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(target: "SPOOL", "cannot read {}: {error}; left for the next start, everything else is kept", path.display());
-                unreadable.push(slot);
+                unreadable.insert(slot);
                 continue;
             }
         };
@@ -221,6 +223,16 @@ fn make_durable(disk: &dyn Disk, directory: &Path, free: &[Spare]) -> Result<(),
     Ok(())
 }
 
+/// Removes summaries whose segment is gone: a crash came between the two. One that stays is passed over.
+fn remove_orphans<'a>(disk: &dyn Disk, directory: &Path, slots: impl Iterator<Item = &'a u32>) {
+    for &slot in slots {
+        let path = directory.join(summary::name_of(slot));
+        if let Err(error) = disk.remove(&path) {
+            tracing::warn!(target: "SPOOL", "cannot remove {}, the summary of no segment: {error}", path.display());
+        }
+    }
+}
+
 fn old_segment(header: &SegmentHeader, spare: Spare, end: Option<u32>, abandoned: bool) -> Segment {
     Segment {
         file: spare.file,
@@ -234,6 +246,7 @@ fn old_segment(header: &SegmentHeader, spare: Spare, end: Option<u32>, abandoned
         counted: false,
         stuck: false,
         abandoned,
+        open_ended: end.is_none(),
         unscrubbed: false,
         summarised: Summarised::No,
         role: Role::Ordinary,

@@ -184,6 +184,21 @@ fn a_lone_message_costs_one_write_and_one_sync() {
 }
 
 #[test]
+fn a_file_that_grows_does_so_in_strides() {
+    let disk = FaultyDisk::seeded(1);
+    let mut run = Run::open_with(&disk, 8 << 20).unwrap();
+    let length = || disk.files(Path::new(SEGMENTS)).iter().map(|(_, octets)| octets.len()).sum::<usize>();
+    let mut lengths = BTreeSet::new();
+    for id in 1..500 {
+        run.store(&Mail::new(id, 1, 4000)).unwrap();
+        lengths.insert(length());
+    }
+    assert!(lengths.len() <= 4, "grown {} times for 4 MiB", lengths.len());
+    disk.crash();
+    assert_eq!(ids(&Run::open(&disk).unwrap().recover()), (1..500).collect());
+}
+
+#[test]
 fn many_operations_share_one_sync() {
     let disk = FaultyDisk::seeded(1);
     let mut run = Run::open(&disk).unwrap();

@@ -112,14 +112,18 @@ fn recycle(shared: &Shared, sequence: u32, spare: Spare) {
 }
 
 /// Summarises the oldest segment that needs it, so that the next start need not read it. The newest ones are left for a
-/// while: most mail is gone before a summary could be of use. False if there is none, or no room.
+/// while: most mail is gone before a summary could be of use. Not so the last one of an earlier run: only this start,
+/// which made it durable, knows that its last commit is whole, and the next would take damage to it for a torn write.
+/// False if there is none, or no room.
 fn summarise(shared: &Shared) -> bool {
     let candidate = {
         let index = shared.index();
         let wanted = |segment: &&Segment| segment.sealed && segment.durable && segment.counted && segment.live != 0;
-        let found = index.segments.iter().rev().filter(|(_, segment)| wanted(segment)).skip(unsummarised(shared));
+        let found = index.segments.iter().rev().filter(|(_, segment)| wanted(segment)).enumerate();
+        let young = unsummarised(shared);
+        let old = found.filter(|(newer, (_, segment))| young <= *newer || segment.open_ended).map(|(_, found)| found);
         let eligible = |segment: &Segment| !segment.abandoned && !segment.stuck && segment.summarised == Summarised::No;
-        let oldest = found.filter(|(_, segment)| eligible(segment)).last();
+        let oldest = old.filter(|(_, segment)| eligible(segment)).last();
         oldest
             .map(|(&sequence, segment)| (sequence, Arc::clone(&segment.file), segment.mark, segment.end, segment.slot))
     };

@@ -4,6 +4,7 @@
 //! depends on what is to be written: new mail may take neither the headroom nor the reserves.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use super::Committer;
@@ -26,6 +27,22 @@ pub(super) struct Current {
     pub first_page: Option<Vec<u8>>,
     /// What may be written to it.
     pub role: Role,
+    /// The file is written through up to here.
+    pub filled: u64,
+}
+
+impl Current {
+    /// Fills the file with zeros for some way beyond `end`, where the records end, if it is about to grow: a commit that
+    /// changes a file's length costs the file system a commit of its own. What does not go is left: the records are written.
+    pub(super) fn fill_beyond(&mut self, end: u64) {
+        if end <= self.filled {
+            return;
+        }
+        let target = (end + FILL_AHEAD).min(self.spare.capacity.into());
+        let zeros = vec![0; target.saturating_sub(end) as usize];
+        let filled = zeros.is_empty() || self.spare.file.write_all(&mut [IoSlice::new(&zeros)], end).is_ok();
+        self.filled = if filled { target } else { u64::MAX };
+    }
 }
 
 impl Committer {
@@ -75,7 +92,10 @@ impl Committer {
         let header = SegmentHeader { sequence, epoch, format: FORMAT, mark, newest, previous, cuts };
         index.segments.insert(sequence, new_segment(&spare, mark, role));
         drop(index);
-        self.current = Some(Current { sequence, mark, spare, offset: DATA, first_page: Some(header.page()), role });
+        // One that cannot be measured is taken for written through: then it grows commit by commit.
+        let filled = spare.file.len().unwrap_or(u64::MAX);
+        self.current =
+            Some(Current { sequence, mark, spare, offset: DATA, first_page: Some(header.page()), role, filled });
         shared.crash.pass("segment");
         shared.kick();
         Ok(())
@@ -147,8 +167,11 @@ fn new_segment(spare: &Spare, mark: u64, role: Role) -> Segment {
         counted: true,
         stuck: false,
         abandoned: false,
+        open_ended: false,
         unscrubbed: false,
         summarised: Summarised::No,
         role,
     }
 }
+
+const FILL_AHEAD: u64 = 1 << 20;

@@ -152,6 +152,39 @@ fn summaries_go_with_their_segments() {
 }
 
 #[test]
+fn damage_to_the_last_commit_of_a_killed_run_is_not_taken_for_a_torn_write_once_a_start_has_seen_it_whole() {
+    let disk = FaultyDisk::seeded(1);
+    let mut run = Run::open(&disk).unwrap();
+    (100..104).for_each(|id| run.store(&Mail::new(id, 1, 3000)).unwrap());
+    disk.kill();
+    let mut run = Run::open(&disk).unwrap();
+    assert_eq!(ids(&run.recover()), (100..104).collect());
+    run.keep_up();
+    disk.kill();
+    let (path, mut contents) = first_segment(&disk);
+    let body = contents.windows(22).rposition(|octets| octets == b"line of message 103\r\nl").unwrap();
+    contents[body] ^= 1;
+    disk.overwrite(&path, contents);
+    let mut run = Run::open(&disk).unwrap();
+    assert_eq!(ids(&run.recover()), (100..104).collect());
+    assert!(matches!(run.shared.fetch_body(103), Err(SpoolError::Damaged { .. })));
+    assert_eq!(run.shared.gauges.set_aside.get(), 1);
+}
+
+#[test]
+fn the_summary_of_a_segment_that_is_gone_is_removed_by_the_next_start() {
+    let disk = spool(1);
+    let (path, contents) = summaries(&disk).remove(0);
+    let orphan = path.with_file_name("00009999.summary");
+    disk.create(&orphan, 0o640).unwrap();
+    disk.overwrite(&orphan, contents);
+    let found = recovered(&disk);
+    assert!(!summaries(&disk).iter().any(|(path, _)| *path == orphan));
+    disk.kill();
+    assert_eq!(recovered(&disk).0, found.0);
+}
+
+#[test]
 fn a_summary_that_cannot_be_written_is_tried_again_when_the_device_works() {
     let disk = spool(1);
     let disk = without_summaries(&disk);
