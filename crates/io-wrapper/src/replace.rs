@@ -22,9 +22,21 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Makes a folder and what is missing above it, with this mode less the process's umask. Blocks.
+/// Makes a folder and what is missing above it, durably, with this mode less the process's umask. Blocks.
 pub fn make_folders(folder: &Path, mode: u32) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(mode).create(folder)
+    let made: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
+    DirBuilder::new().recursive(true).mode(mode).create(folder)?;
+    // One that an earlier process made and did not live to sync looks like any other.
+    for path in folder.ancestors() {
+        let Some(above) = path.parent() else { break };
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        let synced = File::open(above).and_then(|above| above.sync_all());
+        // Those that are not ours to open were not made by us.
+        if made.contains(&path) {
+            synced?;
+        }
+    }
+    Ok(())
 }
 
 /// A name of this process's own in the same folder.
