@@ -146,6 +146,7 @@ impl Store {
         if let Some(found) = found.filter(|&found| found != kind) {
             return Err(OpenError::OtherKind { base, found, asked: kind });
         }
+        make_base(disk.as_ref(), &base)?;
         let store = match kind {
             Kind::Journal => Self::Journal(Arc::new(Journal::open(options, disk.clone(), clock, meters)?)),
             Kind::Sqlite => Self::Sqlite(Arc::new(SqliteStore::open(&options, disk.clone(), clock, meters)?)),
@@ -186,6 +187,24 @@ impl Store {
             Self::Memory(memory) => SpoolStats { messages: memory.len().0 as u64, ..SpoolStats::default() },
         }
     }
+}
+
+/// Makes the spool's directory, if it is missing, durable with its name: all that follows is below it. One that an earlier
+/// run made and did not live to sync looks like any other, so the directories above are synced at each start; those that are
+/// not ours to open were not made by us.
+fn make_base(disk: &dyn Disk, base: &Path) -> Result<(), OpenError> {
+    let is_missing = |path: &&Path| disk.list(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    let made: Vec<&Path> = base.ancestors().take_while(is_missing).collect();
+    disk.create_dir(base).map_err(file::opening::failed("create", base))?;
+    for path in base.ancestors() {
+        let Some(above) = path.parent() else { break };
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        let synced = disk.sync_dir(above);
+        if made.contains(&path) {
+            synced.map_err(file::opening::failed("sync", above))?;
+        }
+    }
+    Ok(())
 }
 
 const MARK: &str = "backend";
