@@ -132,6 +132,10 @@ impl Maintainer {
             tracing::error!(target: "BOUNCE", "message {id} stays queued, its notification was not stored: {}", error.0);
             let due = self.moment().seconds + NOT_STORED_RETRY_SECONDS;
             self.meter.not_notified.add(1);
+            if failure.envelope.delivery.failed.is_some() {
+                let resident = Box::new(queue::Resident { envelope: failure.envelope, body: None });
+                return self.fail_here_later(attempt, held, resident, failed);
+            }
             self.queues.borrow_mut().postpone(held.settle(), due);
             return self.wake_at(Some(due));
         }
@@ -163,8 +167,11 @@ impl Maintainer {
                 if let Some(ticket) = held.ticket() {
                     envelope.delivery.retries = self.queues.borrow().retries(ticket);
                 }
+                let failed = envelope.delivery.failed.clone();
                 let resident = Box::new(queue::Resident { envelope, body: Some(body) });
-                return Some(InHand { held, resident });
+                let Some(failed) = failed else { return Some(InHand { held, resident }) };
+                // Whoever was to fail it let go of it.
+                self.fail_held(&self.record(&resident.envelope.queue), held, resident, &failed);
             }
             Err(error) if error.is_transient() => {
                 tracing::error!(target: "SPOOL", "message {id} cannot be read now, trying again: {error}");

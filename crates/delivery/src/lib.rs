@@ -10,6 +10,7 @@ mod alarm;
 mod connection;
 mod disposition;
 mod engine;
+mod failed_here;
 mod held;
 mod hosts;
 mod limits;

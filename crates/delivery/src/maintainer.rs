@@ -346,6 +346,10 @@ impl Maintainer {
                 _ => self.record(&arrival.envelope.queue),
             };
             let settings = self.refreshed(&record);
+            if let Some(failed) = arrival.envelope.delivery.failed.clone() {
+                self.fail_here(&record, arrival, &failed);
+                continue;
+            }
             self.queues.borrow_mut().enqueue(
                 record.queue,
                 arrival,

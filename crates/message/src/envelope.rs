@@ -86,6 +86,17 @@ pub struct DeliveryState {
     pub next_attempt: Duration,
     /// The last reply, remote or local, on one line.
     pub last_reply: Option<Box<str>>,
+    /// It was taken in order to fail: no attempt is made.
+    pub failed: Option<Box<FailedHere>>,
+}
+
+/// Why a message that was accepted is not attempted: what the mainlog calls failed, or failed-quiet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedHere {
+    /// `code enhanced text`, on one line.
+    pub reply: Box<str>,
+    /// Nobody is told.
+    pub quiet: bool,
 }
 
 /// Policy's variables: connection and message dictionaries. Empty ones cost nothing.

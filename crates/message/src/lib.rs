@@ -11,7 +11,7 @@ pub mod trace;
 pub mod wire;
 
 pub use date::Date;
-pub use envelope::{Context, DeliveryState, Dictionary, Envelope, Origin, Protocol, QueueName};
+pub use envelope::{Context, DeliveryState, Dictionary, Envelope, FailedHere, Origin, Protocol, QueueName};
 pub use id::{IdGenerator, MessageId, NotAnId};
 pub use record::DecodeError;
 pub use trace::{Trace, With};

@@ -10,6 +10,9 @@
 //! Version 1: flags, id, batch unless equal to the id, created, body octets, reverse-path, forward-path, protocol, peer,
 //! connection, queue, retries, next attempt, last reply, context. Numbers are varints (seven bits a byte, low first),
 //! ids eight bytes little-endian, texts a length and UTF-8.
+//!
+//! Version 2 is a message that was taken in order to fail: as version 1, with the reply before the context. Nothing else is
+//! written so, and a release that would attempt such a message cannot read it.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -18,11 +21,13 @@ use std::time::Duration;
 
 use smtp::{AddressRules, ForwardPath, Mailbox, ReversePath};
 
-use crate::envelope::{Context, DeliveryState, Dictionary, Envelope, Origin, Protocol, QueueName};
+use crate::envelope::{Context, DeliveryState, Dictionary, Envelope, FailedHere, Origin, Protocol, QueueName};
 use crate::id::MessageId;
 
-/// The version this build writes, and the newest it reads.
-pub const VERSION: u8 = 1;
+/// The newest version this build reads and writes.
+pub const VERSION: u8 = 2;
+/// The version of a message that is to be attempted.
+const PLAIN: u8 = 1;
 
 const EIGHT_BIT: u8 = 1;
 const BATCH_IS_ID: u8 = 1 << 1;
@@ -30,7 +35,10 @@ const PEER: u8 = 1 << 2;
 const PEER_IS_V6: u8 = 1 << 3;
 const LAST_REPLY: u8 = 1 << 4;
 const CONTEXT: u8 = 1 << 5;
-const KNOWN_FLAGS: u8 = (1 << 6) - 1;
+const FAILED: u8 = 1 << 6;
+const FAILED_QUIETLY: u8 = 1 << 7;
+/// Flags of version 2, and of no other.
+const OF_FAILED: u8 = FAILED | FAILED_QUIETLY;
 
 /// Why a record is no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +72,7 @@ impl std::error::Error for DecodeError {}
 impl Envelope {
     /// Appends the envelope's record.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
+        out.push(if self.delivery.failed.is_some() { VERSION } else { PLAIN });
         out.push(self.flags());
         put_id(out, self.id);
         if self.batch != self.id {
@@ -87,6 +95,9 @@ impl Envelope {
         if let Some(reply) = &self.delivery.last_reply {
             put_text(out, reply);
         }
+        if let Some(failed) = &self.delivery.failed {
+            put_text(out, &failed.reply);
+        }
         if self.flags() & CONTEXT != 0 {
             put_dictionary(out, &self.context.connection);
             put_dictionary(out, &self.context.message);
@@ -102,13 +113,14 @@ impl Envelope {
     /// of one queue hold its name once.
     pub fn decode_interned(record: &[u8], intern: &mut dyn FnMut(&str) -> Arc<str>) -> Result<Self, DecodeError> {
         let mut reader = Reader(record);
-        match reader.byte()? {
-            VERSION => {}
+        let version = match reader.byte()? {
             0 => return Err(DecodeError::Invalid("version")),
+            known @ ..=VERSION => known,
             newer => return Err(DecodeError::NewerVersion(newer)),
-        }
+        };
         let flags = reader.byte()?;
-        if flags & !KNOWN_FLAGS != 0 || flags & (PEER | PEER_IS_V6) == PEER_IS_V6 {
+        let is_version = (version == PLAIN && flags & OF_FAILED == 0) || (version == VERSION && flags & FAILED != 0);
+        if !is_version || flags & (PEER | PEER_IS_V6) == PEER_IS_V6 {
             return Err(DecodeError::Invalid("set of flags"));
         }
         let id = reader.id()?;
@@ -135,6 +147,7 @@ impl Envelope {
                 retries: u32::try_from(reader.number()?).map_err(|_| DecodeError::Invalid("retry count"))?,
                 next_attempt: reader.duration()?,
                 last_reply: if flags & LAST_REPLY != 0 { Some(reader.text()?.into()) } else { None },
+                failed: reader.failed(flags)?,
             },
             context: reader.context(flags & CONTEXT != 0)?,
         };
@@ -149,6 +162,8 @@ impl Envelope {
             | when(self.origin.peer.is_some_and(|peer| peer.is_ipv6()), PEER_IS_V6)
             | when(self.delivery.last_reply.is_some(), LAST_REPLY)
             | when(self.context != Context::default(), CONTEXT)
+            | when(self.delivery.failed.is_some(), FAILED)
+            | when(self.delivery.failed.as_ref().is_some_and(|failed| failed.quiet), FAILED_QUIETLY)
     }
 }
 
@@ -276,6 +291,13 @@ impl<'a> Reader<'a> {
         Ok(SocketAddrV6::new(address, port, flow, scope).into())
     }
 
+    fn failed(&mut self, flags: u8) -> Result<Option<Box<FailedHere>>, DecodeError> {
+        if flags & FAILED == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(FailedHere { reply: self.text()?.into(), quiet: flags & FAILED_QUIETLY != 0 })))
+    }
+
     fn context(&mut self, present: bool) -> Result<Context, DecodeError> {
         if !present {
             return Ok(Context::default());
@@ -334,10 +356,14 @@ mod tests {
     }
 
     prop_compose! {
-        fn delivery()(retries in any::<u32>(), next_attempt in time(), reply in proptest::option::of(".{0,40}"))
-            -> DeliveryState
-        {
-            DeliveryState { retries, next_attempt, last_reply: reply.map(Into::into) }
+        fn delivery()(
+            retries in any::<u32>(),
+            next_attempt in time(),
+            reply in proptest::option::of(".{0,40}"),
+            failed in proptest::option::of((".{0,40}", any::<bool>())),
+        ) -> DeliveryState {
+            let failed = failed.map(|(reply, quiet)| Box::new(FailedHere { reply: reply.into(), quiet }));
+            DeliveryState { retries, next_attempt, last_reply: reply.map(Into::into), failed }
         }
     }
 
@@ -391,7 +417,7 @@ mod tests {
         #[test]
         fn no_bytes_make_decoding_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), versioned in any::<bool>()) {
             if let (true, Some(first)) = (versioned, bytes.first_mut()) {
-                *first = VERSION;
+                *first = 1 + *first % VERSION;
             }
             let _ = Envelope::decode(&bytes);
         }
@@ -409,10 +435,23 @@ mod tests {
     #[test]
     fn a_record_of_a_newer_release_is_refused_by_name() {
         let error = Envelope::decode(&[VERSION + 1, 0, 0]).unwrap_err();
-        assert_eq!(error, DecodeError::NewerVersion(2));
+        assert_eq!(error, DecodeError::NewerVersion(3));
         assert!(error.to_string().contains("a newer release wrote it"));
         assert_eq!(Envelope::decode(&[]), Err(DecodeError::Truncated));
         assert_eq!(Envelope::decode(&[0]), Err(DecodeError::Invalid("version")));
+    }
+
+    #[test]
+    fn only_a_message_that_is_to_fail_has_the_newer_version() {
+        let mut envelope = crate::envelope::sample();
+        let mut record = Vec::new();
+        envelope.encode(&mut record);
+        assert_eq!(record[0], 1, "a release before this one reads it");
+        envelope.delivery.failed = Some(Box::new(FailedHere { reply: "550 5.7.1 no".into(), quiet: true }));
+        record.clear();
+        envelope.encode(&mut record);
+        assert_eq!(record[0], 2);
+        assert_eq!(Envelope::decode(&record), Ok(envelope));
     }
 
     #[test]

@@ -205,23 +205,9 @@ impl Queues {
         limits: &ResidentLimits,
         longest_wait: u64,
     ) {
-        let domain = self.at_mut(queue);
-        domain.received += 1;
-        let (doubts, recipient) = (domain.doubts, arrival.envelope.forward_path.mailbox().domain());
-        domain.is_shared |= !recipient.eq_ignore_ascii_case(plain_domain(&domain.name.domain));
-        arrival.envelope.queue = domain.name.clone();
-        let envelope = &arrival.envelope;
-        let due = now.seconds_at(envelope.delivery.next_attempt).min(now.seconds.saturating_add(longest_wait));
-        let queued = Queued {
-            id: envelope.id,
-            resident: None,
-            born: now.seconds_at(envelope.created).min(now.seconds).try_into().unwrap_or(u32::MAX),
-            retries: envelope.delivery.retries,
-            queue,
-            doubts,
-            state: State::Active,
-        };
-        let number = self.messages.insert(queued);
+        let next_attempt = arrival.envelope.delivery.next_attempt;
+        let due = now.seconds_at(next_attempt).min(now.seconds.saturating_add(longest_wait));
+        let number = self.insert(queue, &mut arrival, now, State::Active);
         if now.seconds < due {
             self.delay(number, due);
             return self.keep(DelayedPlace(number), arrival, limits);
@@ -229,6 +215,31 @@ impl Queues {
         let resident = self.admitted(queue, arrival, limits);
         self.put_in(number, resident);
         self.activate(number, VecDeque::push_back);
+    }
+
+    /// Takes a message in that is not to be attempted: it is in flight until the ticket settles it.
+    pub fn enqueue_in_flight(&mut self, queue: QueueId, arrival: &mut Resident, now: Moment) -> Ticket {
+        let number = self.insert(queue, arrival, now, State::InFlight);
+        self.at_mut(queue).in_flight += 1;
+        Ticket(number)
+    }
+
+    fn insert(&mut self, queue: QueueId, arrival: &mut Resident, now: Moment, state: State) -> u32 {
+        let domain = self.at_mut(queue);
+        domain.received += 1;
+        let (doubts, recipient) = (domain.doubts, arrival.envelope.forward_path.mailbox().domain());
+        domain.is_shared |= !recipient.eq_ignore_ascii_case(plain_domain(&domain.name.domain));
+        arrival.envelope.queue = domain.name.clone();
+        let envelope = &arrival.envelope;
+        self.messages.insert(Queued {
+            id: envelope.id,
+            resident: None,
+            born: now.seconds_at(envelope.created).min(now.seconds).try_into().unwrap_or(u32::MAX),
+            retries: envelope.delivery.retries,
+            queue,
+            doubts,
+            state,
+        })
     }
 
     /// Takes the message at the head of the active queue for an attempt.
@@ -290,7 +301,7 @@ impl Queues {
                 let place = DelayedPlace(ticket.0);
                 self.postpone(ticket, due);
                 let next_attempt = now.unix_at(due);
-                let state = DeliveryState { retries, next_attempt, last_reply: Some(reply.into()) };
+                let state = DeliveryState { retries, next_attempt, last_reply: Some(reply.into()), failed: None };
                 Transient::Delayed { state, place }
             }
         }

@@ -124,7 +124,7 @@ fn restored_mail_waits_out_its_interval_and_keeps_its_age() {
     let mut restored = message(1, "x.test", 0);
     restored.body = None;
     restored.envelope.delivery =
-        DeliveryState { retries: 2, next_attempt: Duration::from_secs(START + 500), last_reply: None };
+        DeliveryState { retries: 2, next_attempt: Duration::from_secs(START + 500), ..DeliveryState::default() };
     restored.envelope.created = Duration::from_secs(START - 86_400);
     let queue = enqueue(&mut queues, restored, 0);
     assert_eq!((queues.active(queue), queues.totals().delayed), (0, 1));
@@ -133,6 +133,20 @@ fn restored_mail_waits_out_its_interval_and_keeps_its_age() {
     assert_eq!((taken.retries, taken.resident.is_none()), (2, true));
     let outcome = queues.transient_failure(taken.ticket, "450 x", at(500), &RetryOptions::default());
     assert!(matches!(outcome, Transient::Expired { .. }), "86900 seconds old");
+}
+
+#[test]
+fn mail_that_is_not_to_be_attempted_is_in_flight_from_the_beginning() {
+    let mut queues = table();
+    let mut arrival = message(1, "x.test", 0);
+    let queue = queues.queue(&arrival.envelope.queue);
+    let ticket = queues.enqueue_in_flight(queue, &mut arrival, at(0));
+    let row = queues.row(queue);
+    assert_eq!((row.active, row.delayed, row.in_flight), (0, 0, 1));
+    assert!(queues.take(queue).is_none() && queues.flush(None) == 0 && !queues.release(queue));
+    queues.failed(ticket);
+    assert_eq!((queues.row(queue).in_flight, queues.row(queue).failed), (0, 1));
+    assert!(queues.release(queue));
 }
 
 #[test]
@@ -176,7 +190,7 @@ fn a_wall_clock_that_was_wrong_at_the_start_parks_no_mail() {
     restored.envelope.delivery = DeliveryState {
         retries: 1,
         next_attempt: Duration::from_secs(START + 10 * 365 * 86_400 + 600),
-        last_reply: None,
+        ..DeliveryState::default()
     };
     let queue = enqueue(&mut queues, restored, 0);
     assert_eq!(queues.sweep(at(LONGEST_WAIT)), 1, "due after the longest interval there is");
