@@ -6,6 +6,7 @@ pub mod envelope;
 pub mod header;
 pub mod id;
 pub mod record;
+pub mod report;
 pub mod seven_bit;
 pub mod trace;
 pub mod wire;
