@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::memory::MemoryOwner;
 
 /// One monotonically growing number. Cloning shares it.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,15 @@ impl Counter {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
+    /// Adds `n`; the sum.
+    pub(crate) fn raise(&self, n: u64) -> u64 {
+        self.0.fetch_add(n, Ordering::Relaxed) + n
+    }
+
+    pub(crate) fn set_at_least(&self, value: u64) {
+        self.0.fetch_max(value, Ordering::Relaxed);
+    }
+
     /// Replaces the value: for gauges that are measured, not counted.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
@@ -34,9 +45,24 @@ impl Counter {
     }
 }
 
-/// The registry of every counter of the process. Cloning shares it.
+/// The registry of every counter of the process, and of every owner of memory. Cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub struct Meters(Arc<Mutex<BTreeMap<String, Counter>>>);
+pub struct Meters(Arc<Mutex<Registry>>);
+
+#[derive(Debug, Default)]
+struct Registry {
+    counters: BTreeMap<String, Counter>,
+    owners: BTreeMap<String, MemoryOwner>,
+}
+
+impl Registry {
+    fn counter(&mut self, name: &str) -> Counter {
+        match self.counters.get(name) {
+            Some(counter) => counter.clone(),
+            None => self.counters.entry(name.to_owned()).or_default().clone(),
+        }
+    }
+}
 
 impl Meters {
     /// An empty registry.
@@ -46,22 +72,39 @@ impl Meters {
 
     /// The counter of that name; the same one for the same name.
     pub fn counter(&self, name: &str) -> Counter {
-        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counter) = counters.get(name) {
-            return counter.clone();
+        self.lock().counter(name)
+    }
+
+    /// The owner of memory of that name; the same one for the same name. Its octets are the counters `memory.octets{name}`
+    /// and `memory.peak_octets{name}`.
+    pub fn memory(&self, name: &str) -> MemoryOwner {
+        let mut registry = self.lock();
+        if let Some(owner) = registry.owners.get(name) {
+            return owner.clone();
         }
-        counters.entry(name.to_owned()).or_default().clone()
+        let counter = |registry: &mut Registry, what: &str| registry.counter(&format!("memory.{what}{{{name}}}"));
+        let owner = MemoryOwner::new(counter(&mut registry, "octets"), counter(&mut registry, "peak_octets"));
+        registry.owners.insert(name.to_owned(), owner.clone());
+        owner
+    }
+
+    /// Every owner of memory, in name order.
+    pub fn memory_owners(&self) -> Vec<(String, MemoryOwner)> {
+        self.lock().owners.iter().map(|(name, owner)| (name.clone(), owner.clone())).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The value of a counter, zero if nothing has taken it.
     pub fn get(&self, name: &str) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).map_or(0, Counter::get)
+        self.lock().counters.get(name).map_or(0, Counter::get)
     }
 
     /// All counters in name order.
     pub fn snapshot(&self) -> Vec<(String, u64)> {
-        let counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counters.iter().map(|(name, counter)| (name.clone(), counter.get())).collect()
+        self.lock().counters.iter().map(|(name, counter)| (name.clone(), counter.get())).collect()
     }
 }
 
