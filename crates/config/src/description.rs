@@ -11,9 +11,10 @@ use crate::documented::{CORE, Row, Unsupported};
 use crate::fallback::{FallbackChain, chains};
 use crate::patterns::compile_pattern;
 use crate::registry::{Awaited, Declaration, Place, Places, Registry};
-use crate::scope::ScopeId;
+use crate::scope::{ScopeId, bits};
 use crate::tree::Value;
 use crate::types::Shape;
+use crate::words::{WORDS, Word};
 
 /// Whether a word of the file has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl OptionState {
     }
 }
 
-/// One option, scope or module in one set of scopes. A name with several meanings has several descriptions.
+/// One option, scope, module or directive in one set of scopes. A name with several meanings has several descriptions.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// In lower case.
@@ -55,7 +56,7 @@ pub struct Description {
     pub owner: &'static str,
     /// Whether it has an effect.
     pub state: OptionState,
-    /// `option`, `scope` or `module`.
+    /// `option`, `scope`, `module` or `directive`.
     pub kind: &'static str,
     /// What a value must be: "a number of seconds". Empty for a scope or module.
     pub value: String,
@@ -99,7 +100,28 @@ impl Description {
         }
     }
 
-    fn documented(row: &Row, places: &Places) -> Self {
+    /// A directive, or a stanza that some room reads.
+    fn word(word: &Word) -> Self {
+        Description {
+            name: word.name,
+            owner: CORE,
+            state: OptionState::InEffect,
+            kind: word.kind,
+            value: String::new(),
+            shape: Shape::Text,
+            words: Vec::new(),
+            default: "",
+            scopes: word.scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            tunable: Some(word.tunable),
+            meaning: word.meaning,
+            chains: Vec::new(),
+            documented_fallback: "",
+        }
+    }
+
+    /// A row of the reference. If the name `is_declared` for listen stanzas, the row is about the listeners that do not exist:
+    /// their listen and peer stanzas are told apart from those of the others.
+    fn documented(row: &Row, places: &Places, is_declared: bool) -> Self {
         let (kind, value) = if row.is_option() { ("option", row.kind) } else { (row.kind, "") };
         let shape = match row.kind {
             "boolean" => Shape::Boolean,
@@ -123,7 +145,7 @@ impl Description {
             shape,
             words: Vec::new(),
             default: row.default,
-            scopes: places.list(),
+            scopes: if is_declared { places.list_by_listener() } else { places.list() },
             tunable: row.tunable,
             meaning: row.meaning,
             chains: if places.mask == u32::MAX { Vec::new() } else { chains(places.mask) },
@@ -236,9 +258,13 @@ impl Registry {
         let mut all: Vec<Description> = Vec::new();
         for info in self.infos() {
             all.extend(info.declared.iter().map(|declaration| Description::declared(info.name, declaration)));
-            all.extend(info.documented.iter().map(|Awaited { row, places }| Description::documented(row, places)));
+            let is_declared = info.declared.iter().any(|declaration| declaration.places.mask & bits::LISTEN != 0);
+            let documented = |Awaited { row, places }: &Awaited| Description::documented(row, places, is_declared);
+            all.extend(info.documented.iter().map(documented));
         }
-        all.extend(self.awaited_stanzas().map(|row| Description::documented(row, &Places::documented(row.scopes))));
+        let of_row = |row: &Row| Description::documented(row, &Places::documented(row.scopes), false);
+        all.extend(self.awaited_stanzas().map(of_row));
+        all.extend(WORDS.iter().map(Description::word));
         all.sort_by(|one, other| (one.name, one.owner, &one.scopes).cmp(&(other.name, other.owner, &other.scopes)));
         all
     }
@@ -295,6 +321,35 @@ mod tests {
                         \x20 asked in this order, the first that sets it answers, else the default:\n\
                         \x20   1. the domain\n    2. the global scope\n";
         assert_eq!(text, expected);
+    }
+
+    static IDLE_TIME: Opt<Seconds> =
+        Opt::new("idle_time", "300", scopes::LISTENER, "Seconds a client may say nothing.");
+
+    #[test]
+    fn directives_and_stanzas_that_are_read_are_in_effect() {
+        for (name, kind, scope) in [
+            ("include", "directive", "any scope"),
+            ("readonly_include", "directive", "any scope"),
+            ("binding", "scope", "binding_group"),
+            ("listen", "scope", "esmtp_listener"),
+        ] {
+            let told = described(name);
+            assert!(told.len() == 1 && told[0].state == OptionState::InEffect && told[0].kind == kind, "{told:?}");
+            assert!(told[0].scopes.iter().any(|own| own == scope) && !told[0].is_option(), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn sockets_of_listeners_that_do_not_exist_are_told_apart_from_those_that_do() {
+        let mut registry = Registry::new();
+        registry.add(&IDLE_TIME);
+        let told: Vec<Description> = registry.describe().into_iter().filter(|one| one.name == "idle_time").collect();
+        let find = |state| told.iter().find(|one| one.state == state).expect("one of the state");
+        assert!(find(OptionState::InEffect).scopes.iter().any(|scope| scope == "listen"));
+        let awaited = find(OptionState::NotYet);
+        assert!(awaited.scopes.iter().any(|scope| scope == "listen in http_listener"), "{awaited}");
+        assert!(!awaited.scopes.iter().any(|scope| scope == "listen"), "{awaited}");
     }
 
     #[test]

@@ -101,6 +101,7 @@ mod tree;
 mod types;
 mod usage;
 mod variables;
+mod words;
 mod writeback;
 
 pub use address::{Address, ListenAddress};

@@ -111,6 +111,18 @@ impl Places {
     }
 }
 
+impl Places {
+    /// The scopes in words, one each, and listen and peer stanzas by the listener they stand in: "listen in http_listener".
+    pub fn list_by_listener(&self) -> Vec<String> {
+        let of_sockets = |scope: &str| ["listen", "peer"].contains(&scope);
+        let within = |scope: String| match of_sockets(&scope) && !self.listeners.is_empty() {
+            true => self.listeners.iter().map(|listener| format!("{scope} in {listener}")).collect(),
+            false => vec![scope],
+        };
+        self.list().into_iter().flat_map(within).collect()
+    }
+}
+
 /// A declaration with its default parsed.
 pub(crate) struct Declaration {
     /// The module that declares it, or `core`.

@@ -23,10 +23,10 @@ pub(super) fn document(chapters: &Chapters) -> String {
             }
         }
     }
-    let stanzas: Vec<Json> = chapters
+    let words: Vec<Json> = chapters
         .all()
         .filter(|one| !one.is_option())
-        .map(|one| json!({ "word": one.name, "x-state": one.state.word(), "description": one.meaning }))
+        .map(|one| json!({ "word": one.name, "x-kind": one.kind, "x-scopes": one.scopes, "x-state": one.state.word(), "description": one.meaning }))
         .collect();
     let definitions: Map<String, Json> = scopes
         .into_iter()
@@ -38,7 +38,7 @@ pub(super) fn document(chapters: &Chapters) -> String {
         "x-product": format!("Postrider {}", env!("CARGO_PKG_VERSION")),
         "$ref": "#/$defs/global",
         "$defs": definitions,
-        "x-stanzas-without-effect": stanzas,
+        "x-words": words,
     });
     format!("{whole:#}\n")
 }
