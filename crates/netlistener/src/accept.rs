@@ -227,7 +227,7 @@ impl Desk {
             return stream.say_and_close(door.kind.farewell(Turned::ConcurrencyLimit));
         };
         door.meter.accepted.add(1);
-        match lightest(&door.stations, &station.handle.load) {
+        match lightest(&door.stations, admission.loops, &station.handle.load) {
             None => station.serve(&door.kind, stream, peer, local, door.listen.clone(), seat),
             Some(other) => hand_over(door, &other, stream, peer, local, seat),
         }

@@ -59,6 +59,14 @@ pub struct Plan {
     keep: Vec<Name>,
 }
 
+/// The stations of a pool from another one on, so that listeners of few loops each do not all have the same.
+fn beginning_at(stations: &[StationHandle], place: usize) -> Arc<[StationHandle]> {
+    let mut stations = stations.to_vec();
+    let first = place.checked_rem(stations.len()).unwrap_or(0);
+    stations.rotate_left(first);
+    stations.into()
+}
+
 impl Netlisteners {
     /// No listeners yet. `pools` are the event loop pools by name; a Listen stanza that names none is served by
     /// `default_pool`. `admission` says what the current generation thinks of a client: see [`crate::admission`].
@@ -97,7 +105,7 @@ impl Netlisteners {
     /// Binds the sockets among `wanted` that are not listened on yet.
     pub fn prepare(&self, wanted: Vec<ListenSpec>) -> Result<Plan, ListenError> {
         let mut plan = Plan { start: Vec::new(), keep: Vec::new() };
-        for spec in wanted {
+        for (place, spec) in wanted.into_iter().enumerate() {
             // Also of a socket that stays where it is: the next start would refuse what is let pass here.
             let pool = spec.event_loop.as_deref().unwrap_or(&self.default_pool);
             let stations = self.pools.get(pool).cloned().ok_or_else(|| ListenError {
@@ -110,7 +118,9 @@ impl Netlisteners {
                 plan.keep.push(name);
                 continue;
             }
-            let bound = socket::bind(&spec, stations.len())?;
+            let stations = beginning_at(&stations, place);
+            let accepting = if spec.concurrency == 0 { stations.len() } else { spec.concurrency.min(stations.len()) };
+            let bound = socket::bind(&spec, accepting)?;
             plan.start.push((spec, bound, stations));
         }
         Ok(plan)

@@ -23,6 +23,8 @@ pub struct Admission {
     pub proxy_timeout: Option<Duration>,
     /// Connections that may wait at this socket to say so.
     pub waiting_max: usize,
+    /// Loops of the pool that serve this socket's sessions; zero: all of them.
+    pub loops: usize,
 }
 
 /// At most `sessions_max` sessions under `key`.

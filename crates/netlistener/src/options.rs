@@ -13,6 +13,7 @@ use crate::occupancy::{Admission, Cap, CapKey};
 /// Every option of this crate.
 pub const OPTIONS: &[&dyn Declared] = &[
     &ENABLE,
+    &CONCURRENCY,
     &FILE_MODE,
     &LISTEN_BACKLOG,
     &DISABLE_NAGLE_ALGORITHM,
@@ -29,6 +30,9 @@ pub const OPTIONS: &[&dyn Declared] = &[
 ];
 
 const DOOR: &[Scope] = &[Scope::Listener("esmtp_listener"), Scope::Listen, Scope::Peer];
+/// The caps of a service may come with a pathway.
+const SESSIONS: &[Scope] =
+    &[Scope::Listener("esmtp_listener"), Scope::Listen, Scope::Peer, Scope::Pathway, Scope::PathwayGroup];
 const DENIAL: &[Scope] =
     &[Scope::Listener("esmtp_listener"), Scope::Listener("control_listener"), Scope::Listen, Scope::Peer];
 
@@ -45,6 +49,14 @@ const PROXIED: &[Scope] = &[
 /// Whether a stanza is listened on at all.
 pub const ENABLE: Opt<bool> =
     Opt::new("enable", "true", scopes::LISTEN, "Switches a listener or a listen stanza on or off.");
+/// Loops of one listener.
+pub const CONCURRENCY: Opt<u64> = Opt::new(
+    "concurrency",
+    "0",
+    scopes::LISTEN,
+    "Event loops of its pool that accept and serve the connections of a listen stanza; 0: all of them. A reload moves no \
+     session: new ones go to as many loops as it says now.",
+);
 /// Mode of a Unix socket.
 pub const FILE_MODE: Opt<Perms> = Opt::new("file_mode", "0660", scopes::LISTEN, "Mode of a Unix listening socket.");
 /// listen(2)'s backlog.
@@ -67,15 +79,17 @@ pub const EVENT_LOOP: Opt<String> =
 pub const LISTENER_SESSIONS: Opt<u64> = Opt::new(
     "listener_sessions",
     "0",
-    DOOR,
-    "Most sessions of one listen stanza, or of the clients of the peer stanza that sets it; 0: no cap.",
+    SESSIONS,
+    "Most sessions of one listen stanza, or of the clients of the peer stanza that sets it; in a pathway, of each listen \
+     stanza that takes the pathway. 0: no cap.",
 );
 /// Sessions of all Listen stanzas.
 pub const SERVICE_SESSIONS: Opt<u64> = Opt::new(
     "service_sessions",
     "20000",
-    DOOR,
-    "Most sessions of all listen stanzas together, or of the clients of the peer stanza that sets it; 0: no cap.",
+    SESSIONS,
+    "Most sessions of all listen stanzas together, or of the clients of the peer stanza that sets it; where a listen stanza \
+     or its pathway sets another number, that one decides who comes in there, and still all are counted. 0: no cap.",
 );
 /// Sessions of one client address.
 pub const PEER_SESSIONS: Opt<u64> =
@@ -130,6 +144,8 @@ pub struct ListenSpec {
     pub send_buffer_octets: usize,
     /// The pool that serves it, unless the default one.
     pub event_loop: Option<String>,
+    /// Loops of the pool that accept; zero: all of them.
+    pub concurrency: usize,
 }
 
 /// The Listen stanzas of the given listener types that are switched on, in file order.
@@ -169,7 +185,12 @@ fn listen_spec(generation: &Generation, word: &'static str, listen: &str) -> Res
         recv_buffer_octets: octets(generation.get(&TCP_RECV_BUFFER_SIZE, &lookup)),
         send_buffer_octets: octets(generation.get(&TCP_SEND_BUFFER_SIZE, &lookup)),
         event_loop: Some(event_loop).filter(|name| !name.is_empty()),
+        concurrency: loops(generation, &lookup),
     })
+}
+
+fn loops(generation: &Generation, lookup: &Lookup<'_>) -> usize {
+    usize::try_from(generation.get(&CONCURRENCY, lookup)).unwrap_or(usize::MAX)
 }
 
 /// A buffer size as the kernel takes it; it bounds it further itself.
@@ -210,7 +231,8 @@ pub fn admission(generation: &Generation, word: &'static str, listen: &Arc<str>,
         0 => WAITING_MAX,
         connections => usize::try_from(connections).unwrap_or(usize::MAX),
     };
-    Admission { denied: false, caps, proxy_timeout, waiting_max }
+    let loops = loops(generation, &lookup);
+    Admission { denied: false, caps, proxy_timeout, waiting_max, loops }
 }
 
 /// Connections waiting for their PROXY header where no other bound is set.
@@ -234,4 +256,53 @@ fn peer_scope(generation: &Generation, option: &Opt<u64>, lookup: &Lookup<'_>, s
         (&origin.file, origin.line, origin.column).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The caps of a client at `:25` and at `:26`.
+    fn caps(text: &str, peer: [u8; 4]) -> [Vec<(usize, bool)>; 2] {
+        const PATHWAY: Opt<String> = Opt::new("pathway", "", &[Scope::Listen, Scope::Peer], "As reception has it.");
+        let mut registry = config::Registry::new();
+        registry.add_all(OPTIONS);
+        registry.add(&PATHWAY);
+        let configuration = config::Configuration::of_text(registry, text).expect("a valid text");
+        let at = |listen: &str| {
+            let admission = admission(&configuration.current(), "esmtp_listener", &listen.into(), Some(peer.into()));
+            let shared = |key: &CapKey| match key {
+                CapKey::Listener { peer_scope, .. } | CapKey::Service { peer_scope, .. } => *peer_scope == 0,
+                CapKey::Address { .. } => false,
+            };
+            let of_everyone = admission.caps.iter().filter(|cap| !matches!(cap.key, CapKey::Address { .. }));
+            of_everyone.map(|cap| (cap.sessions_max, shared(&cap.key))).collect()
+        };
+        [at(":25"), at(":26")]
+    }
+
+    #[test]
+    fn the_session_caps_of_a_pathway_hold_where_it_is_taken_and_below_the_listener() {
+        let text = r#"
+            pathway_group "g" { service_sessions = 70  pathway "slow" { listener_sessions = 3 } }
+            esmtp_listener {
+                listen ":25" { pathway = "slow" }
+                listen ":26" { listener_sessions = 9  pathway = "slow"  peer "192.0.2.0/24" { service_sessions = 2 } }
+            }"#;
+        let [slow, own] = caps(text, [198, 51, 100, 1]);
+        assert_eq!(slow, [(3, true), (70, true)]);
+        assert_eq!(own, [(9, true), (70, true)], "the listen stanza stands before its pathway");
+        let [slow, own] = caps(text, [192, 0, 2, 1]);
+        assert_eq!(slow, [(3, true), (70, true)]);
+        assert_eq!(own, [(9, true), (2, false)], "a peer stanza's cap counts its own clients");
+    }
+
+    #[test]
+    fn the_clients_of_a_pathway_that_a_peer_stanza_takes_are_counted_by_themselves() {
+        let text = r#"
+            pathway "partners" { listener_sessions = 5 }
+            esmtp_listener { listen ":25" { peer "192.0.2.0/24" { pathway = "partners" } } listen ":26" { } }"#;
+        assert_eq!(caps(text, [192, 0, 2, 1]), [vec![(5, false), (20000, true)], vec![(20000, true)]]);
+        assert_eq!(caps(text, [198, 51, 100, 1]), [vec![(20000, true)], vec![(20000, true)]]);
+    }
 }

@@ -1,6 +1,6 @@
 //! Binds the sockets of one Listen stanza.
 //!
-//! TCP: one socket for each loop of the pool, sharing the port with SO_REUSEPORT, so that a connection is born on the
+//! TCP: one socket for each loop that accepts (concurrency), sharing the port with SO_REUSEPORT, so that a connection is born on the
 //! loop that serves it. A plain bind comes first: with SO_REUSEPORT alone a second daemon of the same user could share
 //! the port unnoticed. Unix: one socket, whose connections are handed to the loops.
 

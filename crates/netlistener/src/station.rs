@@ -133,10 +133,13 @@ impl Station {
     }
 }
 
-/// The station with the fewest sessions, unless the one at `here` has hardly more: moving a connection costs a wake-up.
-pub(crate) fn lightest(stations: &[StationHandle], here: &Arc<AtomicUsize>) -> Option<StationHandle> {
+/// Of the first `loops` stations (zero: of all) the one with the fewest sessions, unless the one at `here` is among them and
+/// has hardly more: moving a connection costs a wake-up.
+pub(crate) fn lightest(stations: &[StationHandle], loops: usize, here: &Arc<AtomicUsize>) -> Option<StationHandle> {
+    let serving = stations.get(..loops).filter(|serving| !serving.is_empty()).unwrap_or(stations);
     let load = |station: &StationHandle| station.load.load(Ordering::Relaxed);
-    let lightest = stations.iter().min_by_key(|station| load(station))?;
-    let worth_moving = load(lightest) + 2 <= here.load(Ordering::Relaxed);
+    let lightest = serving.iter().min_by_key(|station| load(station))?;
+    let may_stay = serving.iter().any(|station| Arc::ptr_eq(&station.load, here));
+    let worth_moving = !may_stay || load(lightest) + 2 <= here.load(Ordering::Relaxed);
     worth_moving.then(|| lightest.clone())
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use config::ListenAddress;
 use netlistener::{Accepted, Admission, ListenSpec, NetlistenerType, Netlisteners, Service, Turned};
@@ -53,13 +54,23 @@ fn spec(listen: &str) -> ListenSpec {
         recv_buffer_octets: 0,
         send_buffer_octets: 0,
         event_loop: None,
+        concurrency: 0,
     }
 }
 
 fn listeners(loops: &[&str]) -> Netlisteners {
+    listeners_of(loops, &Arc::default())
+}
+
+/// Whose sessions are served by as many loops as `concurrency` says now.
+fn listeners_of(loops: &[&str], concurrency: &Arc<AtomicUsize>) -> Netlisteners {
     let meters = Meters::new();
     let loops = loops.iter().map(|name| LoopHandle::adopt(name, &meters)).collect();
-    let everyone = |_: &'static str, _: &Arc<str>, _| Admission::default();
+    let concurrency = concurrency.clone();
+    let everyone = move |_: &'static str, _: &Arc<str>, _| Admission {
+        loops: concurrency.load(Ordering::Relaxed),
+        ..Admission::default()
+    };
     let mut listeners = Netlisteners::new([("default".to_owned(), loops)].into(), "default", everyone, &meters);
     listeners.register(Arc::new(TellLoop));
     listeners
@@ -94,6 +105,49 @@ fn connections_are_spread_evenly_over_the_loops() {
         // The accepting loop keeps a connection unless another serves at least two fewer.
         assert!((9..=11).contains(&first), "{first} of 20");
         assert_eq!(listeners.sessions(), 20);
+    });
+}
+
+#[test]
+fn concurrency_says_how_many_loops_serve_a_listener_and_a_reload_moves_nobody() {
+    on_a_runtime(async {
+        let concurrency = Arc::new(AtomicUsize::new(1));
+        let mut listeners = listeners_of(&["default/0", "default/1", "default/2"], &concurrency);
+        // The sockets stay those of one loop; whom it accepts it hands over to as many as there may be.
+        let plan = listeners.prepare(vec![ListenSpec { concurrency: 1, ..spec("127.0.0.1:0") }]).expect("a free port");
+        listeners.commit(plan);
+        let mut clients = Vec::new();
+        // New sessions go to the loop that serves the fewest.
+        for (loops, expected) in [(1, "default/0"), (2, "default/1"), (0, "default/2"), (1, "default/0")] {
+            concurrency.store(loops, Ordering::Relaxed);
+            for _ in 0..12 {
+                let (client, on) = connect(&listeners).await;
+                clients.push(client);
+                assert_eq!(on, expected, "concurrency {loops}");
+            }
+        }
+        assert_eq!(listeners.sessions(), 48);
+    });
+}
+
+#[test]
+fn listeners_of_one_loop_each_have_different_ones() {
+    on_a_runtime(async {
+        let concurrency = Arc::new(AtomicUsize::new(1));
+        let mut listeners = listeners_of(&["default/0", "default/1"], &concurrency);
+        let one = |listen: &str| ListenSpec { concurrency: 1, ..spec(listen) };
+        let plan = listeners.prepare(vec![one("127.0.0.1:0"), one("127.0.0.2:0")]).expect("free ports");
+        listeners.commit(plan);
+        let addresses: Vec<_> = listeners.endpoints().filter_map(|endpoint| endpoint.local).collect();
+        let mut served = Vec::new();
+        for address in addresses {
+            let mut stream = TcpStream::connect(address).await.expect("a connection");
+            let mut line = [0; 9];
+            stream.read_exact(&mut line).await.expect("a line");
+            served.push(line);
+        }
+        served.sort_unstable();
+        assert_eq!(served, [*b"default/0", *b"default/1"]);
     });
 }
 
