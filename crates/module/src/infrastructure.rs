@@ -35,19 +35,23 @@ pub trait Module: Send + Sync {
         false
     }
 
-    /// Declares its options. Called once in the life of the process. An error keeps the daemon from starting.
-    fn conf_setup(&self, setup: &mut Setup<'_>) -> Result<(), String>;
+    /// Declares its options, if it has any. Called once in the life of the process. An error keeps the daemon from starting.
+    fn conf_setup(&self, _setup: &mut Setup<'_>) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Prepares one instance for one generation: reads its options (`Lookup::Module`) and registers its hook
     /// providers. An error refuses the generation; nothing registered in `hooks` is ever called then. A singleton
     /// whose call succeeded in a refused generation is called again with the generation that stays.
     fn ext_init(
         &self,
-        stage: Stage,
-        instance: &str,
-        generation: &Generation,
-        hooks: &mut HookSetBuilder,
-    ) -> Result<(), String>;
+        _stage: Stage,
+        _instance: &str,
+        _generation: &Generation,
+        _hooks: &mut HookSetBuilder,
+    ) -> Result<(), String> {
+        Ok(())
+    }
 
     /// The generation of an instance is no longer used by anyone, or was refused. Never called for a singleton. May be
     /// called from any thread: that of the last session which held the generation.

@@ -1,8 +1,6 @@
 //! The module `http_io`: a stanza without options.
 
-use config::Generation;
-use hooks::HookSetBuilder;
-use module::{Module, Setup, Stage};
+use module::Module;
 
 /// The module's `.ecm` file, for the catalogue of a daemon it is linked into.
 pub const ECM: &str = include_str!("../http_io.ecm");
@@ -26,13 +24,5 @@ impl Module for HttpIo {
 
     fn singleton(&self) -> bool {
         true
-    }
-
-    fn conf_setup(&self, _setup: &mut Setup<'_>) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn ext_init(&self, _: Stage, _: &str, _: &Generation, _: &mut HookSetBuilder) -> Result<(), String> {
-        Ok(())
     }
 }
