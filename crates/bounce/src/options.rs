@@ -1,4 +1,4 @@
-//! The options of notifications.
+//! The options of notifications, and of bounces that come as mail.
 
 use config::{Declared, Opt, OptionType, Value, one_of, scopes};
 use message::dsn::Returned;
@@ -45,5 +45,14 @@ pub const MAILERDAEMON: Opt<String> = Opt::new(
     false => Mailbox::parse(address).map(drop).map_err(|problem| format!("`{address}` is no address: {problem}")),
 });
 
+/// Whom a bounce that came as mail is never about.
+pub const BOUNCE_SUPPRESS_LIST: Opt<Vec<String>> = Opt::new(
+    "bounce_suppress_list",
+    "()",
+    scopes::GLOBAL,
+    "Addresses never taken as the bounced recipient of a bounce that came as mail; case does not matter.",
+);
+
 /// Every option of this crate.
-pub const OPTIONS: &[&dyn Declared] = &[&GENERATE_BOUNCES, &BOUNCES_INLINE_ORIGINAL, &MAILERDAEMON];
+pub const OPTIONS: &[&dyn Declared] =
+    &[&GENERATE_BOUNCES, &BOUNCES_INLINE_ORIGINAL, &MAILERDAEMON, &BOUNCE_SUPPRESS_LIST];

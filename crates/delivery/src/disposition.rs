@@ -236,6 +236,7 @@ fn record_of<'a>(
         stage: failed.stage,
         remote: attempt.address(),
         reply,
+        is_bounce: queue::is_bounce_address(&attempt.settings.generation, envelope.reverse_path.as_str()),
     }
 }
 

@@ -11,7 +11,7 @@ use config::{Declared, Generation, IpNets, Lookup, Opt, OptionType, Scope, Secon
 use hooks::HookSet;
 use logging::LogHooks;
 use message::QueueName;
-use queue::{DEFAULT_BINDING, DomainGlobs, RELAY_DOMAINS, ResidentLimits, RetryOptions};
+use queue::{BOUNCE_DOMAINS, DEFAULT_BINDING, DomainGlobs, RELAY_DOMAINS, ResidentLimits, RetryOptions};
 use smtp::client::Timeouts;
 
 use crate::limits::{HostLimits, Limits, QueueLimits, ScopedLimit};
@@ -213,7 +213,12 @@ impl OptionType for Aggressiveness {
 /// The domains whose mail goes to the best mail hosts alone.
 pub(crate) fn best_hosts_only(generation: &Generation) -> DomainGlobs {
     match generation.get(&ONLY_USE_BEST_MX_FOR_RELAY_DOMAINS, &Lookup::Global) {
-        true => DomainGlobs::new(&generation.get(&RELAY_DOMAINS, &Lookup::Global)),
+        true => {
+            // Domains whose mail counts as bounces are relayed for, too.
+            let [mut domains, bounces] = [&RELAY_DOMAINS, &BOUNCE_DOMAINS].map(|o| generation.get(o, &Lookup::Global));
+            domains.extend(bounces);
+            DomainGlobs::new(&domains)
+        }
         false => DomainGlobs::default(),
     }
 }

@@ -6,7 +6,8 @@
 use hooks::{Hook, HookPoint, HookSet, Rule};
 
 use crate::record::{
-    AccountingRecord, DeliveryRecord, ErrorRecord, FailureRecord, ImportRecord, ReceptionRecord, RejectionRecord,
+    AccountingRecord, DeliveryRecord, ErrorRecord, FailureRecord, ImportRecord, OutOfBandRecord, ReceptionRecord,
+    RejectionRecord,
 };
 
 macro_rules! log_hook {
@@ -52,6 +53,13 @@ log_hook!(
     "core_log_permanent_failure_v1",
     "void core_log_permanent_failure_v1(void *closure, ec_message *msg, domain_record *dr, struct timeval *now, const char *note, int note_len)",
     FailureRecord<'a>
+);
+log_hook!(
+    /// A bounce came as mail.
+    LogOutOfBandBounce,
+    "core_log_bounce_outband",
+    "void core_log_bounce_outband(void *closure, ec_message *msg, struct timeval *now, const char *recipient, int code, const char *note, int note_len)",
+    OutOfBandRecord<'a>
 );
 log_hook!(
     /// A client was refused something.
@@ -100,6 +108,8 @@ pub struct LogHooks {
     pub transient: HookPoint<LogTransientFailure>,
     /// Permanent failures.
     pub permanent: HookPoint<LogPermanentFailure>,
+    /// Bounces that came as mail.
+    pub out_of_band: HookPoint<LogOutOfBandBounce>,
     /// Rejections.
     pub rejection: HookPoint<LogRejection>,
     /// The daemon's own lines.
@@ -120,6 +130,7 @@ impl LogHooks {
             delivery: set.point(),
             transient: set.point(),
             permanent: set.point(),
+            out_of_band: set.point(),
             rejection: set.point(),
             error: set.point(),
             accounting: set.point(),
@@ -146,6 +157,11 @@ impl LogHooks {
     /// Tells that a message failed for good.
     pub fn permanent(&self, record: &FailureRecord<'_>) {
         tell(&self.permanent, *record);
+    }
+
+    /// Tells of a bounce that came as mail.
+    pub fn out_of_band(&self, record: &OutOfBandRecord<'_>) {
+        tell(&self.out_of_band, *record);
     }
 
     /// Tells that a client was refused something.

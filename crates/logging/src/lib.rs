@@ -26,8 +26,8 @@ mod writer;
 pub use debug_flags::{DebugFlags, Level};
 pub use file::{Heartbeat, LogFile};
 pub use hook::{
-    LogAccounting, LogDelivery, LogError, LogHooks, LogImport, LogPermanentFailure, LogReception, LogRejection,
-    LogReopen, LogTransientFailure,
+    LogAccounting, LogDelivery, LogError, LogHooks, LogImport, LogOutOfBandBounce, LogPermanentFailure, LogReception,
+    LogRejection, LogReopen, LogTransientFailure,
 };
 pub use line::Stamp;
 pub use options::OPTIONS;
@@ -35,7 +35,7 @@ pub use outlets::{Opened, Outlets};
 pub use paniclog::{Paniclog, PaniclogEntry};
 pub use record::{
     AccountingEvent, AccountingRecord, AuthorizationVerdict, DeliveryRecord, ErrorRecord, FailureRecord, ImportRecord,
-    ImportResult, ReceptionRecord, RejectionRecord,
+    ImportResult, OutOfBandRecord, ReceptionRecord, RejectionRecord,
 };
 pub use smtp::client::Stage;
 pub use writer::LogWriter;

@@ -133,6 +133,7 @@ pub(crate) mod tests {
             stage: Stage::AfterRcptTo,
             remote: Some([198, 51, 100, 7].into()),
             reply,
+            is_bounce: true,
         }
     }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use message::{Context, Envelope, MessageId};
+use smtp::Mailbox;
 use smtp::client::Stage;
 
 use crate::debug_flags::Level;
@@ -48,6 +49,23 @@ pub struct FailureRecord<'a> {
     /// The host that refused, if one did.
     pub remote: Option<IpAddr>,
     /// `code [enhanced] text`, remote or local.
+    pub reply: &'a str,
+    /// `bounce_pattern` takes the reverse-path: a failure for good is to be logged as a bounce.
+    pub is_bounce: bool,
+}
+
+/// A bounce came as mail (bouncelog B, stage 21). One for each recipient it tells of.
+#[derive(Clone, Copy, Debug)]
+pub struct OutOfBandRecord<'a> {
+    /// When, since 1970.
+    pub at: Duration,
+    /// The bounce itself, as a message.
+    pub envelope: &'a Envelope,
+    /// Who the message that bounced was for; none if the bounce does not say.
+    pub recipient: Option<&'a Mailbox>,
+    /// The classification code.
+    pub class: u8,
+    /// What the bounce gives as the reason, on one line.
     pub reply: &'a str,
 }
 

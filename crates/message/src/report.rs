@@ -136,8 +136,10 @@ fn original_to(part: &MessagePart<'_>) -> Vec<String> {
     match &part.body {
         PartType::Message(original) => addresses(original.to()),
         _ => {
-            let headers = MessageParser::new().parse_headers(part.contents());
-            headers.map_or_else(Vec::new, |original| addresses(original.to()))
+            // A field counts only with its line end, and the last one lost it to the boundary.
+            let section = [part.contents(), b"\r\n\r\n"].concat();
+            let original = MessageParser::new().parse_headers(&section);
+            original.map_or_else(Vec::new, |original| addresses(original.to()))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The options of queues, declared where they are used, and resolved into plain values once per (generation, queue).
 
-use config::{Declared, Generation, Lookup, Opt, OptionType, Seconds, Value, one_of, scopes};
+use config::{Declared, Generation, Lookup, Opt, OptionType, Pattern, Seconds, Value, one_of, scopes};
 use message::QueueName;
 use scheduler::Pressure;
 
@@ -42,6 +42,10 @@ options! {
         "What becomes of mail that no policy gives a binding: normal (it leaves by the binding default), suspended (it waits there), none (it is refused with 451).";
     RELAY_DOMAINS: Vec<String> = "relay_domains", "()", PATHWAY,
         "Domains anyone may send to; *.example.com means its sub-domains.";
+    BOUNCE_DOMAINS: Vec<String> = "bounce_domains", "()", PATHWAY,
+        "Domains whose incoming mail counts as bounces; *.example.com means its sub-domains. Anyone may send to their addresses that bounce_pattern takes.";
+    BOUNCE_PATTERN: Pattern = "bounce_pattern", "", DOMAIN,
+        "Which addresses bounces come to: of mail to bounce_domains, those that match count as bounces; of mail that fails, that from those is logged as bounced. Unset: all.";
     GATEWAY: String = "gateway", "", QUEUE,
         "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets. It becomes the routing domain.";
 }

@@ -1,6 +1,6 @@
 //! The bouncelog: every bounce and transient failure, with its class.
 //!
-//! Provides the failure log hooks. Each reply is classified on the caller's loop, in time linear in the reply, and the
+//! Provides the log hooks of failures, and of bounces that came as mail, whose class has been found already. Each reply is classified on the caller's loop, in time linear in the reply, and the
 //! line appended to the file's buffer; the log writer's thread brings it to disk.
 
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use bounce::{BounceClass, Classifier};
 use config::{Declared, Generation, Lookup, Opt, Perms, Scope, Seconds};
 use hooks::{Answer, HookSetBuilder, Provider};
 use logging::{
-    FailureRecord, LogFile, LogPermanentFailure, LogTransientFailure, LogWriter, Opened, Outlets, Stamp, bouncelog,
-    line,
+    FailureRecord, LogFile, LogOutOfBandBounce, LogPermanentFailure, LogTransientFailure, LogWriter, Opened, Outlets,
+    Stamp, bouncelog, line,
 };
 use module::{Module, Setup};
 
@@ -91,14 +91,16 @@ impl Module for BounceLogger {
         let (mut opened, stamp) = (Opened::default(), Stamp::of(generation));
         let file = self.outlets.open(&mut opened, generation, &lookup, (&BOUNCELOG, &BOUNCELOG_MODE))?;
         opened.heartbeat(&file, generation.get(&HEARTBEAT, &lookup), stamp, line::heartbeat);
-        let logger = Arc::new(Logger {
-            file,
-            stamp,
-            classifier: self.classifier.clone(),
-            in_band: generation.get(&LOG_INBAND_BOUNCES, &lookup),
-            out_of_band: generation.get(&LOG_OUTOFBAND_BOUNCES, &lookup),
-        });
-        logger.provide(hooks, generation.get(&LOG_TRANSIENT_FAILURES, &lookup));
+        let logger = Arc::new(Logger { file, stamp, classifier: self.classifier.clone() });
+        if generation.get(&LOG_INBAND_BOUNCES, &lookup) {
+            logger.clone().provide_in_band(hooks);
+        }
+        if generation.get(&LOG_OUTOFBAND_BOUNCES, &lookup) {
+            logger.clone().provide_out_of_band(hooks);
+        }
+        if generation.get(&LOG_TRANSIENT_FAILURES, &lookup) {
+            logger.provide_transient(hooks);
+        }
         self.outlets.keep(instance, opened, hooks);
         Ok(())
     }
@@ -113,31 +115,40 @@ struct Logger {
     file: LogFile,
     stamp: Stamp,
     classifier: Arc<Classifier>,
-    in_band: bool,
-    out_of_band: bool,
 }
 
 impl Logger {
-    fn provide(self: Arc<Self>, hooks: &mut HookSetBuilder, transient_failures: bool) {
-        let (permanent, transient) = (self.clone(), self);
+    fn provide_in_band(self: Arc<Self>, hooks: &mut HookSetBuilder) {
         let provider: Provider<LogPermanentFailure> = Arc::new(move |record| {
-            permanent.bounce(record);
+            self.bounce(record);
             Answer::Cont
         });
         hooks.last::<LogPermanentFailure>(NAME, provider);
-        if transient_failures {
-            let provider: Provider<LogTransientFailure> = Arc::new(move |record| {
-                let class = transient.classifier.classify(record.reply).code();
-                transient.file.append(|out| bouncelog::transient_failure(out, transient.stamp, record, class));
-                Answer::Cont
-            });
-            hooks.last::<LogTransientFailure>(NAME, provider);
-        }
+    }
+
+    fn provide_out_of_band(self: Arc<Self>, hooks: &mut HookSetBuilder) {
+        let provider: Provider<LogOutOfBandBounce> = Arc::new(move |record| {
+            if record.class != BounceClass::SUBSCRIBE.code() {
+                self.file.append(|out| bouncelog::out_of_band(out, self.stamp, record));
+            }
+            Answer::Cont
+        });
+        hooks.last::<LogOutOfBandBounce>(NAME, provider);
+    }
+
+    fn provide_transient(self: Arc<Self>, hooks: &mut HookSetBuilder) {
+        let provider: Provider<LogTransientFailure> = Arc::new(move |record| {
+            let class = self.classifier.classify(record.reply).code();
+            self.file.append(|out| bouncelog::transient_failure(out, self.stamp, record, class));
+            Answer::Cont
+        });
+        hooks.last::<LogTransientFailure>(NAME, provider);
     }
 
     fn bounce(&self, record: &FailureRecord<'_>) {
-        let is_wanted = if record.stage == logging::Stage::OutOfBandBounce { self.out_of_band } else { self.in_band };
-        if !is_wanted {
+        // What is discarded quietly has not bounced.
+        let is_discarded = record.envelope.delivery.failed.as_ref().is_some_and(|failed| failed.quiet);
+        if !record.is_bounce || is_discarded {
             return;
         }
         let class = self.classifier.classify(record.reply);

@@ -1,17 +1,18 @@
-//! The module over a real file: which failures are logged, and with which class.
+//! The module over a real file: what is logged, and with which class.
 
 use std::time::Duration;
 
 use config::{Configuration, Environment, Registry};
 use io_wrapper::IoWrappers;
-use logging::{LogHooks, Stage};
-use message::{Context, DeliveryState, Envelope, MessageId, Origin, Protocol, QueueName};
+use logging::{LogHooks, OutOfBandRecord, Stage};
+use message::{Context, DeliveryState, Envelope, FailedHere, MessageId, Origin, Protocol, QueueName};
 use scheduler::{Clock, Meters};
 use smtp::{ForwardPath, Mailbox, ReversePath};
 
 use super::*;
 
-/// What the bouncelog says of one transient and two permanent failures, the second out of band.
+/// What the bouncelog says of a transient failure, of three permanent ones (the second from an address that gets no bounces, the
+/// third of a discarded bounce), and of a bounce and a subscription that came as mail.
 fn bouncelog(options: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let writer = LogWriter::start(Clock::system(), &Meters::new(), IoWrappers::new()).unwrap();
@@ -36,10 +37,18 @@ fn bouncelog(options: &str) -> String {
         stage: Stage::AfterRcptTo,
         remote: None,
         reply: "550 5.1.1 no such user",
+        is_bounce: true,
     };
     log.transient(&FailureRecord { reply: "452 4.2.2 mailbox full", ..failure });
     log.permanent(&failure);
-    log.permanent(&FailureRecord { stage: Stage::OutOfBandBounce, ..failure });
+    log.permanent(&FailureRecord { is_bounce: false, ..failure });
+    let mut discarded = envelope.clone();
+    discarded.delivery.failed = Some(Box::new(FailedHere { reply: failure.reply.into(), quiet: true }));
+    log.permanent(&FailureRecord { envelope: &discarded, ..failure });
+    let recipient = Some(envelope.forward_path.mailbox());
+    let bounce = OutOfBandRecord { at: failure.at, envelope: &envelope, recipient, class: 10, reply: failure.reply };
+    log.out_of_band(&bounce);
+    log.out_of_band(&OutOfBandRecord { class: BounceClass::SUBSCRIBE.code(), ..bounce });
     log.reopen();
     assert!(module.control("", &["reopen"]).is_ok());
     writer.stop();

@@ -1,0 +1,69 @@
+//! Reads bounces that come as mail, in the `CPU` pool: out-of-band intake asks, before it acknowledges the message.
+//!
+//! Takes a body in wire form; gives whose mail bounced and why. Never on a loop, and never more than one body of a session at a
+//! time: who asks waits for the answer, and while the pool has no room, for that.
+
+use std::sync::Arc;
+
+use config::{Generation, Lookup};
+use hooks::HookSet;
+use message::{Body, report};
+use scheduler::{Counter, Meters, Rejected, ThreadPools};
+
+use crate::classify::Classifier;
+use crate::options::BOUNCE_SUPPRESS_LIST;
+use crate::reading::{Bounced, Reading};
+
+/// Reads bounces. One for the process; cloning shares it.
+#[derive(Clone)]
+pub struct BounceReader {
+    pools: ThreadPools,
+    classifier: Arc<Classifier>,
+    read: Counter,
+    recipients: Counter,
+    without_recipient: Counter,
+}
+
+/// A bounce that came as mail.
+#[derive(Clone)]
+pub struct IncomingBounce {
+    /// The generation of the session it came in.
+    pub generation: Arc<Generation>,
+    /// Its body, in wire form.
+    pub body: Body,
+    /// The addresses it came to, which are not the recipients it tells of.
+    pub to: Vec<String>,
+}
+
+impl BounceReader {
+    /// A reader that counts in `meters`.
+    pub fn new(pools: ThreadPools, meters: &Meters) -> Self {
+        Self {
+            pools,
+            classifier: Arc::new(Classifier::new()),
+            read: meters.counter("bounce.outofband.read"),
+            recipients: meters.counter("bounce.outofband.recipients"),
+            without_recipient: meters.counter("bounce.outofband.without_recipient"),
+        }
+    }
+
+    /// Whose mail bounced; nobody's if the report tells of success. An error if the pool takes no work.
+    pub async fn read(&self, bounce: IncomingBounce) -> Result<Vec<Bounced>, Rejected> {
+        let classifier = self.classifier.clone();
+        let bounced = self.pools.get("CPU").run(move || bounce.read(&classifier)).await?;
+        self.read.add(1);
+        self.recipients.add(bounced.len() as u64);
+        self.without_recipient.add(bounced.iter().filter(|bounced| bounced.recipient.is_none()).count() as u64);
+        Ok(bounced)
+    }
+}
+
+impl IncomingBounce {
+    fn read(self, classifier: &Classifier) -> Vec<Bounced> {
+        let listed = self.generation.get(&BOUNCE_SUPPRESS_LIST, &Lookup::Global);
+        let suppressed: Vec<String> = self.to.iter().chain(&listed).map(|text| text.to_ascii_lowercase()).collect();
+        let providers = self.generation.extension::<HookSet>().map(|set| set.point()).unwrap_or_default();
+        let reading = Reading { classifier, providers: &providers, suppressed: &suppressed };
+        reading.bounced(&report::read(&self.body))
+    }
+}
