@@ -232,8 +232,8 @@ impl Reading {
         number: u64,
         running: Option<&Generation>,
     ) -> Result<Generation, Diagnostics> {
-        let Reading { loaded, mut reports } = self;
-        let merged = merge(&loaded, registry, &mut reports);
+        let Reading { mut loaded, mut reports } = self;
+        let merged = merge(&mut loaded, registry, &mut reports);
         if let Some(running) = running.filter(|_| !reports.has_errors()) {
             warn_of_waiting_changes(&running.merged, &merged, registry, &mut reports);
             warn_of_a_closed_console(&running.merged, &merged, &mut reports);

@@ -80,6 +80,7 @@ pub(crate) struct Reports {
     faults: Vec<Fault>,
     errors: usize,
     warnings: usize,
+    given_up: bool,
 }
 
 impl Reports {
@@ -94,9 +95,14 @@ impl Reports {
         }
     }
 
-    /// Whether more errors would not be shown: time to stop looking.
+    /// Whether more errors would not be shown, or a bound was passed: time to stop looking.
     pub fn is_full(&self) -> bool {
-        self.errors >= FAULTS_MAX
+        self.given_up || self.errors >= FAULTS_MAX
+    }
+
+    /// The configuration is larger than it may be: what is not looked at yet is better left alone.
+    pub fn give_up(&mut self) {
+        self.given_up = true;
     }
 
     pub fn has_errors(&self) -> bool {

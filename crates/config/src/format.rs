@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+use crate::bounds::Bounds;
 use crate::diagnostics::{Diagnostics, Reports};
 use crate::lexer::{Lexer, TokenKind};
 use crate::parser::parse;
@@ -19,7 +20,7 @@ const LINE_BYTES_MAX: usize = 120;
 /// Lays a configuration text out anew; the diagnostics when it does not parse.
 pub fn format(text: &str) -> Result<String, Diagnostics> {
     let mut reports = Reports::default();
-    parse(text, 0, &mut reports);
+    parse(&text.into(), 0, &mut Bounds::default(), &mut reports);
     if reports.has_errors() {
         let mut sources = Sources::default();
         sources.add(PathBuf::from("(text)"), Found::of_text(text), None, false);

@@ -179,7 +179,7 @@ impl Generation {
     /// The outermost stanzas in the order the files write them, includes where they stand; a stanza written several times
     /// has the place of the first.
     pub fn outermost(&self) -> impl Iterator<Item = ScopeRef<'_>> {
-        self.arena().node(ROOT).children.iter().map(|id| ScopeRef { generation: self, id: *id })
+        self.arena().node(ROOT).children().iter().map(|id| ScopeRef { generation: self, id: *id })
     }
 
     /// The group a binding belongs to: `default` outside every group.
@@ -218,7 +218,7 @@ impl Generation {
 
     /// What stood for an option in this very scope before a later line set it again, the latest first.
     fn replaced(&self, node: NodeId, id: NameId) -> impl Iterator<Item = Origin> + '_ {
-        let earlier = self.arena().node(node).shadowed.iter().rev().filter(move |(name, _)| *name == id);
+        let earlier = self.arena().node(node).shadowed().iter().rev().filter(move |(name, _)| *name == id);
         earlier.map(move |(_, span)| {
             let (file, line, column) = self.sources.line_of(*span);
             let text =
@@ -335,7 +335,7 @@ impl<'g> ScopeRef<'g> {
     /// The stanzas of a word directly inside it, in file order.
     pub fn children(&self, word: &str) -> Vec<ScopeRef<'g>> {
         let word = word.to_ascii_lowercase();
-        let all = self.generation.arena().node(self.id).children.iter();
+        let all = self.generation.arena().node(self.id).children().iter();
         all.map(|id| ScopeRef { generation: self.generation, id: *id }).filter(|child| child.word() == word).collect()
     }
 

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::bounds::{ADVICE, Bounds};
 use crate::changes::{LOCAL_CHANGES_FILE, LOCAL_CHANGES_ONLY};
 use crate::diagnostics::{Fault, Reports};
 use crate::parser::{Parsed, parse};
@@ -74,7 +75,9 @@ pub(crate) fn load_text(main: &Path, text: &str, environment: &Environment, repo
 pub(crate) fn load_fragment(text: &str, reports: &mut Reports) -> Loaded {
     let mut loaded = Loaded::default();
     let index = loaded.sources.add(PathBuf::from(HOMELESS), Found::of_text(text), None, true);
-    loaded.items = parse(text, index, reports).items;
+    if let Some(file) = loaded.sources.file(index) {
+        loaded.items = parse(&file.content().text, index, &mut Bounds::default(), reports).items;
+    }
     loaded
 }
 
@@ -99,6 +102,7 @@ struct Loader<'l> {
     /// How many `readonly_include` lines we are inside of.
     read_only: usize,
     bytes: usize,
+    bounds: Bounds,
     substitution: Substitution,
 }
 
@@ -115,6 +119,7 @@ impl<'l> Loader<'l> {
             reports,
             read_only: 0,
             bytes: 0,
+            bounds: Bounds::default(),
             substitution,
         }
     }
@@ -130,9 +135,7 @@ impl<'l> Loader<'l> {
             let walk: Vec<_> = self.chain.iter().map(|open| open.display().to_string()).collect();
             return Err(format!("includes are nested more than {INCLUDE_DEPTH_MAX} deep: {}", walk.join(" -> ")));
         }
-        if self.loaded.sources.len() >= FILES_MAX {
-            return Err(format!("the configuration has more than {FILES_MAX} files"));
-        }
+        self.room_for(1)?;
         let found = match self.held.get(&identity) {
             Some(held) => held.clone(),
             None => self.read(path)?,
@@ -142,6 +145,19 @@ impl<'l> Loader<'l> {
         let items = self.parsed(index, path);
         self.chain.pop();
         Ok(items)
+    }
+
+    /// Whether so many files more may be read. Where they may not, one error is enough: nothing more is looked at.
+    fn room_for(&mut self, files: usize) -> Result<(), String> {
+        let known = self.loaded.sources.len();
+        if known + files <= FILES_MAX {
+            return Ok(());
+        }
+        self.reports.give_up();
+        Err(match files {
+            1 => format!("the configuration has more than {FILES_MAX} files"),
+            _ => format!("it holds {files} files, and a configuration has at most {FILES_MAX} (it has {known} so far)"),
+        })
     }
 
     fn read(&self, path: &Path) -> Result<Found, String> {
@@ -156,6 +172,7 @@ impl<'l> Loader<'l> {
     fn add(&mut self, path: &Path, found: Found, from: Option<Span>) -> Result<u32, String> {
         self.bytes += found.text.len();
         if self.bytes > BYTES_MAX {
+            self.reports.give_up();
             return Err(format!("the configuration is larger than {} MiB", BYTES_MAX >> 20));
         }
         let read_only = found.read_only || self.read_only > 0;
@@ -218,7 +235,7 @@ impl<'l> Loader<'l> {
     /// The tree of a file in `sources`, with its includes resolved.
     fn parsed(&mut self, index: u32, path: &Path) -> Vec<Item> {
         let Parsed { mut items, braces_unpaired } = match self.loaded.sources.file(index) {
-            Some(file) => parse(file.text(), index, self.reports),
+            Some(file) => parse(&file.content().text, index, &mut self.bounds, self.reports),
             None => Parsed::default(),
         };
         if braces_unpaired {
@@ -261,24 +278,39 @@ impl<'l> Loader<'l> {
         };
         match files {
             Ok(files) => {
-                for path in &files {
-                    match self.file(path, Some(include.target.span())) {
-                        Ok(items) => include.items.extend(items),
-                        Err(problem) => {
-                            let message = format!("cannot include {}: {problem}", path.display());
-                            let fault = Fault::error(include.target.span(), message);
-                            self.reports.push(match path.to_str().and_then(remote::advice) {
-                                Some(help) => fault.help(help),
-                                None => fault,
-                            });
-                        }
-                    }
-                }
+                self.files(include, &files);
                 self.loaded.sources.targets.insert((includer.to_owned(), written), files);
             }
             Err(fault) => self.reports.push(*fault),
         }
         self.read_only -= usize::from(include.read_only());
+    }
+
+    /// Reads the files an include stands for.
+    fn files(&mut self, include: &mut Include, files: &[PathBuf]) {
+        let span = include.target.span();
+        let refused = |what: std::path::Display<'_>, problem: String| {
+            Fault::error(span, format!("cannot include {what}: {problem}"))
+        };
+        if let Err(problem) = self.room_for(files.len()) {
+            let what = include.target.text().into_owned();
+            return self.reports.push(refused(Path::new(&what).display(), problem).help(ADVICE));
+        }
+        for path in files {
+            match self.file(path, Some(span)) {
+                Ok(items) => include.items.extend(items),
+                Err(problem) => {
+                    let fault = refused(path.display(), problem);
+                    self.reports.push(match path.to_str().and_then(remote::advice) {
+                        Some(help) => fault.help(help),
+                        None => fault,
+                    });
+                }
+            }
+            if self.reports.is_full() {
+                return;
+            }
+        }
     }
 
     /// The files an include stands for.

@@ -8,10 +8,13 @@
 //!
 //! Invariant: each byte is looked at a bounded number of times, whatever the text.
 
+use std::sync::Arc;
+
 use crate::diagnostics::{Fault, Reports};
 use crate::nets::parse_net;
+use crate::piece::Piece;
 use crate::references::{lookalike, parts, reference};
-use crate::tree::{Quote, Scalar, Span};
+use crate::tree::{Quote, Scalar, Span, Word};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
@@ -100,10 +103,15 @@ impl<'t> Lexer<'t> {
         let _ = end;
     }
 
-    /// The source text of a word token as a scalar.
-    pub fn scalar(&self, token: &Token) -> Scalar {
+    /// A word token as a scalar of the text `whole`, which is the lexer's.
+    pub fn scalar(&self, whole: &Arc<str>, token: &Token) -> Scalar {
         let quote = if let TokenKind::Word(quote) = token.kind { quote } else { Quote::Bare };
-        Scalar::new(self.inner(token), quote, token.span)
+        Scalar::within(whole, token.inner.0..token.inner.1, quote, token.span)
+    }
+
+    /// A word token as a name of the text `whole`, which is the lexer's.
+    pub fn word(&self, whole: &Arc<str>, token: &Token) -> Word {
+        Word { text: Piece::of(whole, token.inner.0..token.inner.1), span: token.span }
     }
 
     /// The text of a word token between its quotes.

@@ -58,6 +58,7 @@
 
 mod address;
 mod assignment;
+mod bounds;
 mod changes;
 mod conditions;
 mod configuration;
@@ -82,6 +83,7 @@ mod nets;
 mod options;
 mod parser;
 mod patterns;
+mod piece;
 mod placing;
 #[cfg(test)]
 mod properties;

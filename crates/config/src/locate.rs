@@ -56,7 +56,7 @@ impl Generation {
         {
             let parent = self.node_at(&path);
             let word = self.arena().word_id(kind.word);
-            let children = parent.into_iter().flat_map(|parent| &self.arena().node(parent).children);
+            let children = parent.into_iter().flat_map(|parent| self.arena().node(parent).children());
             let nodes = children.map(|child| self.arena().node(*child)).filter(|node| Some(node.word) == word);
             let mut names: Vec<String> = nodes.map(|node| node.name_text().into_owned()).collect();
             names.retain(|name| !name.is_empty());
@@ -69,7 +69,7 @@ impl Generation {
             ROOT => KINDS.iter().map(|kind| kind.word.to_owned()).collect(),
             _ => Vec::new(),
         };
-        let children = self.arena().node(node).children.iter();
+        let children = self.arena().node(node).children().iter();
         words.extend(children.map(|child| self.arena().word_text(self.arena().node(*child).word).to_owned()));
         if options {
             let place = crate::merge::place_of(self.arena(), node);

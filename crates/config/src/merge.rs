@@ -31,7 +31,9 @@ pub(crate) struct Merged {
 }
 
 /// Merges and checks; `reports` tells whether the result may be used.
-pub(crate) fn merge(loaded: &Loaded, registry: &Registry, reports: &mut Reports) -> Merged {
+pub(crate) fn merge(loaded: &mut Loaded, registry: &Registry, reports: &mut Reports) -> Merged {
+    // The tree goes as the arena grows: a large configuration is never held twice.
+    let items = std::mem::take(&mut loaded.items);
     let merged = Merged { stanzas: Stanzas::new(), extra_names: Vec::new(), spellings: HashMap::new() };
     let mut merger = Merger {
         registry,
@@ -45,7 +47,7 @@ pub(crate) fn merge(loaded: &Loaded, registry: &Registry, reports: &mut Reports)
         idle_stanzas: HashSet::new(),
         rehearsing: 0,
     };
-    merger.items(ROOT, &loaded.items);
+    merger.items(ROOT, items);
     merger.check_homes();
     merger.report_idle();
     merger.merged.stanzas.finish();
@@ -66,7 +68,7 @@ struct Merger<'m> {
     extra_ids: HashMap<Box<str>, NameId>,
     /// Options accepted without effect: where first, and how often.
     idle: HashMap<NameId, (Span, usize, OptionState)>,
-    /// Words of stanzas whose want of effect has been told.
+    /// Words of stanzas whose effect has been looked at, and told if there is none.
     idle_stanzas: HashSet<WordId>,
     patterns: Patterns,
     /// The first `listen` stanza of each socket.
@@ -76,7 +78,7 @@ struct Merger<'m> {
 }
 
 impl Merger<'_> {
-    fn items(&mut self, at: NodeId, items: &[Item]) {
+    fn items(&mut self, at: NodeId, items: Vec<Item>) {
         for item in items {
             if self.reports.is_full() {
                 return;
@@ -84,9 +86,9 @@ impl Merger<'_> {
             match item {
                 Item::Option(assignment) => self.option(at, assignment),
                 Item::Stanza(stanza) => self.stanza(at, stanza),
-                Item::Include(include) => self.items(at, &include.items),
-                Item::Conditional(conditional) if conditional.holds => self.items(at, &conditional.body),
-                Item::Conditional(conditional) => self.rehearse(|merger| merger.items(at, &conditional.body)),
+                Item::Include(include) => self.items(at, include.items),
+                Item::Conditional(conditional) if conditional.holds => self.items(at, conditional.body),
+                Item::Conditional(conditional) => self.rehearse(|merger| merger.items(at, conditional.body)),
             }
         }
     }
@@ -118,8 +120,8 @@ impl Merger<'_> {
         self.loaded.unpaired.contains(&span.file)
     }
 
-    fn option(&mut self, at: NodeId, assignment: &Assignment) {
-        let Assignment { name, value } = assignment;
+    fn option(&mut self, at: NodeId, assignment: Assignment) {
+        let Assignment { name, value } = &assignment;
         let free = self.node(at).free;
         let known = self.registry.name_id(&name.text);
         let id = match known {
@@ -133,7 +135,7 @@ impl Merger<'_> {
         };
         let typed = match (free, self.registry.info(id)) {
             (false, Some(info)) => {
-                let place = self.place(at);
+                let (registry, place) = (self.registry, place_of(&self.merged.stanzas, at));
                 match info.declaration_at(&place) {
                     // What a reference stands for is not known here, or its fault has been told.
                     Some(_) if value.scalars().into_iter().any(Scalar::is_unresolved) => None,
@@ -149,18 +151,20 @@ impl Merger<'_> {
                             Some(typed)
                         }
                         Err(problem) => {
-                            return self.wrong_value(at, assignment, problem, declaration.option);
+                            return self.wrong_value(at, &assignment, problem, declaration.option);
                         }
                     },
-                    None => match self.registry.state_of(&name.text, &place) {
-                        Some(state) => {
-                            if self.rehearsing == 0 {
-                                self.idle.entry(id).or_insert((name.span, 0, state)).1 += 1;
-                            }
-                            None
+                    None if info.documented_at(&place).is_none() => {
+                        return self.wrong_scope(at, name, &info.valid_scopes());
+                    }
+                    None => {
+                        if self.rehearsing == 0 {
+                            // Why it has no effect is looked up once for its name.
+                            let state = || registry.state_of(&name.text, &place).unwrap_or(OptionState::NotYet);
+                            self.idle.entry(id).or_insert_with(|| (name.span, 0, state())).1 += 1;
                         }
-                        None => return self.wrong_scope(at, name, &info.valid_scopes()),
-                    },
+                        None
+                    }
                 }
             }
             _ => None,
@@ -168,8 +172,8 @@ impl Merger<'_> {
         if self.rehearsing > 0 {
             return;
         }
-        self.merged.spellings.entry(id).or_insert_with(|| name.text.clone());
-        let setting = Setting { name: id, value: value.clone(), typed, span: name.span };
+        self.merged.spellings.entry(id).or_insert_with(|| (*name.text).into());
+        let setting = Setting { name: id, span: name.span, value: assignment.value, typed };
         self.merged.stanzas.node_mut(at).set(setting);
     }
 
@@ -277,31 +281,32 @@ impl Merger<'_> {
         }
     }
 
-    fn stanza(&mut self, at: NodeId, stanza: &Stanza) {
+    fn stanza(&mut self, at: NodeId, stanza: Stanza) {
         let word = stanza.word.text.to_ascii_lowercase();
         let parent_free = self.node(at).free;
         let kind = match self.registry.kind(&word) {
             Some(kind) if !parent_free => kind,
             _ if parent_free => Kind { word: "", ..FREE },
-            _ => return self.unknown_stanza(at, stanza),
+            _ => return self.unknown_stanza(at, &stanza),
         };
         if !parent_free {
             let place_bit = self.node(at).bit;
             if !self.registry.stanza_fits(&kind, &self.place(at), place_bit) {
-                return self.misplaced_stanza(at, stanza, &kind);
+                return self.misplaced_stanza(at, &stanza, &kind);
             }
         }
         let free = parent_free || !self.registry.is_live(&word);
-        let Some(key) = self.key_of(stanza, &kind) else {
+        let Some(key) = self.key_of(&stanza, &kind) else {
             // Its name is wrong; its content may hold further mistakes.
             return self.rehearse(|merger| merger.filled(at, stanza, &kind, Key::Exact("".into()), free));
         };
         self.filled(at, stanza, &kind, key, free);
     }
 
-    fn filled(&mut self, at: NodeId, stanza: &Stanza, kind: &Kind, key: Key, free: bool) {
-        if let Some(id) = self.instance(at, stanza, kind, key, free) {
-            self.items(id, &stanza.body);
+    fn filled(&mut self, at: NodeId, mut stanza: Stanza, kind: &Kind, key: Key, free: bool) {
+        let body = std::mem::take(&mut stanza.body);
+        if let Some(id) = self.instance(at, &stanza, kind, key, free) {
+            self.items(id, body);
         }
     }
 
@@ -335,12 +340,15 @@ impl Merger<'_> {
 
     /// A stanza that nothing reads, told once for its word.
     fn report_idle_stanza(&mut self, id: NodeId, word: WordId, free: bool) {
+        if !self.idle_stanzas.insert(word) {
+            return;
+        }
         let stanzas = &self.merged.stanzas;
         let state = match self.registry.state_of_stanza(stanzas.word_text(word)) {
             OptionState::InEffect if free => OptionState::NotYet,
             state => state,
         };
-        if state == OptionState::InEffect || !self.idle_stanzas.insert(word) {
+        if state == OptionState::InEffect {
             return;
         }
         let (what, why) = state.sentence();

@@ -3,6 +3,9 @@
 //! After a mistake the parser skips to the next line or closing brace and goes on, so that one pass finds them all.
 //! A brace that is missing is traced by the indentation of what follows.
 
+use std::sync::Arc;
+
+use crate::bounds::{ADVICE, Bounds};
 use crate::diagnostics::{Fault, Reports};
 use crate::lexer::{Lexer, Token, TokenKind, brief};
 use crate::tree::{Assignment, Conditional, Include, Item, Quote, Scalar, Span, Stanza, Value, ValueKind, Word};
@@ -24,12 +27,21 @@ pub(crate) struct Parsed {
     pub braces_unpaired: bool,
 }
 
-/// Parses a text; faults go to `reports`.
-pub(crate) fn parse(text: &str, file: u32, reports: &mut Reports) -> Parsed {
+/// Parses a text; faults go to `reports`, and what it holds counts towards `bounds`.
+pub(crate) fn parse(text: &Arc<str>, file: u32, bounds: &mut Bounds, reports: &mut Reports) -> Parsed {
     let mut lexer = Lexer::new(text, file);
     let token = lexer.next(reports);
-    let mut parser =
-        Parser { lexer, token, reports, open: Vec::new(), suspect: None, unpaired: false, given_up: false };
+    let mut parser = Parser {
+        text,
+        lexer,
+        token,
+        reports,
+        bounds,
+        open: Vec::new(),
+        suspect: None,
+        unpaired: false,
+        given_up: false,
+    };
     let mut items = Vec::new();
     parser.items(&mut items);
     Parsed { items, braces_unpaired: parser.unpaired }
@@ -38,7 +50,7 @@ pub(crate) fn parse(text: &str, file: u32, reports: &mut Reports) -> Parsed {
 /// Parses the text of one value, as in a default or on a command line.
 pub(crate) fn parse_value(text: &str) -> Option<Value> {
     let mut reports = Reports::default();
-    let parsed = parse(&format!("v = {text}"), 0, &mut reports);
+    let parsed = parse(&format!("v = {text}").into(), 0, &mut Bounds::default(), &mut reports);
     match (parsed.items.into_iter().next(), reports.has_errors()) {
         (Some(Item::Option(assignment)), false) => Some(assignment.value),
         _ => None,
@@ -53,9 +65,11 @@ struct Open {
 }
 
 struct Parser<'t, 'r> {
+    text: &'t Arc<str>,
     lexer: Lexer<'t>,
     token: Token,
     reports: &'r mut Reports,
+    bounds: &'r mut Bounds,
     open: Vec<Open>,
     /// The first stanza whose content went back to its own indentation, and the word that did.
     suspect: Option<(String, Span, Word)>,
@@ -138,7 +152,7 @@ impl Parser<'_, '_> {
     fn item(&mut self, items: &mut Vec<Item>) {
         self.suspect_indentation();
         let token = self.advance();
-        let word = Word { text: self.lexer.inner(&token).into(), span: token.span };
+        let word = self.lexer.word(self.text, &token);
         let includes = ["include", "readonly_include"].iter().any(|name| word.text.eq_ignore_ascii_case(name));
         match self.token.kind {
             TokenKind::Word(_) | TokenKind::BraceOpen if word.text.eq_ignore_ascii_case(IF_ENV) => {
@@ -146,6 +160,10 @@ impl Parser<'_, '_> {
             }
             TokenKind::Equals => {
                 self.advance();
+                let room = self.bounds.option();
+                if !self.fits(room, word.span) {
+                    return;
+                }
                 if let Some(value) = self.value(&word) {
                     items.push(Item::Option(Assignment { name: word, value }));
                 }
@@ -153,7 +171,11 @@ impl Parser<'_, '_> {
             TokenKind::BraceOpen => self.stanza(word, None, items),
             TokenKind::Word(_) if includes => {
                 let token = self.advance();
-                items.push(Item::Include(Include { word, target: self.lexer.scalar(&token), items: Vec::new() }));
+                items.push(Item::Include(Include {
+                    word,
+                    target: self.lexer.scalar(self.text, &token),
+                    items: Vec::new(),
+                }));
             }
             TokenKind::Word(_) => self.named_stanza(word, &token, items),
             _ => self.lonely(&word, &token, items),
@@ -166,7 +188,7 @@ impl Parser<'_, '_> {
         if name_token.first_on_line && self.token.kind == TokenKind::Word(Quote::Bare) {
             return self.lonely(&word, word_token, items);
         }
-        let name = self.lexer.scalar(&name_token);
+        let name = self.lexer.scalar(self.text, &name_token);
         self.advance();
         if self.at(TokenKind::BraceOpen) {
             return self.stanza(word, Some(name), items);
@@ -235,7 +257,7 @@ impl Parser<'_, '_> {
             return;
         }
         let token = self.advance();
-        let condition = self.lexer.scalar(&token);
+        let condition = self.lexer.scalar(self.text, &token);
         if !self.at(TokenKind::BraceOpen) {
             let (what, name) = (&word.text, brief(self.lexer.inner(&token)));
             let (message, help) = match self.token.kind {
@@ -272,6 +294,10 @@ impl Parser<'_, '_> {
                 "the rest of this file was not read",
             );
             self.given_up = true;
+            return None;
+        }
+        let room = self.bounds.scope();
+        if !self.fits(room, word.span) {
             return None;
         }
         let title = name.map_or(word.text.to_string(), |name| format!("{} {}", word.text, brief(&name.source())));
@@ -320,7 +346,7 @@ impl Parser<'_, '_> {
         let column = self.column(self.token.span);
         let Some(open) = self.open.last() else { return };
         if column <= open.column && column < 256 {
-            let word = Word { text: self.lexer.inner(&self.token).into(), span: self.token.span };
+            let word = self.lexer.word(self.text, &self.token);
             self.suspect = Some((open.title.clone(), open.brace, word));
         }
     }
@@ -354,13 +380,23 @@ impl Parser<'_, '_> {
 
     fn scalar_value(&mut self) -> Option<Value> {
         let token = self.advance();
-        let mut scalar = self.lexer.scalar(&token);
+        let mut scalar = self.lexer.scalar(self.text, &token);
         if token.kind == TokenKind::Word(Quote::Bare) && self.lexer.inner(&token).ends_with(';') {
             let text = self.lexer.inner(&token).trim_end_matches(';');
             self.fault(token.span, "values do not end with a semicolon", format!("write `{}`", brief(text)));
             scalar = Scalar::new(text, Quote::Bare, token.span);
         }
         Some(Value { span: token.span, kind: ValueKind::Scalar(scalar) })
+    }
+
+    /// Whether there is room for something more; what there is no room for ends the parse.
+    fn fits(&mut self, room: Result<(), String>, span: Span) -> bool {
+        if let Err(problem) = room {
+            self.fault(span, problem, ADVICE);
+            self.given_up = true;
+            self.reports.give_up();
+        }
+        !self.given_up
     }
 
     fn array(&mut self) -> Option<Value> {
@@ -377,7 +413,11 @@ impl Parser<'_, '_> {
                 }
                 TokenKind::Word(_) => {
                     let token = self.advance();
-                    items.push(self.lexer.scalar(&token));
+                    let room = self.bounds.element();
+                    if !self.fits(room, token.span) {
+                        return None;
+                    }
+                    items.push(self.lexer.scalar(self.text, &token));
                 }
                 TokenKind::Comma => {
                     self.advance();
@@ -405,7 +445,11 @@ impl Parser<'_, '_> {
                 }
                 TokenKind::Word(_) => {
                     let token = self.advance();
-                    let key = self.lexer.scalar(&token);
+                    let room = self.bounds.element();
+                    if !self.fits(room, token.span) {
+                        return None;
+                    }
+                    let key = self.lexer.scalar(self.text, &token);
                     if !self.at(TokenKind::Equals) {
                         return self.broken_list(open, "dictionary", ']', example);
                     }
@@ -414,7 +458,7 @@ impl Parser<'_, '_> {
                         return self.broken_list(open, "dictionary", ']', example);
                     }
                     let token = self.advance();
-                    pairs.push((key, self.lexer.scalar(&token)));
+                    pairs.push((key, self.lexer.scalar(self.text, &token)));
                 }
                 _ => return self.broken_list(open, "dictionary", ']', example),
             }

@@ -107,7 +107,7 @@ impl<'g> Placing<'g> {
     /// Every place that writes a scope, in the order they end.
     fn places(&mut self, node: NodeId) -> Vec<Place> {
         let sources = self.sources();
-        let parts = self.generation.arena().node(node).parts.iter();
+        let parts = self.generation.arena().node(node).parts();
         let mut places: Vec<Place> = parts
             .map(|part| {
                 let order = |at| Order::of(sources, part.braces.file, at);
@@ -135,7 +135,7 @@ impl<'g> Placing<'g> {
         let around =
             |braces: &Span| braces.file == include.file && braces.start < include.start && include.end <= braces.end;
         let nodes = self.generation.arena().iter();
-        let enclosing = nodes.flat_map(|(id, node)| node.parts.iter().map(move |part| (part.braces, id)));
+        let enclosing = nodes.flat_map(|(id, node)| node.parts().map(move |part| (part.braces, id)));
         let innermost = enclosing.filter(|(braces, _)| around(braces)).max_by_key(|(braces, _)| braces.start);
         let scope = match innermost {
             Some((_, node)) => node,
@@ -148,13 +148,13 @@ impl<'g> Placing<'g> {
     /// Every definition of an option in a scope, those that a later one replaced included.
     pub fn definitions(&self, node: NodeId, option: NameId) -> Vec<Span> {
         let node = self.generation.arena().node(node);
-        let shadowed = node.shadowed.iter().filter(|(name, _)| *name == option).map(|(_, span)| *span);
+        let shadowed = node.shadowed().iter().filter(|(name, _)| *name == option).map(|(_, span)| *span);
         shadowed.chain(node.setting(option).map(|setting| setting.whole_span())).collect()
     }
 
     /// Every stanza that writes a scope, from its word to its closing brace.
     pub fn stanzas(&self, node: NodeId) -> Vec<Span> {
-        self.generation.arena().node(node).parts.iter().map(|part| part.word.to(part.braces)).collect()
+        self.generation.arena().node(node).parts().map(|part| part.word.to(part.braces)).collect()
     }
 }
 

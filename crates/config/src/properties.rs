@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::bounds::Bounds;
 use crate::diagnostics::Reports;
 use crate::lexer::{Lexer, TokenKind};
 use crate::parser::{DEPTH_MAX, Parsed, parse};
@@ -129,7 +130,7 @@ fn any_items() -> impl Strategy<Value = Vec<Item>> {
 
 fn parsed(text: &str) -> (Parsed, Reports) {
     let mut reports = Reports::default();
-    (parse(text, 0, &mut reports), reports)
+    (parse(&text.into(), 0, &mut Bounds::default(), &mut reports), reports)
 }
 
 /// What may stand between two tokens.

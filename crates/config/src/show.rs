@@ -29,12 +29,12 @@ impl Generation {
         for setting in node.settings() {
             out.push_str(&format!("{indent}{}\n", self.setting_text(setting)));
         }
-        for child in &node.children {
+        for child in node.children() {
             let heading = self.heading(*child);
             let child_node = self.arena().node(*child);
             if !recurse {
                 out.push_str(&format!("{indent}{heading} {{ ... }}\n"));
-            } else if child_node.settings().is_empty() && child_node.children.is_empty() {
+            } else if child_node.settings().is_empty() && child_node.children().is_empty() {
                 out.push_str(&format!("{indent}{heading} {{ }}\n"));
             } else {
                 out.push_str(&format!("{indent}{heading} {{\n"));
@@ -72,7 +72,7 @@ impl Generation {
         let node = self.arena().node(id);
         let options =
             node.settings().iter().map(|setting| (self.option_name(setting.name), value_json(&setting.value)));
-        let scopes = node.children.iter().map(|child| match recurse {
+        let scopes = node.children().iter().map(|child| match recurse {
             true => self.scope_json(*child, true),
             false => {
                 let node = self.arena().node(*child);

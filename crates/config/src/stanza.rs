@@ -79,45 +79,52 @@ pub(crate) struct Node {
     /// Content of a module nobody declares is accepted unread.
     pub free: bool,
     pub id: ScopeId,
+    /// Its word, where it is written first.
     pub span: Span,
-    /// Every place the files write it at, in reading order; none for the global scope, which every file may write.
-    pub parts: Vec<Part>,
+    /// Its braces, where it is written first; none for the global scope, which every file may write.
+    braces: Option<Span>,
     settings: Vec<Setting>,
-    /// Settings that a later one replaced: name, and from the name to the end of the value.
-    pub shadowed: Vec<(NameId, Span)>,
-    index: Vec<(NameId, u32)>,
-    /// A bit for each name that is set, shared by names 64 apart: most reads end here, without a look at the index.
+    /// A bit for each name that is set, shared by names 64 apart: most reads end here, without a look at the settings.
     pub set_names: u64,
+    more: Option<Box<More>>,
+}
+
+/// What most scopes of a large file have nothing of: they are written once, hold an option or two and no other scope.
+#[derive(Debug, Default)]
+struct More {
+    /// The places it is written at after the first.
+    parts: Vec<Part>,
+    /// Settings that a later one replaced: name, and from the name to the end of the value.
+    shadowed: Vec<(NameId, Span)>,
+    /// Where the setting of each name is, by name, once there are more than a few.
+    index: Vec<(NameId, u32)>,
     containers: Vec<(WordId, Container)>,
-    pub children: Vec<NodeId>,
+    children: Vec<NodeId>,
 }
 
 impl Node {
     fn new(word: WordId, parent: NodeId, id: ScopeId, made: NewNode) -> Self {
         let NewNode { name, bit, requires, listener, free, span } = made;
-        Node {
-            word,
-            name,
-            parent,
-            bit,
-            requires,
-            listener,
-            free,
-            id,
-            span,
-            parts: Vec::new(),
-            settings: Vec::new(),
-            shadowed: Vec::new(),
-            index: Vec::new(),
-            set_names: 0,
-            containers: Vec::new(),
-            children: Vec::new(),
+        let (braces, settings, set_names, more) = (None, Vec::new(), 0, None);
+        Node { word, name, parent, bit, requires, listener, free, id, span, braces, settings, set_names, more }
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    fn place_of(&self, name: NameId) -> Option<usize> {
+        match self.more.as_ref().filter(|more| !more.index.is_empty()) {
+            Some(more) => {
+                let at = more.index.binary_search_by_key(&name, |(id, _)| *id).ok()?;
+                Some(more.index[at].1 as usize)
+            }
+            None => self.settings.iter().position(|setting| setting.name == name),
         }
     }
 
     pub fn setting(&self, name: NameId) -> Option<&Setting> {
-        let at = self.index.binary_search_by_key(&name, |(id, _)| *id).ok()?;
-        self.settings.get(self.index[at].1 as usize)
+        self.settings.get(self.place_of(name)?)
     }
 
     pub fn settings(&self) -> &[Setting] {
@@ -127,34 +134,67 @@ impl Node {
     /// Sets an option; a second setting replaces the first.
     pub fn set(&mut self, setting: Setting) {
         self.set_names |= name_bit(setting.name);
-        match self.index.binary_search_by_key(&setting.name, |(id, _)| *id) {
-            Ok(at) => {
-                let earlier = std::mem::replace(&mut self.settings[self.index[at].1 as usize], setting);
-                self.shadowed.push((earlier.name, earlier.whole_span()));
+        if let Some(at) = self.place_of(setting.name) {
+            let earlier = std::mem::replace(&mut self.settings[at], setting);
+            return self.more().shadowed.push((earlier.name, earlier.whole_span()));
+        }
+        make_room(&mut self.settings);
+        let (name, at) = (setting.name, self.settings.len());
+        self.settings.push(setting);
+        if at < INDEX_MIN {
+            return;
+        }
+        let index = match self.more().index.is_empty() {
+            true => self.settings.iter().enumerate().map(|(at, setting)| (setting.name, at as u32)).collect(),
+            false => {
+                let mut index = std::mem::take(&mut self.more().index);
+                index.insert(index.partition_point(|(id, _)| *id < name), (name, at as u32));
+                index
             }
-            Err(at) => {
-                make_room(&mut self.index);
-                make_room(&mut self.settings);
-                self.index.insert(at, (setting.name, self.settings.len() as u32));
-                self.settings.push(setting);
-            }
+        };
+        let more = self.more();
+        more.index = index;
+        if at == INDEX_MIN {
+            more.index.sort_unstable();
         }
     }
 
     /// Notes another place the stanza is written at.
     pub fn add_part(&mut self, part: Part) {
-        make_room(&mut self.parts);
-        self.parts.push(part);
+        match self.braces {
+            None => (self.span, self.braces) = (part.word, Some(part.braces)),
+            Some(_) => self.more().parts.push(part),
+        }
+    }
+
+    /// Every place the files write it at, in reading order.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        let first = self.braces.map(|braces| Part { word: self.span, braces });
+        first.into_iter().chain(self.more.iter().flat_map(|more| more.parts.iter().copied()))
+    }
+
+    /// Settings that a later one replaced: name, and from the name to the end of the value.
+    pub fn shadowed(&self) -> &[(NameId, Span)] {
+        self.more.as_ref().map_or(&[], |more| &more.shadowed)
+    }
+
+    /// The scopes in it, in reading order.
+    pub fn children(&self) -> &[NodeId] {
+        self.more.as_ref().map_or(&[], |more| &more.children)
     }
 
     pub fn container(&self, word: WordId) -> Option<&Container> {
-        self.containers.iter().find(|(id, _)| *id == word).map(|(_, container)| container)
+        let containers = self.more.as_ref().map_or(&[][..], |more| &more.containers);
+        containers.iter().find(|(id, _)| *id == word).map(|(_, container)| container)
     }
 
     pub fn name_text(&self) -> std::borrow::Cow<'_, str> {
         self.name.as_ref().map_or("".into(), |name| name.text())
     }
 }
+
+/// With more settings than this in one scope they are found by an index.
+const INDEX_MIN: usize = 8;
 
 /// Lets a list grow one by one while it is short: large files are many scopes that hold one or two things, and a list
 /// grows to four at once by itself.
@@ -167,18 +207,68 @@ fn make_room<T>(list: &mut Vec<T>) {
 /// The children of one word.
 #[derive(Debug, Default)]
 pub(crate) struct Container {
-    exact: HashMap<Box<str>, NodeId>,
+    exact: Exact,
+    /// The children whose name stands for many; none in most scopes.
+    wide: Option<Box<Wide>>,
+}
+
+/// Children found by their very name.
+#[derive(Debug)]
+enum Exact {
+    /// A list, while it is short.
+    Few(Vec<(Box<str>, NodeId)>),
+    Many(HashMap<Box<str>, NodeId>),
+}
+
+impl Default for Exact {
+    fn default() -> Self {
+        Exact::Few(Vec::new())
+    }
+}
+
+impl Exact {
+    fn get(&self, key: &str) -> Option<NodeId> {
+        match self {
+            Exact::Few(list) => list.iter().find(|(own, _)| **own == *key).map(|(_, node)| *node),
+            Exact::Many(map) => map.get(key).copied(),
+        }
+    }
+
+    /// Adds a name that is not there yet.
+    fn insert(&mut self, key: Box<str>, node: NodeId) {
+        match self {
+            Exact::Few(list) if list.len() < FEW_MAX => {
+                make_room(list);
+                list.push((key, node));
+            }
+            Exact::Few(list) => {
+                let all = std::mem::take(list).into_iter().chain([(key, node)]);
+                *self = Exact::Many(all.collect());
+            }
+            Exact::Many(map) => {
+                map.insert(key, node);
+            }
+        }
+    }
+}
+
+/// Most children of one word that are found by comparing one name after the other.
+const FEW_MAX: usize = 4;
+
+/// Children found by a pattern or an address block.
+#[derive(Debug, Default)]
+struct Wide {
     regexes: Vec<(Regex, NodeId)>,
     /// The patterns again, in file order, to be matched together; none when there are few of them.
     regex_sets: Vec<RegexSet>,
     /// Options that some regex instance sets: for all others the patterns need no look.
     regex_names: HashSet<NameId>,
-    pub nets: NetMap<NodeId>,
+    nets: NetMap<NodeId>,
 }
 
 impl Container {
     pub fn exact(&self, key: &str) -> Option<NodeId> {
-        self.exact.get(key).copied()
+        self.exact.get(key)
     }
 
     /// Visits the instances that match, exact before regex in file order, until `visit` says stop (true).
@@ -188,16 +278,17 @@ impl Container {
         if self.exact(key).is_some_and(&mut *visit) {
             return true;
         }
-        if self.regexes.is_empty() || only.is_some_and(|name| !self.regex_names.contains(&name)) {
+        let Some(wide) = self.wide.as_ref().filter(|wide| !wide.regexes.is_empty()) else { return false };
+        if only.is_some_and(|name| !wide.regex_names.contains(&name)) {
             return false;
         }
-        match self.regex_sets.is_empty() {
-            false => self
+        match wide.regex_sets.is_empty() {
+            false => wide
                 .regex_sets
                 .iter()
-                .zip(self.regexes.chunks(REGEX_SET_MAX))
+                .zip(wide.regexes.chunks(REGEX_SET_MAX))
                 .any(|(set, chunk)| set.matches(key).into_iter().any(|at| visit(chunk[at].1))),
-            true => self.regexes.iter().any(|(regex, node)| regex.is_match(key) && visit(*node)),
+            true => wide.regexes.iter().any(|(regex, node)| regex.is_match(key) && visit(*node)),
         }
     }
 }
@@ -304,12 +395,16 @@ impl Stanzas {
     /// The child with this word and key, or a new one made by `make`; true when new.
     pub fn child_or_insert(&mut self, parent: NodeId, word: WordId, key: Key, make: NewNode) -> (NodeId, bool) {
         let next = self.nodes.len() as NodeId;
-        let node = &mut self.nodes[parent as usize];
-        let at = node.containers.iter().position(|(id, _)| *id == word).unwrap_or_else(|| {
-            node.containers.push((word, Container::default()));
-            node.containers.len() - 1
+        let (outer, more) = {
+            let node = &mut self.nodes[parent as usize];
+            (node.id, node.more())
+        };
+        let at = more.containers.iter().position(|(id, _)| *id == word).unwrap_or_else(|| {
+            make_room(&mut more.containers);
+            more.containers.push((word, Container::default()));
+            more.containers.len() - 1
         });
-        let container = &mut node.containers[at].1;
+        let container = &mut more.containers[at].1;
         // Addresses and patterns are exact among themselves too: the same text is the same instance.
         let text: Box<str> = match &key {
             Key::Exact(text) => text.clone(),
@@ -317,16 +412,17 @@ impl Stanzas {
             Key::Net(net) => net.to_string().into(),
         };
         if let Some(found) = container.exact.get(&text) {
-            return (*found, false);
+            return (found, false);
         }
         match key {
             Key::Exact(_) => {}
-            Key::Regex(regex) => container.regexes.push((regex, next)),
-            Key::Net(net) => container.nets.insert(net, next),
+            Key::Regex(regex) => container.wide.get_or_insert_default().regexes.push((regex, next)),
+            Key::Net(net) => container.wide.get_or_insert_default().nets.insert(net, next),
         }
-        let id = node.id.child(&self.words[word as usize], &text);
+        let id = outer.child(&self.words[word as usize], &text);
         container.exact.insert(text, next);
-        node.children.push(next);
+        make_room(&mut more.children);
+        more.children.push(next);
         self.nodes.push(Node::new(word, parent, id, make));
         (next, true)
     }
@@ -350,15 +446,16 @@ impl Stanzas {
     pub fn finish(&mut self) {
         let mut sets = RegexSets::default();
         for id in 0..self.nodes.len() {
-            let mut containers = std::mem::take(&mut self.nodes[id].containers);
-            for (_, container) in &mut containers {
-                let setters = container.regexes.iter().flat_map(|(_, node)| self.nodes[*node as usize].index.iter());
-                container.regex_names = setters.map(|(name, _)| *name).collect();
-                if container.regexes.len() >= REGEX_SET_MIN {
-                    container.regex_sets = sets.of(&container.regexes).unwrap_or_default();
+            let mut more = self.nodes[id].more.take();
+            let containers = more.iter_mut().flat_map(|more| &mut more.containers);
+            for wide in containers.filter_map(|(_, container)| container.wide.as_mut()) {
+                let setters = wide.regexes.iter().flat_map(|(_, node)| self.nodes[*node as usize].settings());
+                wide.regex_names = setters.map(|setting| setting.name).collect();
+                if wide.regexes.len() >= REGEX_SET_MIN {
+                    wide.regex_sets = sets.of(&wide.regexes).unwrap_or_default();
                 }
             }
-            self.nodes[id].containers = containers;
+            self.nodes[id].more = more;
             let node = &self.nodes[id];
             let parent = &self.nodes[node.parent as usize];
             if parent.bit & (bits::BINDING_GROUP | bits::PATHWAY_GROUP) != 0
@@ -390,7 +487,8 @@ impl Stanzas {
 
     /// Peers of a node that hold `ip`, longest prefix first.
     pub fn peers(&self, parent: NodeId, word: WordId, ip: IpAddr) -> impl Iterator<Item = NodeId> {
-        self.node(parent).container(word).into_iter().flat_map(move |container| container.nets.matches(ip).copied())
+        let wide = self.node(parent).container(word).and_then(|container| container.wide.as_ref());
+        wide.into_iter().flat_map(move |wide| wide.nets.matches(ip).copied())
     }
 }
 

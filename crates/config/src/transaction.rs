@@ -219,8 +219,8 @@ impl Transaction {
 fn check_alone(generation: &Generation, headings: &[String], setting: &str) -> Result<(), String> {
     let addition = Addition { headings: headings.to_vec(), setting: setting.to_owned() };
     let mut reports = Reports::default();
-    let loaded = include::load_fragment(&addition.line(), &mut reports);
-    merge(&loaded, &generation.registry, &mut reports);
+    let mut loaded = include::load_fragment(&addition.line(), &mut reports);
+    merge(&mut loaded, &generation.registry, &mut reports);
     match reports.has_errors() {
         true => Err(reports.finish(&loaded.sources).render(false).trim_end().to_owned()),
         false => Ok(()),

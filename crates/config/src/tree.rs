@@ -4,6 +4,10 @@
 //! and a pattern can decode its own escapes.
 
 use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::piece::Piece;
 
 /// A place in a source file: byte offsets, end exclusive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,7 +44,7 @@ pub enum Quote {
 /// One word or string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scalar {
-    raw: Box<str>,
+    raw: Piece,
     quote: Quote,
     span: Span,
     /// What its references stand for in this load.
@@ -73,6 +77,11 @@ impl Scalar {
     /// A scalar from source text, quotes already removed.
     pub(crate) fn new(raw: &str, quote: Quote, span: Span) -> Self {
         Scalar { raw: raw.into(), quote, span, meaning: None }
+    }
+
+    /// A scalar that stands in a text, between the quotes if it has some.
+    pub(crate) fn within(whole: &Arc<str>, inner: Range<u32>, quote: Quote, span: Span) -> Self {
+        Scalar { raw: Piece::of(whole, inner), quote, span, meaning: None }
     }
 
     /// The source text between the quotes or braces.
@@ -303,7 +312,7 @@ impl Value {
 /// A name as written, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
-    pub text: Box<str>,
+    pub text: Piece,
     pub span: Span,
 }
 

@@ -33,7 +33,7 @@ fn numbered(piece: impl Fn(usize) -> String) -> String {
 }
 
 fn said(text: &str) -> String {
-    read(text).expect_err("too much").render(false)
+    Configuration::of_text(REGISTRY.clone(), text).expect_err("too much").render(false)
 }
 
 #[test]
@@ -134,6 +134,25 @@ fn large_lists_are_read_and_larger_ones_refused() {
     assert!(said(&format!("context = [ {}]", "a=b ".repeat(limit + 1))).contains("has more than 262144 elements"));
     let keys: String = (0..20_000).map(|n| format!("k{n} = v ")).collect();
     read(&format!("context = [ {keys}]")).expect("different keys");
+}
+
+#[test]
+fn what_a_load_holds_in_all_is_bounded_with_one_error() {
+    let told = said(&"domain d{}".repeat(500_001));
+    assert!(told.contains("has more than 500000 scopes") && told.contains("keep tables of this size"), "{told}");
+    assert_eq!(told.matches("Error").count(), 1, "nothing after it is looked at: {told}");
+    let told = said(&"a=1 ".repeat(2_000_001));
+    assert!(told.contains("has more than 2000000 options"), "{told}");
+    let list = "a ".repeat(200_000);
+    let told = said(&(0..6).map(|n| format!("domain d{n} {{ routes = ( {list}) }}\n")).collect::<String>());
+    assert!(told.contains("has more than 1048576 elements of arrays and dictionaries"), "{told}");
+}
+
+#[test]
+fn a_million_options_are_read() {
+    let text: String = (0..1_000_000).map(|n| format!("hostname=a{n}\n")).collect();
+    let generation = Configuration::of_text(REGISTRY.clone(), &text).expect("valid").current();
+    assert_eq!(generation.get(&HOSTNAME, &Lookup::Global), "a999999");
 }
 
 #[test]

@@ -181,3 +181,16 @@ fn the_subcluster_is_searched_after_the_node() {
     etc.write("conf/n1/x.conf", "hostname = \"n1\"");
     assert_eq!(hostname(), "n1");
 }
+
+#[test]
+fn a_directory_of_too_many_files_is_one_error() {
+    let etc = Etc::new(&[("ecelerity.conf", "include \"many\"\ninclude \"many\"\nhostnam = x\n")]);
+    std::fs::create_dir(etc.path("many")).expect("a directory");
+    (0..10_001).for_each(|n| std::fs::write(etc.path(&format!("many/{n}")), "").expect("a file"));
+    let told = etc.refusal();
+    assert_eq!(told.matches("Error").count(), 1, "{told}");
+    assert!(
+        told.contains("cannot include many: it holds 10001 files, and a configuration has at most 10000"),
+        "{told}"
+    );
+}
