@@ -49,7 +49,7 @@ const TEXTS: &[(&str, Make)] = &[
         let list = numbered(size.min(3 << 20), net);
         format!("relay_hosts = ( {list} )")
     }),
-    ("patterns", |size| numbered(size, |out, n| write!(out, "domain \"/^d{n}\\.(a|b)+$/\" {{ }}\n"))),
+    ("patterns", |size| numbered(size, |out, n| writeln!(out, "domain \"/^d{n}\\.(a|b)+$/\" {{ }}"))),
     ("large_patterns", |size| numbered(size, |out, n| writeln!(out, "domain \"/(\\w{{9}}{n}){{9}}/\" {{ }}"))),
     ("comments", |size| "/* /* */ ".repeat(size / 9)),
     ("open_comment", |size| "/*".repeat(size / 2)),

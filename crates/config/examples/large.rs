@@ -1,7 +1,7 @@
 //! Measures a large configuration: 1 000 bindings, 10 000 domain stanzas, 200 pattern stanzas.
 //!
 //! Prints the time to load and commit it, the highest memory, the time of a read along a resolved chain, of a whole lookup,
-//! and of one `config set` with its commit. Run it alone: `cargo run --release -p config --example large`.
+//! of one `config set` with its commit, and of ten thousand in one transaction. Run it alone: `cargo run --release -p config --example large`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -122,6 +122,21 @@ fn set(configuration: &Configuration) {
     transaction.set("domain d5000.example retry_interval = 61").expect("valid");
     configuration.commit(&mut transaction, &mut |_| Ok(())).expect("first");
     println!("config set with its commit: {:?}", began.elapsed());
+
+    let line = |n: usize| format!("domain d{}.example message_expiration = {n}", n % 12_000);
+    let began = now();
+    let mut transaction = configuration.begin(false);
+    (0..100).for_each(|n| {
+        transaction.set(&line(n)).expect("valid");
+        transaction.generation().expect("valid");
+    });
+    println!("100 config set, each looked at: {:?}", began.elapsed());
+    let began = now();
+    let mut transaction = configuration.begin(false);
+    (0..10_000).for_each(|n| drop(transaction.set(&line(n)).expect("valid")));
+    let made = began.elapsed();
+    configuration.commit(&mut transaction, &mut |_| Ok(())).expect("first");
+    println!("10 000 config set: {made:?}, with their commit {:?}", began.elapsed());
 }
 
 /// The highest resident memory of this process so far.

@@ -58,32 +58,64 @@ impl Layout {
     }
 }
 
-/// The text with something else in a range.
-pub(crate) fn replaced(text: &str, range: Range<usize>, new: &str) -> String {
-    format!("{}{new}{}", &text[..range.start], &text[range.end..])
+/// A text and the changes to it, each told by the places of the text as it stands.
+pub(crate) struct Editing<'t> {
+    text: &'t str,
+    layout: Layout,
+    /// What takes the place of a range; ranges do not overlap.
+    patches: Vec<(Range<usize>, String)>,
 }
 
-/// The text with an addition before the closing brace of the stanza whose braces are at the ends of `braces`.
-pub(crate) fn inserted(text: &str, braces: Range<usize>, addition: &Addition) -> String {
-    let (open, close) = (braces.start, braces.end - 1);
-    let line = line_start(text, close);
-    let own = &text[line..close];
-    if own.trim().is_empty() && open < line {
-        let layout = Layout::of(text);
-        let body = text[open..line].split_inclusive('\n').skip(1);
-        let neighbour = body.filter(|line| !line.trim().is_empty()).map(indent_of).next();
-        let indent = neighbour.map_or_else(|| format!("{own}{}", layout.unit), str::to_owned);
-        return replaced(text, line..line, &addition.lines(&indent, &layout));
+impl<'t> Editing<'t> {
+    pub fn new(text: &'t str) -> Self {
+        Editing { text, layout: Layout::of(text), patches: Vec::new() }
     }
-    let before = if text[..close].ends_with(char::is_whitespace) { "" } else { " " };
-    replaced(text, close..close, &format!("{before}{} ", addition.line()))
-}
 
-/// The text with an addition at its end.
-pub(crate) fn appended(text: &str, addition: &Addition) -> String {
-    let layout = Layout::of(text);
-    let gap = if text.is_empty() || text.ends_with('\n') { "" } else { layout.newline };
-    format!("{text}{gap}{}", addition.lines("", &layout))
+    /// Something else in a range.
+    pub fn replace(&mut self, range: Range<usize>, new: &str) {
+        self.patches.push((range, new.to_owned()));
+    }
+
+    /// Additions before the closing brace of the stanza whose braces are at the ends of `braces`.
+    pub fn insert(&mut self, braces: Range<usize>, additions: &[Addition]) {
+        let (text, layout) = (self.text, &self.layout);
+        let (open, close) = (braces.start, braces.end - 1);
+        let line = line_start(text, close);
+        let own = &text[line..close];
+        if own.trim().is_empty() && open < line {
+            let body = text[open..line].split_inclusive('\n').skip(1);
+            let neighbour = body.filter(|line| !line.trim().is_empty()).map(indent_of).next();
+            let indent = neighbour.map_or_else(|| format!("{own}{}", layout.unit), str::to_owned);
+            let new = additions.iter().map(|addition| addition.lines(&indent, layout)).collect();
+            return self.patches.push((line..line, new));
+        }
+        let before = if text[..close].ends_with(char::is_whitespace) { "" } else { " " };
+        let new: String = additions.iter().map(|addition| addition.line() + " ").collect();
+        self.patches.push((close..close, format!("{before}{new}")));
+    }
+
+    /// Additions at the end.
+    pub fn append(&mut self, additions: &[Addition]) {
+        let end = self.text.len();
+        let gap = if self.text.is_empty() || self.text.ends_with('\n') { "" } else { self.layout.newline };
+        let new: String = additions.iter().map(|addition| addition.lines("", &self.layout)).collect();
+        self.patches.push((end..end, format!("{gap}{new}")));
+    }
+
+    /// The text with all changes, made in one pass.
+    pub fn finish(mut self) -> String {
+        self.patches.sort_by_key(|(range, _)| (range.start, range.end));
+        let added: usize = self.patches.iter().map(|(_, new)| new.len()).sum();
+        let mut out = String::with_capacity(self.text.len() + added);
+        let mut done = 0;
+        for (range, new) in &self.patches {
+            out.push_str(&self.text[done..range.start]);
+            out.push_str(new);
+            done = range.end;
+        }
+        out.push_str(&self.text[done..]);
+        out
+    }
 }
 
 /// The text without a range; its line goes too if nothing else stands there. A comment behind it stays.
@@ -91,7 +123,7 @@ pub(crate) fn removed(text: &str, range: Range<usize>) -> String {
     let start = line_start(text, range.start);
     let end = text[range.end..].find('\n').map_or(text.len(), |at| range.end + at + 1);
     if text[start..range.start].trim().is_empty() && text[range.end..end].trim().is_empty() {
-        return replaced(text, start..end, "");
+        return without(text, start..end);
     }
     let rest = &text[range.end..end];
     let blanks = rest.len() - rest.trim_start_matches([' ', '\t']).len();
@@ -99,9 +131,13 @@ pub(crate) fn removed(text: &str, range: Range<usize>) -> String {
     let before = text[start..range.start].trim_end_matches([' ', '\t']).len();
     match at_end {
         // Blanks in front of it would be left over at the end of the line.
-        true => replaced(text, start + before..range.end, ""),
-        false => replaced(text, range.start..range.end + blanks, ""),
+        true => without(text, start + before..range.end),
+        false => without(text, range.start..range.end + blanks),
     }
+}
+
+fn without(text: &str, range: Range<usize>) -> String {
+    format!("{}{}", &text[..range.start], &text[range.end..])
 }
 
 fn line_start(text: &str, at: usize) -> usize {
@@ -125,7 +161,28 @@ mod tests {
     }
 
     fn with(text: &str, addition: &Addition) -> String {
-        inserted(text, braces(text), addition)
+        let mut editing = Editing::new(text);
+        editing.insert(braces(text), std::slice::from_ref(addition));
+        editing.finish()
+    }
+
+    fn appended(text: &str, addition: &Addition) -> String {
+        let mut editing = Editing::new(text);
+        editing.append(std::slice::from_ref(addition));
+        editing.finish()
+    }
+
+    #[test]
+    fn several_changes_stand_as_if_made_one_after_the_other() {
+        let all = |text: &str| {
+            let mut editing = Editing::new(text);
+            editing.insert(braces(text), &[setting("y = 2"), setting("z = 3")]);
+            editing.replace(text.find('1').expect("1")..text.find('1').expect("1") + 1, "11");
+            editing.append(&[setting("end = 4")]);
+            editing.finish()
+        };
+        assert_eq!(all("d {\n  x = 1\n}\n"), "d {\n  x = 11\n  y = 2\n  z = 3\n}\nend = 4\n");
+        assert_eq!(all("d { x = 1 }"), "d { x = 11 y = 2 z = 3 }\nend = 4\n");
     }
 
     #[test]

@@ -83,6 +83,7 @@ mod nets;
 mod options;
 mod parser;
 mod patterns;
+mod pending;
 mod piece;
 mod placing;
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! A transaction: changes that nobody sees but who makes them, until they are committed as a whole.
 //!
-//! Begun from the running generation, it holds a private copy of that generation's texts. Each `set` and `unset` edits
-//! them; reading inside it parses and merges them by the one way there is, when asked. The first transaction to commit
-//! wins: one begun from an older generation is refused and must be rolled back.
+//! Begun from the running generation, it holds a private copy of that generation's texts. A `set` is checked by itself
+//! and kept; what was kept is put into the texts together, and these are parsed and merged by the one way there is, when
+//! somebody asks. So ten thousand settings cost two parses and not ten thousand. The first transaction to commit wins: one
+//! begun from an older generation is refused and must be rolled back.
 //!
 //! Owned by one console session and used by one command at a time; building a candidate may take as long as a reload.
 
@@ -12,16 +13,18 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::assignment::Assigned;
+use crate::changes::{LOCAL_CHANGES_FILE, LOCAL_CHANGES_ONLY};
 use crate::configuration::{Configuration, Reading};
 use crate::console::{Answer, ScopePath};
 use crate::diagnostics::{Diagnostics, Reports};
 use crate::edit::{self, Addition};
 use crate::generation::Generation;
 use crate::include;
-use crate::kinds::core_kind;
+use crate::kinds::{Naming, core_kind};
 use crate::merge::merge;
 use crate::names::text_key;
-use crate::placing::{Home, Placing};
+use crate::pending::{Made, Pending};
+use crate::placing::Placing;
 use crate::registry::NameId;
 use crate::show::value_json;
 use crate::stanza::{NodeId, ROOT};
@@ -36,8 +39,13 @@ pub struct Transaction {
     texts: Texts,
     /// The command lines that repeat it.
     lines: Vec<String>,
-    /// The texts as a generation, since the last change.
+    /// Settings that are not in the texts yet.
+    pending: Pending,
+    /// The texts as a generation, since they last changed.
     candidate: Option<Arc<Generation>>,
+    /// Generations made so far, so that a test can tell few from many.
+    #[cfg(test)]
+    built: usize,
 }
 
 impl std::fmt::Debug for Transaction {
@@ -55,7 +63,17 @@ impl Transaction {
         };
         texts.written(&configuration.written());
         let candidate = (!from_scratch).then(|| base.clone());
-        Transaction { configuration: configuration.clone(), base, from_scratch, texts, lines: Vec::new(), candidate }
+        Transaction {
+            configuration: configuration.clone(),
+            base,
+            from_scratch,
+            texts,
+            lines: Vec::new(),
+            pending: Pending::default(),
+            candidate,
+            #[cfg(test)]
+            built: 0,
+        }
     }
 
     /// The generation it was begun from.
@@ -75,18 +93,23 @@ impl Transaction {
 
     /// The configuration as this transaction would leave it.
     pub fn generation(&mut self) -> Result<Arc<Generation>, Diagnostics> {
-        if let Some(candidate) = &self.candidate {
-            return Ok(candidate.clone());
-        }
-        let candidate = Arc::new(self.build()?);
-        self.candidate = Some(candidate.clone());
-        Ok(candidate)
+        self.settle()?;
+        self.of_texts()
     }
 
     /// The candidate for a commit, owned; the transaction can build it again.
     pub(crate) fn build(&mut self) -> Result<Generation, Diagnostics> {
+        self.settle()?;
         if let Some(Ok(candidate)) = self.candidate.take().map(Arc::try_unwrap) {
             return Ok(candidate);
+        }
+        self.parsed()
+    }
+
+    fn parsed(&mut self) -> Result<Generation, Diagnostics> {
+        #[cfg(test)]
+        {
+            self.built += 1;
         }
         let registry = self.configuration.registry();
         let main = self.configuration.path();
@@ -94,38 +117,72 @@ impl Transaction {
         reading.generation(registry, self.base.number() + 1, Some(&self.base))
     }
 
+    /// The texts as they are, without what is pending.
+    fn of_texts(&mut self) -> Result<Arc<Generation>, Diagnostics> {
+        if let Some(candidate) = &self.candidate {
+            return Ok(candidate.clone());
+        }
+        let candidate = Arc::new(self.parsed()?);
+        self.candidate = Some(candidate.clone());
+        Ok(candidate)
+    }
+
+    /// Puts what is pending into the texts: in as many rounds as scopes are made one inside the other.
+    fn settle(&mut self) -> Result<(), Diagnostics> {
+        while !self.pending.is_empty() {
+            let generation = self.of_texts()?;
+            for (file, text) in self.pending.settle(&generation) {
+                match file.filter(|file| generation.sources.homeless != Some(*file)) {
+                    Some(file) => {
+                        if let Some(source) = generation.sources.file(file) {
+                            self.texts.set(source.identity(), text);
+                        }
+                    }
+                    None => self.texts.homeless = text,
+                }
+            }
+            self.candidate = None;
+        }
+        Ok(())
+    }
+
+    /// What a line asks for. Most lines can be read without what is pending; where that might tell a name from an option,
+    /// or has brought the scope that a line names, it is settled first.
+    fn asked(&mut self, line: &str) -> Result<(Arc<Generation>, Assigned), String> {
+        let told = |refused: Diagnostics| refused.render(false);
+        if !self.pending.is_empty() {
+            let generation = self.of_texts().map_err(told)?;
+            let is_free = |word: &str| {
+                let kind = generation.registry.kind(&word.to_ascii_lowercase());
+                kind.is_none_or(|kind| kind.naming == Naming::Free)
+            };
+            let read = generation.assignment(line).ok();
+            let plain = read.filter(|read| !read.path.pairs.iter().any(|(word, _)| is_free(word)));
+            if let Some(read) = plain {
+                return Ok((generation, read));
+            }
+        }
+        let generation = self.generation().map_err(told)?;
+        let read = generation.assignment(line)?;
+        Ok((generation, read))
+    }
+
     /// `config set [SCOPE...] OPTION [=] VALUE`: `line` is what follows `set`, as typed.
     pub fn set(&mut self, line: &str) -> Result<Answer, String> {
-        let generation = self.generation().map_err(|refused| refused.render(false))?;
-        let Assigned { path, option, value } = generation.assignment(line)?;
-        let (id, name) = generation.option_named(&option)?;
+        let (generation, Assigned { path, option, value }) = self.asked(line)?;
+        let (_, name) = generation.option_named(&option)?;
         let setting = format!("{name} = {}", value.source());
         let headings: Vec<String> = path.pairs.iter().map(heading).collect();
         check_alone(&generation, &headings, &setting)?;
-        let nodes = generation.nodes_along(&path);
-        let whole = nodes.len() == path.pairs.len() + 1;
-        let mut placing = Placing::new(&generation);
-        let replace = nodes.last().filter(|_| whole).and_then(|node| placing.value_to_replace(*node, id));
-        match replace {
-            Some(span) => self.edit(&generation, span.file, |text| edit::replaced(text, bytes(span), &value.source())),
-            None => match placing.home(&nodes, path.pairs.len(), id) {
-                Home::File { file, braces, depth } => {
-                    let addition = Addition { headings: headings[depth..].to_vec(), setting: setting.clone() };
-                    self.edit(&generation, file, |text| match braces {
-                        Some(braces) => edit::inserted(text, braces, &addition),
-                        None => edit::appended(text, &addition),
-                    });
-                }
-                Home::Homeless => {
-                    let addition = Addition { headings, setting: setting.clone() };
-                    self.texts.homeless = edit::appended(&self.texts.homeless, &addition);
-                }
-            },
-        }
-        self.candidate = None;
         self.lines.push(format!("config set {}{setting}", spoken(&path)));
         let json = json!({ "option": name, "scope": path.to_string(), "value": value_json(&value) });
-        Ok(Answer { text: setting, json })
+        let text = setting.clone();
+        self.pending.push(Made { path, option: option.clone(), headings, setting, value: value.source() });
+        // From here on changes may belong elsewhere.
+        if [LOCAL_CHANGES_FILE.name(), LOCAL_CHANGES_ONLY.name()].iter().any(|own| option.eq_ignore_ascii_case(own)) {
+            self.settle().map_err(|refused| refused.render(false))?;
+        }
+        Ok(Answer { text, json })
     }
 
     /// `config unset [SCOPE...] [OPTION]`.
@@ -270,5 +327,38 @@ impl Generation {
         let key = core_kind(&lower).map_or(name.into(), |kind| text_key(kind.names, name));
         // A pattern is kept as it was written.
         self.arena().child(parent, word, &key).or_else(|| self.arena().child(parent, word, name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Opt, Registry, Seconds, scopes};
+
+    static RETRY_INTERVAL: Opt<Seconds> = Opt::new("retry_interval", "1200", scopes::QUEUE, "");
+    static HOSTNAME: Opt<String> = Opt::new("hostname", "", scopes::GLOBAL, "");
+
+    #[test]
+    fn ten_thousand_settings_are_parsed_together() {
+        let mut registry = Registry::new();
+        registry.add(&RETRY_INTERVAL);
+        registry.add(&HOSTNAME);
+        let text: String = (0..500).map(|n| format!("domain d{n} {{ retry_interval = 5 }}\n")).collect();
+        let configuration = Configuration::of_text(registry, &text).expect("valid");
+        let mut transaction = configuration.begin(false);
+        for n in 0..10_000 {
+            transaction.set(&format!("domain d{} retry_interval {n}", n % 1_000)).expect("valid");
+        }
+        for n in 0..10 {
+            transaction.set(&format!("binding b domain e{} retry_interval {n}", n % 3)).expect("valid");
+        }
+        assert_eq!(transaction.built, 0, "a line is read and checked by itself");
+        let generation = transaction.generation().expect("valid");
+        assert_eq!(transaction.built, 3, "domains in the binding wait until it is there, then nothing does");
+        let said = generation.get_text(&["domain", "d999", "retry_interval"]).expect("set");
+        assert_eq!(said.text, "retry_interval = 9999");
+        let said = generation.get_text(&["binding", "b", "domain", "e2", "retry_interval"]).expect("set");
+        assert_eq!(said.text, "retry_interval = 8");
+        assert_eq!(transaction.replay().len(), 10_010);
     }
 }

@@ -69,4 +69,35 @@ proptest! {
         let answer = etc.load().expect("valid").current().get_text(&words).expect("a known option");
         prop_assert!(answer.json["value"].is_null());
     }
+
+    #[test]
+    fn many_settings_at_once_are_what_they_are_one_after_the_other(
+        text in pieces(),
+        lines in prop::collection::vec((0..SCOPES.len(), prop::bool::ANY, 1..50), 1..12),
+    ) {
+        let etc = Etc::new(&[("ecelerity.conf", &text)]);
+        let made = |look_between: bool| {
+            etc.write("ecelerity.conf", &text);
+            let configuration = etc.load().expect("every piece is valid");
+            let mut transaction = configuration.begin(false);
+            for (scope, retry, value) in &lines {
+                let option = if *retry { "retry_interval" } else { "message_expiration" };
+                transaction.set(&format!("{}{option} = {value}", SCOPES[*scope])).expect("valid");
+                if look_between {
+                    transaction.generation().expect("valid");
+                }
+            }
+            configuration.commit(&mut transaction, &mut |_| Ok(())).expect("valid");
+            configuration.writeback().expect("written");
+            (configuration, etc.read("ecelerity.conf"))
+        };
+        let ((slow, slow_text), (fast, fast_text)) = (made(true), made(false));
+        prop_assert_eq!(config::differences(&slow.current(), &fast.current()), vec![], "{}", fast_text);
+        let sorted = |text: &str| {
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        prop_assert_eq!(sorted(&slow_text), sorted(&fast_text), "the same lines, a new scope inside a new one later");
+    }
 }
