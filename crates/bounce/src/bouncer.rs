@@ -16,7 +16,7 @@ use logging::{LogHooks, ReceptionRecord};
 use message::dsn::{Notification, Returned};
 use message::{Body, Context, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Protocol, QueueName};
 use queue::{Intake, routing_domain};
-use scheduler::{Clock, Counter, Meters, ThreadPools};
+use scheduler::{Clock, Counter, MemoryOwner, Meters, ThreadPools};
 use smtp::{ForwardPath, Mailbox, ReversePath};
 use spool::{Spool, SpoolError};
 
@@ -70,6 +70,8 @@ pub struct Bouncer {
     generated: Counter,
     unanswerable: Counter,
     unwanted: Counter,
+    /// What the bodies of notifications are charged to.
+    bodies: MemoryOwner,
 }
 
 impl Bouncer {
@@ -80,6 +82,7 @@ impl Bouncer {
             generated: meters.counter("bounce.notifications.generated"),
             unanswerable: meters.counter("bounce.notifications.unanswerable"),
             unwanted: meters.counter("bounce.notifications.unwanted"),
+            bodies: meters.memory(message::BODIES),
         }
     }
 
@@ -134,6 +137,7 @@ impl Bouncer {
                 binding: DEFAULT.into(),
                 domain: routing_domain(failed.generation, DEFAULT, DEFAULT, to.domain()),
             },
+            bodies: self.bodies.clone(),
         })
     }
 
@@ -186,6 +190,8 @@ struct Draft {
     remote_address: Option<IpAddr>,
     returned: Returned,
     queue: QueueName,
+    /// What its body is charged to.
+    bodies: MemoryOwner,
 }
 
 /// A notification as a message.
@@ -210,7 +216,7 @@ impl Draft {
             last_attempt: self.at,
             returned: self.returned,
         };
-        let body: Body = notification.render().into();
+        let body = message::charged(notification.render(), &self.bodies);
         let eight_bit = notification.is_eight_bit();
         Rendered { envelope: self.into_envelope(body.len() as u64, eight_bit), body }
     }

@@ -46,7 +46,7 @@ fn house_with(mut modules: Vec<Arc<dyn spool::IoModule>>) -> House {
     let stored = Arc::new(Memory::new());
     modules.push(stored.clone());
     let spool = Spool::new(modules, Arc::new(pools.get("SwapIn")));
-    let (intake, mut arrivals) = intake(1, 10);
+    let (intake, mut arrivals) = intake(1, 10, queue::ResidentOwners::default());
     let received = Arc::new(Mutex::new(Vec::new()));
     let seen = received.clone();
     let mut hooks = HookSetBuilder::new();

@@ -71,6 +71,7 @@ mod edit;
 mod fallback;
 mod format;
 mod generation;
+mod held;
 mod include;
 mod kinds;
 mod lexer;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use regex::{Regex, RegexSet, RegexSetBuilder};
 
+use crate::held;
 use crate::names::Key;
 use crate::nets::NetMap;
 use crate::options::Typed;
@@ -31,6 +32,9 @@ const REGEX_SET_MAX: usize = 128;
 
 /// Most patterns in all sets of a generation, which bounds the time to build them.
 const SET_PATTERNS_MAX: usize = 8192;
+
+/// A setting, its place in the index, and its value as a type.
+const SETTING_OCTETS: usize = size_of::<Setting>() + 2 * size_of::<(NameId, u32)>() + 32;
 
 /// An option as set in one scope.
 #[derive(Clone, Debug)]
@@ -102,6 +106,15 @@ struct More {
     children: Vec<NodeId>,
 }
 
+impl More {
+    fn held(&self) -> usize {
+        let places = self.parts.len() * size_of::<Part>() + self.shadowed.len() * size_of::<(NameId, Span)>();
+        let containers: usize = self.containers.iter().map(|(_, container)| container.held()).sum();
+        let children = self.children.len() * size_of::<NodeId>() + self.index.len() * size_of::<(NameId, u32)>();
+        size_of::<Self>() + places + containers + children
+    }
+}
+
 impl Node {
     fn new(word: WordId, parent: NodeId, id: ScopeId, made: NewNode) -> Self {
         let NewNode { name, bit, requires, listener, free, span } = made;
@@ -121,6 +134,12 @@ impl Node {
             }
             None => self.settings.iter().position(|setting| setting.name == name),
         }
+    }
+
+    /// Octets of memory it takes up, about.
+    pub fn held(&self) -> usize {
+        let settings: usize = self.settings.iter().map(|setting| SETTING_OCTETS + held::of_value(&setting.value)).sum();
+        size_of::<Self>() + settings + self.more.as_ref().map_or(0, |more| more.held())
     }
 
     pub fn setting(&self, name: NameId) -> Option<&Setting> {
@@ -234,6 +253,14 @@ impl Exact {
         }
     }
 
+    fn held(&self) -> usize {
+        let of = |key: &str| key.len() + size_of::<(Box<str>, NodeId)>();
+        match self {
+            Exact::Few(list) => list.iter().map(|(key, _)| of(key)).sum(),
+            Exact::Many(map) => map.keys().map(|key| of(key)).sum(),
+        }
+    }
+
     /// Adds a name that is not there yet.
     fn insert(&mut self, key: Box<str>, node: NodeId) {
         match self {
@@ -267,6 +294,11 @@ struct Wide {
 }
 
 impl Container {
+    fn held(&self) -> usize {
+        let patterns = self.wide.as_ref().map_or(0, |wide| wide.regexes.len());
+        size_of::<Self>() + self.exact.held() + patterns * held::PATTERN_OCTETS
+    }
+
     pub fn exact(&self, key: &str) -> Option<NodeId> {
         self.exact.get(key)
     }

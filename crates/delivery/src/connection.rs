@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use message::{Body, MessageId};
+use queue::Resident;
 use smallvec::SmallVec;
 use smtp::client::{ClientOptions, ClientSession, Done, Event, Failure, Outcome, Stage};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
@@ -389,7 +390,8 @@ impl Connection {
 
     fn next_is_on_disk(&self) -> bool {
         let queues = self.maintainer.queues.borrow();
-        queues.active(self.record.queue) != 0 && queues.head(self.record.queue).is_none()
+        let has_body = |head: &Resident| head.body.is_some();
+        queues.active(self.record.queue) != 0 && !queues.head(self.record.queue).is_some_and(has_body)
     }
 
     /// Whether what was done so far is settled enough. An unlink that waits at the spool's door holds everything up: more
@@ -421,7 +423,7 @@ impl Connection {
         }
         let (maintainer, pool) = (self.maintainer.clone(), self.maintainer.deps.pools.get("CPU"));
         let form = Box::pin(async move {
-            let form = Form::of(body, minds_header, pool).await;
+            let form = Form::of(body, minds_header, pool, maintainer.owners.bodies.clone()).await;
             maintainer.forms.remember(batch, minds_header, &form);
             form
         });
@@ -633,6 +635,8 @@ async fn connect(
     Ok(connected.stream)
 }
 
+/// Octets of memory that a connection takes up, about: itself, its task, and what it reads replies into.
+pub(crate) const OCTETS: usize = 2 * size_of::<Connection>() + READ_OCTETS;
 /// Octets of replies read at once.
 const READ_OCTETS: usize = 4096;
 /// Slices of one vectored write: a body between two groups of commands, and room for a cut one.

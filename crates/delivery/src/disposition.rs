@@ -133,7 +133,7 @@ impl Maintainer {
             let due = self.moment().seconds + NOT_STORED_RETRY_SECONDS;
             self.meter.not_notified.add(1);
             if failure.envelope.delivery.failed.is_some() {
-                let resident = Box::new(queue::Resident { envelope: failure.envelope, body: None });
+                let resident = self.owners.residents.resident(failure.envelope, None);
                 return self.fail_here_later(attempt, held, resident, failed);
             }
             self.queues.borrow_mut().postpone(held.settle(), due);
@@ -168,7 +168,7 @@ impl Maintainer {
                     envelope.delivery.retries = self.queues.borrow().retries(ticket);
                 }
                 let failed = envelope.delivery.failed.clone();
-                let resident = Box::new(queue::Resident { envelope, body: Some(body) });
+                let resident = self.owners.residents.resident(envelope, Some(body));
                 let Some(failed) = failed else { return Some(InHand { held, resident }) };
                 // Whoever was to fail it let go of it.
                 self.fail_held(&self.record(&resident.envelope.queue), held, resident, &failed);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::{Configuration, Generation};
 use message::IdGenerator;
-use queue::Intake;
+use queue::{Intake, ResidentOwners};
 use scheduler::{Clock, LoopHandle, MemoryPressure, Meters, Random, ThreadPools};
 use spool::Spool;
 use tokio::sync::{mpsc, oneshot};
@@ -58,7 +58,7 @@ impl Engine {
         deps: Deps,
         bouncer: impl FnOnce(&Intake) -> Arc<dyn Bouncer>,
     ) -> (Intake, EngineHandle) {
-        let (intake, arrivals) = queue::intake(loops.len(), INTAKE_CAPACITY);
+        let (intake, arrivals) = queue::intake(loops.len(), INTAKE_CAPACITY, ResidentOwners::new(&deps.meters));
         let bouncer = bouncer(&intake);
         let limits = Arc::new(Limits::default());
         let outbound = Arc::default();
@@ -110,6 +110,15 @@ impl EngineHandle {
     /// or held goes at once and not at the next sweep.
     pub async fn refresh(&self) {
         self.each(|maintainer| maintainer.refresh()).await;
+    }
+
+    /// Memory has become short: every loop lets go of what it can, now and not when it would next have looked. Any thread;
+    /// never waits.
+    pub fn look_at_memory(&self) {
+        for orders in self.orders.iter() {
+            // A loop that has no room for an order looks a little later.
+            let _ = orders.try_send(Box::new(|maintainer| maintainer.memory_became_short()));
+        }
     }
 
     /// Asks every loop, and gathers the answers. A loop that has ended gives none.

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use config::Lookup;
 use message::QueueName;
-use queue::{Arrival, Arrivals, DomainGlobs, Keys, Moment, QueueId, Queues, WeakIntake};
-use scheduler::{Counter, Meters};
+use queue::{Arrival, Arrivals, DomainGlobs, Keys, Moment, QueueId, Queues, ResidentOwners, WeakIntake};
+use scheduler::{Counter, MemoryOwner, Meters};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
@@ -61,6 +61,7 @@ pub(crate) struct Maintainer {
     /// Bodies as servers without 8BITMIME take them.
     pub(crate) forms: Forms,
     pub(crate) meter: Meter,
+    pub(crate) owners: Owners,
     pub(crate) stopping: Cell<bool>,
     records: RefCell<HashMap<QueueId, Rc<DomainRecord>>>,
     pub(crate) shared: Shared,
@@ -106,6 +107,21 @@ pub(crate) struct Meter {
     pub(crate) moved: Counter,
 }
 
+/// What the memory of delivery is charged to.
+pub(crate) struct Owners {
+    pub(crate) residents: ResidentOwners,
+    /// Bodies made here, and read from the spool.
+    pub(crate) bodies: MemoryOwner,
+    pub(crate) connections: MemoryOwner,
+}
+
+impl Owners {
+    fn new(meters: &Meters) -> Self {
+        let residents = ResidentOwners::new(meters);
+        Self { residents, bodies: meters.memory(message::BODIES), connections: meters.memory("delivery:connections") }
+    }
+}
+
 impl Meter {
     fn new(meters: &Meters) -> Self {
         let counter = |name: &str| meters.counter(&format!("delivery.{name}"));
@@ -137,6 +153,7 @@ impl Maintainer {
             hosts: RefCell::default(),
             forms: Forms::default(),
             meter,
+            owners: Owners::new(&deps.meters),
             stopping: Cell::new(false),
             records: RefCell::default(),
             shared,
@@ -477,6 +494,7 @@ impl Maintainer {
     fn open_connection(self: &Rc<Self>, record: &Rc<DomainRecord>, settings: &QueueSettings, now: Instant) -> bool {
         let Some(place) = Place::take(self, record, settings, now) else { return false };
         let (maintainer, record) = (self.clone(), record.clone());
+        let charge = self.owners.connections.charge(connection::OCTETS);
         self.spawn_holding(async move {
             match record.settings().method {
                 DeliveryMethod::Esmtp | DeliveryMethod::Lmtp => {
@@ -484,7 +502,7 @@ impl Maintainer {
                 }
                 DeliveryMethod::Maildir => local::run(&maintainer, &record, &place.status).await,
             }
-            drop(place);
+            drop((place, charge));
             maintainer.maintain(&record, false);
         });
         true

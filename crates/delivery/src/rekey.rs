@@ -51,7 +51,7 @@ impl Maintainer {
                         Some(resident) => Ok(resident),
                         None => {
                             let read = each.deps.spool.read_headers(id).await;
-                            read.map(|envelope| Box::new(Resident { envelope, body: None }))
+                            read.map(|envelope| each.owners.residents.resident(envelope, None))
                         }
                     };
                     match resident {

@@ -1,4 +1,5 @@
-//! Keeps what delivery holds in memory within its limits while memory is short: now and then, for as long as there is anything.
+//! Keeps what delivery holds in memory within its limits while memory is short: when it becomes so, and now and then for as long
+//! as there is anything.
 //!
 //! Mail in memory is a copy of what the spool has. Above memory_goal half of what is held is let go at each look, above
 //! memory_hwm all of it, and little or nothing new is kept meanwhile (`queue::ResidentLimits::under`). Runs in the sweep.
@@ -16,6 +17,12 @@ impl Maintainer {
     /// How much of a queue stays in memory, as things are.
     pub(crate) fn resident_limits(&self, settings: &QueueSettings) -> ResidentLimits {
         settings.resident.under(self.deps.pressure.get())
+    }
+
+    /// Looks at the memory at once.
+    pub(crate) fn memory_became_short(self: &Rc<Self>) {
+        self.memory_at.set(self.deps.clock.now());
+        self.check_memory();
     }
 
     /// Looks at the memory if it is time to.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use message::seven_bit::{self, Unconvertible};
 use message::{Body, MessageId};
-use scheduler::ThreadPool;
+use scheduler::{MemoryOwner, ThreadPool};
 use smtp::Reply;
 
 use crate::replies::{CONVERSION_IMPOSSIBLE, CONVERSION_MISSED};
@@ -29,11 +29,11 @@ pub(crate) enum Form {
 
 impl Form {
     /// Converts a body in the pool; see [`seven_bit::convert`].
-    pub(crate) fn of(body: Body, minds_header: bool, pool: ThreadPool) -> Local<'static, Self> {
+    pub(crate) fn of(body: Body, minds_header: bool, pool: ThreadPool, bodies: MemoryOwner) -> Local<'static, Self> {
         Box::pin(async move {
             match pool.run(move || seven_bit::convert(&body, minds_header)).await {
                 Ok(Ok(None)) => Self::AsItIs,
-                Ok(Ok(Some(converted))) => Self::Converted(converted.into()),
+                Ok(Ok(Some(converted))) => Self::Converted(message::charged(converted, &bodies)),
                 Ok(Err(why)) => Self::Impossible(why),
                 Err(_) => Self::Missed,
             }

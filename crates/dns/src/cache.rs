@@ -7,11 +7,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use scheduler::{MemoryCharge, MemoryOwner};
+
 pub(crate) struct Cache<V> {
     entries: HashMap<Arc<str>, Entry<V>>,
     ring: VecDeque<Arc<str>>,
     max: usize,
     evicted: u64,
+    /// Octets of memory that hang on a value.
+    held_by: fn(&V) -> usize,
+    held: usize,
+    charge: MemoryCharge,
 }
 
 struct Entry<V> {
@@ -21,8 +27,10 @@ struct Entry<V> {
 }
 
 impl<V: Clone> Cache<V> {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { entries: HashMap::new(), ring: VecDeque::new(), max: max.max(1), evicted: 0 }
+    /// `held_by` says how many octets of memory hang on a value; all of them are charged to `owner`.
+    pub(crate) fn new(max: usize, held_by: fn(&V) -> usize, owner: &MemoryOwner) -> Self {
+        let (entries, ring, charge) = (HashMap::new(), VecDeque::new(), owner.charge(0));
+        Self { entries, ring, max: max.max(1), evicted: 0, held_by, held: 0, charge }
     }
 
     /// The value, unless its time is over.
@@ -33,13 +41,23 @@ impl<V: Clone> Cache<V> {
     }
 
     pub(crate) fn insert(&mut self, key: Arc<str>, value: V, expires: Instant) {
+        self.held += self.held_with(&key, &value);
         let entry = Entry { value, expires, used: false };
-        if self.entries.insert(key.clone(), entry).is_none() {
-            self.ring.push_back(key);
-            if self.max < self.entries.len() {
-                self.evict();
+        match self.entries.insert(key.clone(), entry) {
+            Some(old) => self.held -= self.held_with(&key, &old.value),
+            None => {
+                self.ring.push_back(key);
+                if self.max < self.entries.len() {
+                    self.evict();
+                }
             }
         }
+        self.charge.set(self.held);
+    }
+
+    /// An entry with its key in table and ring.
+    fn held_with(&self, key: &str, value: &V) -> usize {
+        size_of::<Entry<V>>() + 2 * size_of::<Arc<str>>() + key.len() + (self.held_by)(value)
     }
 
     /// Ends an entry's time now. It keeps its place until the hand comes round.
@@ -65,7 +83,9 @@ impl<V: Clone> Cache<V> {
                     self.ring.push_back(key);
                 }
                 _ => {
-                    self.entries.remove(&key);
+                    if let Some(gone) = self.entries.remove(&key) {
+                        self.held -= self.held_with(&key, &gone.value);
+                    }
                     self.evicted += 1;
                     return;
                 }
@@ -85,7 +105,7 @@ mod tests {
     #[test]
     fn an_entry_ends_with_its_time() {
         let now = Clock::system().now();
-        let mut cache = Cache::new(10);
+        let mut cache = Cache::new(10, |_| 0, &MemoryOwner::default());
         cache.insert("a".into(), 1, now + Duration::from_secs(5));
         assert_eq!(cache.get("a", now + Duration::from_secs(4)), Some(1));
         assert_eq!(cache.get("a", now + Duration::from_secs(5)), None);
@@ -99,7 +119,8 @@ mod tests {
     fn the_unused_leave_first() {
         let now = Clock::system().now();
         let later = now + Duration::from_secs(60);
-        let mut cache = Cache::new(2);
+        let owner = MemoryOwner::default();
+        let mut cache = Cache::new(2, |_| 100, &owner);
         cache.insert("used".into(), 1, later);
         cache.insert("idle".into(), 2, later);
         cache.get("used", now);
@@ -109,5 +130,11 @@ mod tests {
             cache.insert(n.to_string().into(), n, later);
         }
         assert_eq!((cache.len(), cache.evicted()), (2, 101));
+        let two = owner.octets();
+        assert!(2 * 100 < two && two < 2 * 250, "{two}");
+        cache.insert("99".into(), 99, later);
+        assert_eq!(owner.octets(), two, "one answer in the place of another");
+        drop(cache);
+        assert_eq!(owner.octets(), 0);
     }
 }

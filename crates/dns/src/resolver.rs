@@ -48,6 +48,15 @@ struct Table {
     drafts: u64,
 }
 
+/// Octets of memory that hang on an answer.
+fn held_by(answer: &Answer) -> usize {
+    let of_host = |host: &MxHost| {
+        size_of::<MxHost>() + host.name.len() + host.addresses.capacity() * size_of::<std::net::IpAddr>()
+    };
+    let of_plan = |plan: &Arc<MxPlan>| size_of::<MxPlan>() + plan.hosts.iter().map(of_host).sum::<usize>();
+    answer.as_ref().map_or(0, of_plan)
+}
+
 struct Asking {
     /// Which draft this is, counted.
     draft: u64,
@@ -91,7 +100,11 @@ impl Resolver {
             let _inside = runtime.handle().enter();
             Arc::new(Upstream::new(&settings, meters)?)
         };
-        let table = Table { plans: Cache::new(settings.plans_max), asking: HashMap::new(), drafts: 0 };
+        let table = Table {
+            plans: Cache::new(settings.plans_max, held_by, &meters.memory("dns:plans")),
+            asking: HashMap::new(),
+            drafts: 0,
+        };
         Ok(Self(Arc::new(Inner {
             runtime: runtime.clone(),
             upstream,

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use scheduler::{Clock, Counter};
+use scheduler::{Clock, Counter, MemoryCharge, MemoryOwner};
 
 use crate::line::Stamp;
 use crate::outlet::Outlet;
@@ -60,6 +60,8 @@ impl LogFile {
             }
             let was_empty = buffer.bytes.is_empty();
             format(&mut buffer.bytes);
+            let held = buffer.bytes.capacity();
+            buffer.charge.set(held);
             was_empty
         };
         if was_empty {
@@ -119,6 +121,7 @@ pub(crate) struct Stream {
 #[derive(Default)]
 struct Buffer {
     bytes: Vec<u8>,
+    charge: MemoryCharge,
     /// Lines refused since the last report.
     lost: u64,
     /// When that was.
@@ -141,6 +144,7 @@ struct Sink {
     outlet: Outlet,
     /// Being written; its first `written` octets are.
     batch: Vec<u8>,
+    charge: MemoryCharge,
     written: usize,
 }
 
@@ -165,16 +169,18 @@ impl Stream {
         buffer_octets_max: usize,
         doorbell: Arc<Doorbell>,
         lost: Counter,
+        owner: &MemoryOwner,
         clock: Clock,
     ) -> Self {
+        let (bytes, charge) = (Vec::new(), owner.charge(0));
         Self {
             path,
             buffer_octets_max,
             doorbell,
             lost,
             clock,
-            buffer: Mutex::default(),
-            sink: Mutex::new(Sink { outlet, batch: Vec::new(), written: 0 }),
+            buffer: Mutex::new(Buffer { bytes, charge, ..Buffer::default() }),
+            sink: Mutex::new(Sink { outlet, batch: Vec::new(), charge: owner.charge(0), written: 0 }),
             beats: Mutex::default(),
             failing: AtomicBool::new(false),
         }
@@ -224,8 +230,13 @@ impl Stream {
             sink.batch.clear();
             // One burst is no reason to keep megabytes.
             sink.batch.shrink_to(KEPT_OCTETS);
+            sink.charge.set(sink.batch.capacity());
             sink.written = 0;
-            std::mem::swap(&mut sink.batch, &mut self.buffer().bytes);
+            {
+                let mut buffer = self.buffer();
+                std::mem::swap(&mut sink.batch, &mut buffer.bytes);
+                std::mem::swap(&mut sink.charge, &mut buffer.charge);
+            }
             if sink.batch.is_empty() {
                 return sink.outlet.flush();
             }

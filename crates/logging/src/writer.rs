@@ -95,7 +95,9 @@ impl LogWriter {
         }
         let lost = self.0.meters.counter(&format!("logging.lines.lost{{{path}}}"));
         let (outlet, doorbell) = (open()?, lane.doorbell.clone());
-        let stream = Arc::new(Stream::new(path.to_owned(), outlet, buffer_octets_max, doorbell, lost, lane.clock));
+        let owner = self.0.meters.memory("logging:buffers");
+        let stream =
+            Arc::new(Stream::new(path.to_owned(), outlet, buffer_octets_max, doorbell, lost, &owner, lane.clock));
         streams.push(stream.clone());
         Ok(LogFile::new(stream))
     }

@@ -36,6 +36,18 @@ pub struct Envelope {
     pub context: Context,
 }
 
+impl Envelope {
+    /// Octets of memory that hang on it, those of its context and of what it shares with others not counted.
+    pub fn held(&self) -> usize {
+        let reverse_path = match &self.reverse_path {
+            ReversePath::Mailbox(mailbox) => mailbox.as_str().len(),
+            _ => 0,
+        };
+        let last_reply = self.delivery.last_reply.as_ref().map_or(0, |reply| reply.len());
+        reverse_path + self.forward_path.as_str().len() + last_reply
+    }
+}
+
 /// How a message came in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
@@ -106,6 +118,17 @@ pub struct Context {
     pub connection: Dictionary,
     /// VCTX_MESS.
     pub message: Dictionary,
+}
+
+impl Context {
+    /// Octets of memory that hang on it.
+    pub fn held(&self) -> usize {
+        let of = |dictionary: &Dictionary| {
+            let texts: usize = dictionary.iter().map(|(key, value)| key.len() + value.len()).sum();
+            dictionary.capacity() * size_of::<(Box<str>, Box<str>)>() + texts
+        };
+        of(&self.connection) + of(&self.message)
+    }
 }
 
 /// Keys and values, in the order they were set.

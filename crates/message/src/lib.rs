@@ -1,5 +1,6 @@
 //! A message: ids, envelope, context, trace header fields and delivery status notifications.
 
+mod body;
 pub mod date;
 pub mod dsn;
 pub mod envelope;
@@ -11,12 +12,9 @@ pub mod seven_bit;
 pub mod trace;
 pub mod wire;
 
+pub use body::{BODIES, Body, Buffer, charged};
 pub use date::Date;
 pub use envelope::{Context, DeliveryState, Dictionary, Envelope, FailedHere, Origin, Protocol, QueueName};
 pub use id::{IdGenerator, MessageId, NotAnId};
 pub use record::DecodeError;
 pub use trace::{Trace, With};
-
-/// A body in wire form: header section and content, dot-stuffed, CRLF line ends, with the final `.` line; exactly what
-/// follows DATA. Shared by the siblings of a transaction.
-pub type Body = bytes::Bytes;

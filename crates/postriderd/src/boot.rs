@@ -30,7 +30,7 @@ use crate::arguments::Arguments;
 use crate::exit::Failure;
 use crate::house::{House, RELOAD_POOL, configure_paniclog, watchdog_limit};
 use crate::loops::{self, Pools};
-use crate::memory::MemoryWatch;
+use crate::memory::{MemoryWatch, Watched};
 use crate::notifications::Notifications;
 use crate::statistics::Baseline;
 use crate::{PRODUCT, VERSION, accounting, commands, descriptors, generation, security};
@@ -84,7 +84,6 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let (spool, store) = open_spool(&current, &modules, &ground, &pools)?;
     let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), store.newest()));
     let pressure = MemoryPressure::default();
-    let memory = MemoryWatch::start(configuration.clone(), ground.files.clone(), pressure.clone(), spool.clone())?;
     let resolver = resolver(&current, &ground)?;
     let deps = Deps {
         configuration: configuration.clone(),
@@ -100,6 +99,8 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         hostname: Arc::new(hostname),
     };
     let (intake, engine) = start_delivery(&loops, &current, deps, &ground)?;
+    let watched = Watched::new(&configuration, &ground.files, &ground.meters, &spool, &pressure, engine.clone());
+    let memory = MemoryWatch::start(watched)?;
     let commands = Commands::new();
     let console = console(&commands, &configuration, &ground);
     let (control, arrivals) = ControlListener::new(&configuration);
@@ -167,8 +168,9 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
         io_wrappers: ground.files.clone(),
         ..Environment::default()
     };
-    let loaded =
-        Configuration::load_with(registry, path, environment, &mut |new| generation::prepare(new, None, &modules));
+    let loaded = Configuration::load_with(registry, path, environment, &mut |new| {
+        generation::prepare(new, None, &modules, &ground.meters)
+    });
     let configuration = loaded.map_err(|diagnostics| {
         let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
         Failure::Configuration(diagnostics.render(colour))
@@ -196,7 +198,7 @@ fn open_spool(
     let loaded = generation.extension::<Loaded>().unwrap_or_default();
     let mut chain = modules.io_modules(&loaded);
     chain.push(store.module());
-    let spool = Spool::new(chain, Arc::new(pools.get("SwapIn")));
+    let spool = Spool::charging(ground.meters.memory(message::BODIES), chain, Arc::new(pools.get("SwapIn")));
     spool.unlink_unreadable(generation.get(&UNLINK_ON_SPOOL_IN_FAILURE, &Lookup::Global));
     Ok((spool, store))
 }

@@ -9,12 +9,18 @@ use config::{Generation, ListenAddress, Lookup, NewGeneration};
 use hooks::{HookSet, HookSetBuilder};
 use module::{Loaded, Modules};
 use netlistener::{Netlisteners, Plan, listen_specs};
+use scheduler::{MemoryCharge, Meters};
 
 use crate::loops::DEFAULT_POOL;
 use declarations::daemon::{DELIVERY_POOL, MAINTAINER_POOL};
 
 /// Initialises the modules of a generation and fixes its hooks. `current` is the running one, none at the start.
-pub fn prepare(new: &mut NewGeneration, current: Option<&Generation>, modules: &Modules) -> Result<(), String> {
+pub fn prepare(
+    new: &mut NewGeneration,
+    current: Option<&Generation>,
+    modules: &Modules,
+    meters: &Meters,
+) -> Result<(), String> {
     check(new)?;
     let mut hooks = HookSetBuilder::new();
     let loaded = modules.init(new, current, &mut hooks).map_err(|error| error.to_string())?;
@@ -24,6 +30,9 @@ pub fn prepare(new: &mut NewGeneration, current: Option<&Generation>, modules: &
     }
     new.extend::<Loaded>(Arc::new(loaded));
     new.extend::<HookSet>(hooks.finish());
+    // For as long as anybody keeps the generation.
+    let held = new.held();
+    new.extend::<MemoryCharge>(Arc::new(meters.memory("configuration").charge(held)));
     Ok(())
 }
 

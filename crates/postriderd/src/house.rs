@@ -87,6 +87,7 @@ impl House {
             modules: self.modules.clone(),
             netlisteners: self.netlisteners.clone(),
             paniclog: self.paniclog.clone(),
+            meters: self.meters.clone(),
             stop: self.stop.subscribe(),
         };
         // A pool of one thread: changes wait for each other, and for nothing else.
@@ -171,6 +172,7 @@ struct ChangeGround {
     modules: Arc<Modules>,
     netlisteners: Arc<Mutex<Netlisteners>>,
     paniclog: Paniclog,
+    meters: Meters,
     stop: watch::Receiver<Option<&'static str>>,
 }
 
@@ -182,7 +184,7 @@ impl ChangeGround {
         let (generation, said) = load(&self.configuration, &mut |new| {
             plan = Some(generation::bind(new, &self.netlisteners)?);
             new.extend(author.clone());
-            generation::prepare(new, Some(&current), &self.modules)
+            generation::prepare(new, Some(&current), &self.modules, &self.meters)
         })?;
         if let Some(plan) = plan {
             let mut netlisteners = self.netlisteners.lock().unwrap_or_else(PoisonError::into_inner);

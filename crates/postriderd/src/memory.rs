@@ -1,94 +1,191 @@
-//! How much memory the process uses of what it may, and whether that is too much (`memory_goal`, `memory_hwm`).
+//! How much memory the daemon has taken of what it may, and whether that is too much (`memory_goal`, `memory_hwm`).
 //!
-//! What counts is resident anonymous memory: what the daemon itself has allocated and the kernel cannot drop. The page
-//! cache of its spool and logs is not counted, however large. The whole is the machine's memory, or less where a control
-//! group or the limit of resident memory (`ulimit -m`) gives less. Read twice a second on a thread of its own, beside the
-//! room of the spool; loops read gauges.
+//! What counts is what the rooms of the house are charged with by owner (`scheduler::MemoryOwner`): what they have allocated
+//! and can let go of. The page cache of spool and logs never counts. The whole is the machine's memory, or less where a
+//! control group or the limit of resident memory (`ulimit -m`) gives less. Looked at twice a second on a thread of its own,
+//! beside the room of the spool; loops read gauges, and are told when a mark is passed.
+//!
+//! A second guard is the resident anonymous memory that the kernel counts. It has in it what nobody accounts for: stacks,
+//! libraries, and what the allocator keeps of what was freed. Refusing mail gives none of that back, and would never end; so
+//! over `memory_hwm` it counts as over `memory_goal`: what can be had again is let go, and the operator is told.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use config::{Configuration, Generation, Lookup};
 use declarations::daemon::{MEMORY_GOAL, MEMORY_HWM};
+use delivery::EngineHandle;
 use io_wrapper::IoWrappers;
 use rustix::process::{Resource, getrlimit};
-use scheduler::{MemoryPressure, Pressure};
+use scheduler::{MemoryCharge, MemoryPressure, Meters, Pressure};
 use spool::Spool;
 
 use crate::exit::Failure;
 
-/// The thread that measures; it ends when this is dropped.
+/// The thread that looks; it ends when this is dropped.
 pub struct MemoryWatch {
     _ends: mpsc::Sender<()>,
 }
 
+/// What the thread looks at, and whom it tells.
+pub struct Watched {
+    configuration: Configuration,
+    files: IoWrappers,
+    meters: Meters,
+    spool: Spool,
+    pressure: MemoryPressure,
+    engine: EngineHandle,
+}
+
 impl MemoryWatch {
-    /// Starts to measure, for `pressure` and for the room of `spool`.
-    pub fn start(
-        configuration: Configuration,
-        files: IoWrappers,
-        pressure: MemoryPressure,
-        spool: Spool,
-    ) -> Result<Self, Failure> {
+    /// Starts to look.
+    pub fn start(watched: Watched) -> Result<Self, Failure> {
         let (ends, ended) = mpsc::channel();
+        let mut index = watched.meters.memory("spool:index").charge(0);
         let watch = move || {
             while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                if let Some(measured) = Memory::read(&files) {
-                    tell(measured, &configuration.current(), &pressure);
-                }
-                spool.measure_room();
+                watched.look(&mut index);
             }
         };
-        let thread = std::thread::Builder::new().name("memory".to_owned()).spawn(watch);
+        let thread = std::thread::Builder::new().name("memory".to_owned()).stack_size(STACK_BYTES).spawn(watch);
         thread.map_err(|error| Failure::System(format!("cannot start the thread that watches memory: {error}")))?;
         Ok(Self { _ends: ends })
     }
 }
 
-fn tell(memory: Memory, generation: &Generation, pressure: &MemoryPressure) {
-    let goal = generation.get(&MEMORY_GOAL, &Lookup::Global);
-    let high_water = generation.get(&MEMORY_HWM, &Lookup::Global);
-    let (before, now) = (pressure.get(), memory.pressure(goal, high_water));
-    if before == now {
-        return;
+impl Watched {
+    /// The marks are those of `configuration`; `meters` has every owner, and keeps the reading for whoever reads meters. The
+    /// pressure is set at each look, `engine` is told when it has risen, and the room of `spool` is measured too.
+    pub fn new(
+        configuration: &Configuration,
+        files: &IoWrappers,
+        meters: &Meters,
+        spool: &Spool,
+        pressure: &MemoryPressure,
+        engine: EngineHandle,
+    ) -> Self {
+        let (configuration, files, meters) = (configuration.clone(), files.clone(), meters.clone());
+        Self { configuration, files, meters, spool: spool.clone(), pressure: pressure.clone(), engine }
     }
-    pressure.set(now);
-    let Memory { used, whole } = memory;
-    match now {
-        Pressure::HighWater => tracing::error!(target: "MEMORY", "{used} bytes of {whole} are used, over memory_hwm \
-            ({high_water} %): no mail is taken until it is less; take work or limits away, or give the host more memory"),
-        Pressure::Goal => {
-            tracing::warn!(target: "MEMORY", "{used} bytes of {whole} are used, over memory_goal ({goal} %)")
+
+    fn look(&self, index: &mut MemoryCharge) {
+        index.set(usize::try_from(self.meters.get(INDEX_BYTES)).unwrap_or(usize::MAX));
+        if let Some(reading) = Reading::take(&self.files, &self.meters, &self.configuration.current()) {
+            reading.keep(&self.meters);
+            let (before, now) = (self.pressure.get(), reading.pressure());
+            self.pressure.set(now);
+            if before < now {
+                self.engine.look_at_memory();
+            }
+            if before != now {
+                reading.tell();
+            }
         }
-        Pressure::None => tracing::info!(target: "MEMORY", "{used} bytes of {whole} are used, below memory_goal again"),
+        self.spool.measure_room();
     }
 }
 
-/// Bytes.
+/// One look, in octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Memory {
-    used: u64,
-    whole: u64,
+pub struct Reading {
+    /// What all owners are charged with.
+    pub accounted: u64,
+    /// Anonymous memory that is resident, as the kernel counts.
+    pub anonymous: u64,
+    /// All resident memory, files that are mapped among it.
+    pub resident: u64,
+    /// What the daemon may have.
+    pub whole: u64,
+    /// The marks, in percent of the whole.
+    pub marks: Marks,
 }
 
-impl Memory {
-    fn read(files: &IoWrappers) -> Option<Self> {
+/// `memory_goal` and `memory_hwm`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    goal: u64,
+    high_water: u64,
+}
+
+impl Reading {
+    /// Reads files of /proc and /sys: not for an event loop. None where they are not to be read.
+    pub fn take(files: &IoWrappers, meters: &Meters, generation: &Generation) -> Option<Self> {
         let text = |path: &str| files.read_text(path, BYTES_MAX).ok();
-        let used = kibibytes(&text("/proc/self/status")?, "RssAnon:")?;
+        let status = text("/proc/self/status")?;
         let machine = kibibytes(&text("/proc/meminfo")?, "MemTotal:")?;
         let limits = [group_limit(&text), getrlimit(Resource::Rss).current];
-        let whole = limits.into_iter().flatten().fold(machine, u64::min);
-        Some(Self { used, whole })
+        let mark = |option| generation.get(option, &Lookup::Global);
+        Some(Self {
+            accounted: meters.memory_owners().iter().map(|(_, owner)| owner.octets()).sum(),
+            anonymous: kibibytes(&status, "RssAnon:")?,
+            resident: kibibytes(&status, "VmRSS:")?,
+            whole: limits.into_iter().flatten().fold(machine, u64::min),
+            marks: Marks { goal: mark(&MEMORY_GOAL), high_water: mark(&MEMORY_HWM) },
+        })
     }
 
-    fn pressure(&self, goal: u64, high_water: u64) -> Pressure {
-        let over = |percent: u64| u128::from(self.whole) * u128::from(percent) < u128::from(self.used) * 100;
-        match (over(goal), over(high_water)) {
-            (_, true) => Pressure::HighWater,
-            (true, false) => Pressure::Goal,
-            (false, false) => Pressure::None,
+    /// Octets of `memory_goal`.
+    pub fn goal(&self) -> u64 {
+        share(self.marks.goal, self.whole)
+    }
+
+    /// Octets of `memory_hwm`.
+    pub fn high_water(&self) -> u64 {
+        share(self.marks.high_water, self.whole)
+    }
+
+    /// Resident anonymous memory that no owner is charged with.
+    pub fn unaccounted(&self) -> u64 {
+        self.anonymous.saturating_sub(self.accounted)
+    }
+
+    /// How short memory is.
+    pub fn pressure(&self) -> Pressure {
+        if self.high_water() < self.accounted {
+            Pressure::HighWater
+        } else if self.goal() < self.accounted || self.high_water() < self.anonymous {
+            Pressure::Goal
+        } else {
+            Pressure::None
         }
     }
+
+    fn keep(&self, meters: &Meters) {
+        let figures = [
+            ("accounted", self.accounted),
+            ("anonymous", self.anonymous),
+            ("unaccounted", self.unaccounted()),
+            ("whole", self.whole),
+            ("goal", self.goal()),
+            ("high_water", self.high_water()),
+            ("pressure", self.pressure() as u64),
+        ];
+        figures.into_iter().for_each(|(name, value)| meters.counter(&format!("memory.{name}")).set(value));
+    }
+
+    fn tell(&self) {
+        let Self { accounted, anonymous, whole, marks: Marks { goal, high_water }, .. } = *self;
+        match self.pressure() {
+            Pressure::HighWater => tracing::error!(target: "MEMORY", "{accounted} bytes of {whole} are used, over \
+                memory_hwm ({high_water} %): no mail is taken until it is less; the console's memory says what they are \
+                used for; take work or limits away, or give the host more memory"),
+            Pressure::Goal if accounted <= self.goal() => {
+                tracing::warn!(target: "MEMORY", "{anonymous} bytes of {whole} are \
+                resident, over memory_hwm ({high_water} %), but only {accounted} are accounted for: bodies leave memory \
+                as over memory_goal")
+            }
+            Pressure::Goal => {
+                tracing::warn!(target: "MEMORY", "{accounted} bytes of {whole} are used, over memory_goal ({goal} %)")
+            }
+            Pressure::None => {
+                tracing::info!(target: "MEMORY", "{accounted} bytes of {whole} are used, below memory_goal again")
+            }
+        }
+    }
+}
+
+fn share(percent: u64, whole: u64) -> u64 {
+    u64::try_from(u128::from(whole) * u128::from(percent) / 100).unwrap_or(u64::MAX)
 }
 
 /// The least `memory.max` of the process's control group and those above it (version 2), or its limit under version 1.
@@ -125,25 +222,50 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
 const INTERVAL: Duration = Duration::from_millis(500);
 /// The files of /proc and /sys read here are far smaller.
 const BYTES_MAX: usize = 1 << 20;
+/// The journal keeps the account of its index itself.
+const INDEX_BYTES: &str = "spool.journal.index_bytes";
+/// Far more than a look needs.
+const STACK_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn reading(accounted: u64, anonymous: u64) -> Reading {
+        let marks = Marks { goal: 90, high_water: 95 };
+        Reading { accounted, anonymous, resident: anonymous, whole: 1000, marks }
+    }
+
     #[test]
-    fn marks_are_percentages_of_the_whole() {
-        let of = |used| Memory { used, whole: 1000 }.pressure(90, 95);
+    fn marks_are_percentages_of_the_whole_and_what_is_accounted_for_counts() {
+        let of = |used| reading(used, 0).pressure();
         assert_eq!(
             [of(900), of(901), of(950), of(951)],
             [Pressure::None, Pressure::Goal, Pressure::Goal, Pressure::HighWater]
         );
-        assert_eq!(Memory { used: u64::MAX, whole: 1 }.pressure(90, 95), Pressure::HighWater);
+        assert_eq!(of(u64::MAX), Pressure::HighWater);
+        assert_eq!((reading(10, 0).goal(), reading(10, 0).high_water()), (900, 950));
+    }
+
+    #[test]
+    fn what_nobody_accounts_for_never_keeps_mail_out() {
+        let of = |anonymous| reading(100, anonymous).pressure();
+        assert_eq!([of(950), of(951), of(u64::MAX)], [Pressure::None, Pressure::Goal, Pressure::Goal]);
+        assert_eq!((reading(100, 951).unaccounted(), reading(100, 50).unaccounted()), (851, 0));
     }
 
     #[test]
     fn the_figures_of_this_process_can_be_read() {
-        let memory = Memory::read(&IoWrappers::new()).expect("Linux tells");
-        assert!(0 < memory.used && memory.used < memory.whole, "{memory:?}");
+        let meters = Meters::new();
+        let _charge = meters.memory("bodies").charge(4096);
+        let mut registry = config::Registry::new();
+        registry.add_all(&[&MEMORY_GOAL, &MEMORY_HWM]);
+        let generation = Configuration::of_text(registry, "memory_goal = 50\n").expect("it is valid").current();
+        let reading = Reading::take(&IoWrappers::new(), &meters, &generation).expect("Linux tells");
+        assert!(0 < reading.anonymous && reading.anonymous < reading.whole, "{reading:?}");
+        assert_eq!((reading.accounted, reading.goal()), (4096, reading.whole / 2));
+        reading.keep(&meters);
+        assert_eq!((meters.get("memory.accounted"), meters.get("memory.goal")), (4096, reading.whole / 2));
     }
 
     #[test]

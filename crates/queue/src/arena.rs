@@ -1,27 +1,33 @@
 //! Where a loop's messages lie: fixed blocks that never move, numbered slots, free ones reused.
 //!
-//! Growing by blocks keeps a million messages from being copied, and a reader from paying for that copy.
+//! Growing by blocks keeps a million messages from being copied, and a reader from paying for that copy. The memory goes back
+//! when all slots are free.
 
 /// Slots by number.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
     blocks: Vec<Vec<Option<T>>>,
     free: Vec<u32>,
+    len: usize,
+    /// The most that were held at once.
+    peak: usize,
 }
 
 const BLOCK_SLOTS: usize = 1024;
 
 impl<T> Arena<T> {
     pub(crate) fn new() -> Self {
-        Self { blocks: Vec::new(), free: Vec::new() }
+        Self { blocks: Vec::new(), free: Vec::new(), len: 0, peak: 0 }
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.iter().count()
+        self.len
     }
 
     pub(crate) fn insert(&mut self, value: T) -> u32 {
+        self.len += 1;
+        self.peak = self.peak.max(self.len);
         if let Some(number) = self.free.pop() {
             let (block, slot) = place(number);
             self.blocks[block][slot] = Some(value);
@@ -38,7 +44,14 @@ impl<T> Arena<T> {
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
         let (block, slot) = place(number);
         let value = self.blocks.get_mut(block)?.get_mut(slot)?.take()?;
-        self.free.push(number);
+        self.len -= 1;
+        if self.len == 0 && 1 < self.blocks.len() {
+            self.blocks.truncate(1);
+            self.blocks[0].clear();
+            self.free = Vec::new();
+        } else {
+            self.free.push(number);
+        }
         Some(value)
     }
 
@@ -52,9 +65,14 @@ impl<T> Arena<T> {
         self.blocks.get_mut(block)?.get_mut(slot)?.as_mut()
     }
 
-    /// Slots that ever held a value: as many values were held at once.
-    pub(crate) fn slots_used(&self) -> usize {
-        self.blocks.last().map_or(0, |last| (self.blocks.len() - 1) * BLOCK_SLOTS + last.len())
+    /// The most values that were held at once.
+    pub(crate) fn peak(&self) -> usize {
+        self.peak
+    }
+
+    /// Octets of memory that the slots take up.
+    pub(crate) fn held(&self) -> usize {
+        self.slots_allocated() * size_of::<Option<T>>() + self.free.capacity() * size_of::<u32>()
     }
 
     /// Slots there is memory for.
@@ -86,6 +104,11 @@ mod tests {
         assert_eq!(arena.insert(7), numbers[1500]);
         assert_eq!(arena.get(numbers[1500]), Some(&7));
         assert_eq!(arena.iter().count(), 3000);
-        assert_eq!((arena.slots_used(), arena.slots_allocated()), (3000, 3072));
+        assert_eq!((arena.peak(), arena.slots_allocated()), (3000, 3072));
+        for number in numbers {
+            arena.remove(number);
+        }
+        assert_eq!((arena.len(), arena.peak(), arena.slots_allocated()), (0, 3000, 1024), "the memory is given back");
+        assert_eq!((arena.insert(5), arena.get(0)), (0, Some(&5)));
     }
 }

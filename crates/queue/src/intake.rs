@@ -9,23 +9,14 @@ use std::task::Poll;
 use message::{Body, Envelope, QueueName};
 use tokio::sync::mpsc;
 
-/// A message in memory: its envelope, and its body unless that is only on disk.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Resident {
-    /// The envelope.
-    pub envelope: Envelope,
-    /// The body.
-    pub body: Option<Body>,
-}
-
-/// A message on its way to its queue. Boxed once, here, and handed on by the box until it leaves.
-pub type Arrival = Box<Resident>;
+use crate::resident::{Arrival, ResidentOwners};
 
 /// The handle that reception, bounces and recovery give messages to. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Intake {
     loops: std::sync::Arc<[mpsc::Sender<Arrival>]>,
     restored: std::sync::Arc<[mpsc::Sender<Arrival>]>,
+    owners: ResidentOwners,
 }
 
 /// An intake for whoever receives from it: does not keep it open.
@@ -33,6 +24,7 @@ pub struct Intake {
 pub struct WeakIntake {
     loops: Vec<mpsc::WeakSender<Arrival>>,
     restored: Vec<mpsc::WeakSender<Arrival>>,
+    owners: ResidentOwners,
 }
 
 impl WeakIntake {
@@ -40,7 +32,8 @@ impl WeakIntake {
     pub fn upgrade(&self) -> Option<Intake> {
         let all =
             |weak: &[mpsc::WeakSender<Arrival>]| weak.iter().map(mpsc::WeakSender::upgrade).collect::<Option<Vec<_>>>();
-        Some(Intake { loops: all(&self.loops)?.into(), restored: all(&self.restored)?.into() })
+        let owners = self.owners.clone();
+        Some(Intake { loops: all(&self.loops)?.into(), restored: all(&self.restored)?.into(), owners })
     }
 }
 
@@ -51,8 +44,9 @@ pub struct Arrivals {
     restored: mpsc::Receiver<Arrival>,
 }
 
-/// An intake for so many delivery loops, each with room for `capacity` messages under way, and the receiving ends.
-pub fn intake(loops: usize, capacity: usize) -> (Intake, Vec<Arrivals>) {
+/// An intake for so many delivery loops, each with room for `capacity` messages under way, and the receiving ends. Envelopes
+/// in memory are charged to `owners`.
+pub fn intake(loops: usize, capacity: usize, owners: ResidentOwners) -> (Intake, Vec<Arrivals>) {
     let (mut senders, mut restorers, mut arrivals) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..loops.max(1) {
         let (sender, channel) = mpsc::channel(capacity.max(1));
@@ -61,20 +55,20 @@ pub fn intake(loops: usize, capacity: usize) -> (Intake, Vec<Arrivals>) {
         restorers.push(restorer);
         arrivals.push(Arrivals { channel, restored });
     }
-    (Intake { loops: senders.into(), restored: restorers.into() }, arrivals)
+    (Intake { loops: senders.into(), restored: restorers.into(), owners }, arrivals)
 }
 
 impl Intake {
     /// Gives a message that is safely stored to its queue; it is due at `envelope.delivery.next_attempt`. Waits only while
     /// the loop that owns the queue is a whole channel behind. `false` if delivery has ended: the message stays on disk.
     pub async fn enqueue(&self, envelope: Envelope, body: Body) -> bool {
-        self.send(&self.loops, Box::new(Resident { envelope, body: Some(body) })).await
+        self.send(&self.loops, self.owners.resident(envelope, Some(body))).await
     }
 
     /// As [`Intake::enqueue`] without waiting: gives the message back if the loop that owns the queue is a whole channel
     /// behind, to be handed to [`Intake::give`].
     pub fn offer(&self, envelope: Envelope, body: Body) -> Result<(), Arrival> {
-        let arrival = Box::new(Resident { envelope, body: Some(body) });
+        let arrival = self.owners.resident(envelope, Some(body));
         match self.loops[self.owner(&arrival.envelope.queue)].try_send(arrival) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
             Err(mpsc::error::TrySendError::Full(arrival)) => Err(arrival),
@@ -88,19 +82,19 @@ impl Intake {
 
     /// As [`Intake::enqueue`], for a message found on disk: its body is read when its turn comes.
     pub async fn restore(&self, envelope: Envelope) -> bool {
-        self.send(&self.restored, Box::new(Resident { envelope, body: None })).await
+        self.send(&self.restored, self.owners.resident(envelope, None)).await
     }
 
     /// As [`Intake::restore`], for a thread that may block.
     pub fn restore_blocking(&self, envelope: Envelope) -> bool {
-        let arrival = Box::new(Resident { envelope, body: None });
+        let arrival = self.owners.resident(envelope, None);
         self.restored[self.owner(&arrival.envelope.queue)].blocking_send(arrival).is_ok()
     }
 
     /// For the loops themselves, which are to end when nobody else can give them mail.
     pub fn downgrade(&self) -> WeakIntake {
         let all = |senders: &[mpsc::Sender<Arrival>]| senders.iter().map(mpsc::Sender::downgrade).collect();
-        WeakIntake { loops: all(&self.loops), restored: all(&self.restored) }
+        WeakIntake { loops: all(&self.loops), restored: all(&self.restored), owners: self.owners.clone() }
     }
 
     /// Which delivery loop owns a queue.
@@ -176,7 +170,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_queue_always_goes_to_the_same_loop_and_queues_spread_over_loops() {
-        let (intake, mut arrivals) = intake(2, 1000);
+        let (intake, mut arrivals) = intake(2, 1000, ResidentOwners::default());
         for n in 0..200 {
             assert!(intake.enqueue(envelope(n, &format!("{}.test", n % 50)), Body::new()).await);
         }
@@ -195,7 +189,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn what_is_restored_comes_in_portions_beside_new_mail() {
-        let (intake, mut arrivals) = intake(1, 100);
+        let (intake, mut arrivals) = intake(1, 100, ResidentOwners::default());
         for n in 0..10 {
             assert!(intake.restore(envelope(n, "x.test")).await);
         }
@@ -211,7 +205,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_full_channel_makes_the_sender_wait_and_a_closed_one_says_so() {
-        let (intake, mut arrivals) = intake(1, 1);
+        let (intake, mut arrivals) = intake(1, 1, ResidentOwners::default());
         assert!(intake.enqueue(envelope(1, "x.test"), Body::new()).await);
         let back = intake.offer(envelope(2, "x.test"), Body::new()).unwrap_err();
         let mut second = std::pin::pin!(intake.give(back));

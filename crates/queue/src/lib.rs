@@ -14,11 +14,12 @@ mod moment;
 mod options;
 mod queues;
 mod relay_domains;
+mod resident;
 mod retry;
 mod routing_domain;
 
 pub use bounce_addresses::is_bounce_address;
-pub use intake::{Arrival, Arrivals, Intake, Resident, WeakIntake, intake};
+pub use intake::{Arrivals, Intake, WeakIntake, intake};
 pub use keys::Keys;
 pub use moment::Moment;
 pub use options::{
@@ -32,5 +33,6 @@ pub use queues::{
     Transient, Whereabouts,
 };
 pub use relay_domains::DomainGlobs;
+pub use resident::{Arrival, Resident, ResidentOwners};
 pub use retry::{EXCEEDED_MAX_RETRIES, EXCEEDED_MAX_TIME, NOT_ATTEMPTED, RetryOptions};
 pub use routing_domain::routing_domain;

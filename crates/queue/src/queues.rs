@@ -15,16 +15,16 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use message::{DeliveryState, MessageId, QueueName};
-use scheduler::{Counter, Key, Meters, Wheel};
+use scheduler::{Counter, Key, MemoryCharge, Meters, Wheel};
 
 pub use counts::{BindingRow, Found, Listed, Room, Row, Totals, Whereabouts};
 pub use residency::DelayedPlace;
 use residency::{Residency, has_body};
 
 use crate::arena::Arena;
-use crate::intake::{Arrival, Resident};
 use crate::moment::Moment;
 use crate::options::ResidentLimits;
+use crate::resident::{Arrival, Resident};
 use crate::retry::{RetryOptions, Verdict};
 use crate::routing_domain::plain_domain;
 
@@ -140,6 +140,8 @@ pub struct Queues {
     /// Every queue with active mail, and some that had some since they were last asked for.
     listed: Vec<QueueId>,
     meter: Meter,
+    /// Of everything but the messages in memory.
+    charge: MemoryCharge,
 }
 
 /// `queue.{active,delayed}.{entered,left}` of one loop: depth is the difference.
@@ -176,7 +178,15 @@ impl Queues {
             takes: 0,
             listed: Vec::new(),
             meter,
+            charge: meters.memory("queue:messages").charge(0),
         }
+    }
+
+    /// The table has grown or shrunk, perhaps.
+    fn recharge(&mut self) {
+        let active = self.messages.slots_allocated() * size_of::<u32>();
+        let by_name = self.by_name.capacity() * size_of::<(QueueName, QueueId)>();
+        self.charge.set(self.messages.held() + active + self.wheel.held() + self.queues.held() + by_name);
     }
 
     /// The queue of that name, made if there is none.
@@ -231,7 +241,7 @@ impl Queues {
         domain.is_shared |= !recipient.eq_ignore_ascii_case(plain_domain(&domain.name.domain));
         arrival.envelope.queue = domain.name.clone();
         let envelope = &arrival.envelope;
-        self.messages.insert(Queued {
+        let number = self.messages.insert(Queued {
             id: envelope.id,
             resident: None,
             born: now.seconds_at(envelope.created).min(now.seconds).try_into().unwrap_or(u32::MAX),
@@ -239,7 +249,9 @@ impl Queues {
             queue,
             doubts,
             state,
-        })
+        });
+        self.recharge();
+        number
     }
 
     /// Takes the message at the head of the active queue for an attempt.
@@ -463,6 +475,7 @@ impl Queues {
         let queue = self.in_flight(&ticket).queue;
         self.messages.remove(ticket.0);
         self.at_mut(queue).in_flight -= 1;
+        self.recharge();
         queue
     }
 }

@@ -4,7 +4,7 @@
 //! Invariant: between turns a link holds octets only if the client has begun a command and not ended it, and then no more
 //! room than those need.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use netlistener::{StopSignal, Stream};
+use scheduler::{MemoryCharge, MemoryOwner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Sleep;
 
@@ -28,22 +29,42 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_OCTETS: usize = 1_048_576;
 
 /// The read buffers of a loop: as many as sessions are in a turn at once, which is few.
-#[derive(Default)]
-pub(crate) struct Buffers(RefCell<Vec<BytesMut>>);
+pub(crate) struct Buffers {
+    spare: RefCell<Vec<BytesMut>>,
+    /// Those in use and spare ones.
+    all: Cell<usize>,
+    charge: RefCell<MemoryCharge>,
+}
 
 impl Buffers {
+    /// None yet; those to come are charged to `owner`.
+    pub(crate) fn new(owner: &MemoryOwner) -> Self {
+        Self { spare: RefCell::default(), all: Cell::default(), charge: RefCell::new(owner.charge(0)) }
+    }
+
     fn take(&self) -> BytesMut {
-        let mut buffer = self.0.borrow_mut().pop().unwrap_or_default();
+        let spare = self.spare.borrow_mut().pop();
+        let mut buffer = spare.unwrap_or_else(|| {
+            self.grown_to(self.all.get() + 1);
+            BytesMut::new()
+        });
         buffer.reserve(READ_OCTETS);
         buffer
     }
 
     fn give_back(&self, mut buffer: BytesMut) {
-        let mut spare = self.0.borrow_mut();
+        let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE_BUFFERS_MAX {
             buffer.clear();
             spare.push(buffer);
+        } else {
+            self.grown_to(self.all.get() - 1);
         }
+    }
+
+    fn grown_to(&self, all: usize) {
+        self.all.set(all);
+        self.charge.borrow_mut().set(all * READ_OCTETS);
     }
 }
 
@@ -57,6 +78,12 @@ pub(crate) enum Event {
     Deadline,
     /// The daemon is stopping.
     Stop,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.settle_input();
+    }
 }
 
 /// A session's connection.

@@ -10,7 +10,7 @@ use config::Configuration;
 use message::{Date, IdGenerator};
 use netlistener::{Accepted, NetlistenerType, Service, Turned};
 use queue::Intake;
-use scheduler::{Clock, Counter, LoopHandle, MemoryPressure, Meters, Pressure};
+use scheduler::{Clock, Counter, LoopHandle, MemoryOwner, MemoryPressure, Meters, Pressure};
 use spool::Spool;
 
 use crate::epoch::{Epoch, WORD};
@@ -42,12 +42,13 @@ pub struct EsmtpListener {
     parts: Parts,
     throttles: Arc<Throttles>,
     meter: ReceptionMeter,
+    owners: Owners,
 }
 
 impl EsmtpListener {
     /// Ready to be registered with `netlistener`.
     pub fn new(parts: Parts, meters: &Meters) -> Self {
-        Self { parts, throttles: Arc::default(), meter: ReceptionMeter::new(meters) }
+        Self { parts, throttles: Arc::default(), meter: ReceptionMeter::new(meters), owners: Owners::new(meters) }
     }
 }
 
@@ -57,7 +58,7 @@ impl NetlistenerType for EsmtpListener {
     }
 
     fn start(&self, _: &LoopHandle) -> Rc<dyn Service> {
-        Rc::new(Shop::new(self.parts.clone(), self.throttles.clone(), self.meter.clone()))
+        Rc::new(Shop::new(self.parts.clone(), self.throttles.clone(), self.meter.clone(), self.owners.clone()))
     }
 
     fn is_overloaded(&self) -> bool {
@@ -112,6 +113,28 @@ impl ReceptionMeter {
     }
 }
 
+/// What the memory of reception is charged to.
+#[derive(Clone)]
+pub(crate) struct Owners {
+    pub(crate) sessions: MemoryOwner,
+    pub(crate) buffers: MemoryOwner,
+    /// Messages being received.
+    pub(crate) receiving: MemoryOwner,
+    /// Those received.
+    pub(crate) bodies: MemoryOwner,
+}
+
+impl Owners {
+    fn new(meters: &Meters) -> Self {
+        Self {
+            sessions: meters.memory("reception:sessions"),
+            buffers: meters.memory("reception:buffers"),
+            receiving: meters.memory("reception:messages"),
+            bodies: meters.memory(message::BODIES),
+        }
+    }
+}
+
 /// Everything the sessions of one loop share.
 pub(crate) struct Shop {
     pub(crate) clock: Clock,
@@ -121,6 +144,9 @@ pub(crate) struct Shop {
     pub(crate) pressure: MemoryPressure,
     pub(crate) meter: ReceptionMeter,
     pub(crate) buffers: Rc<Buffers>,
+    pub(crate) owners: Owners,
+    /// Octets of the task that serves a session.
+    pub(crate) session_held: Cell<usize>,
     configuration: Configuration,
     system_hostname: Arc<str>,
     throttles: Arc<Throttles>,
@@ -129,11 +155,11 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
-    fn new(parts: Parts, throttles: Arc<Throttles>, meter: ReceptionMeter) -> Self {
+    fn new(parts: Parts, throttles: Arc<Throttles>, meter: ReceptionMeter, owners: Owners) -> Self {
         let Parts { clock, configuration, ids, spool, intake, pressure, system_hostname } = parts;
         let epoch = Epoch::new(configuration.current(), system_hostname.clone(), throttles.clone());
         let epoch = RefCell::new(Rc::new(epoch));
-        let (buffers, date) = (Rc::default(), Cell::default());
+        let (buffers, date) = (Rc::new(Buffers::new(&owners.buffers)), Cell::default());
         Self {
             clock,
             ids,
@@ -142,6 +168,8 @@ impl Shop {
             pressure,
             meter,
             buffers,
+            owners,
+            session_held: Cell::default(),
             configuration,
             system_hostname,
             throttles,
@@ -176,6 +204,10 @@ impl Shop {
 
 impl Service for Shop {
     fn serve(self: Rc<Self>, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()>>> {
-        Box::pin(session::serve(self, accepted))
+        let shop = self.clone();
+        let session = session::serve(self, accepted);
+        // It is all alike, and looks only when it begins.
+        shop.session_held.set(size_of_val(&session));
+        Box::pin(session)
     }
 }

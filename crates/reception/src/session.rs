@@ -12,7 +12,7 @@ use message::MessageId;
 use message::trace::{Trace, With};
 use netlistener::{Accepted, Seat};
 use queue::Arrival;
-use scheduler::Pressure;
+use scheduler::{MemoryCharge, Pressure};
 use smtp::{Phase, Received, Refusal, Refused, Reply, ServerSession, Step, Verdict};
 
 use crate::context::{Scope, ValidationContext};
@@ -30,6 +30,7 @@ use crate::validation;
 /// Serves a connection until it ends.
 pub(crate) async fn serve(shop: Rc<Shop>, accepted: Accepted) {
     shop.meter.sessions_entered.add(1);
+    let _charge = shop.owners.sessions.charge(shop.session_held.get());
     let meter = shop.meter.clone();
     let (mut session, mut link) = Session::new(shop, accepted);
     if session.converse(&mut link).await {
@@ -52,6 +53,8 @@ struct Session {
     front: Front,
     /// Who decided on the refusal that the core is about to report, and as what the rejectlog knows it.
     decided: Decided,
+    /// Of the message being received.
+    receiving: MemoryCharge,
     _seat: Seat,
 }
 
@@ -77,8 +80,21 @@ impl Session {
         context.variables.connection.clone_from(&options.context);
         let can_relay = relay::client_may_relay(&options, peer_ip);
         let (batch, front, decided) = (MessageId::NULL, Front::default(), Decided::default());
-        let mut session =
-            Self { shop, epoch, options, core, facts, context, can_relay, batch, front, decided, _seat: seat };
+        let receiving = shop.owners.receiving.charge(0);
+        let mut session = Self {
+            shop,
+            epoch,
+            options,
+            core,
+            facts,
+            context,
+            can_relay,
+            batch,
+            front,
+            decided,
+            receiving,
+            _seat: seat,
+        };
         if can_relay && !session.epoch.phases.idle {
             session.context.set(Scope::Connection, "can_relay", "true");
         }
@@ -102,6 +118,7 @@ impl Session {
                     self.core.answer(verdict, now);
                 }
                 Step::Store(received) => {
+                    self.receiving.set(0);
                     let waiting = self.store(*received).await;
                     if !waiting.is_empty() && !self.hand_over(waiting, link).await {
                         return false;
@@ -116,6 +133,7 @@ impl Session {
 
     /// Sends what there is to send, then waits for the client; false if it is gone.
     async fn wait(&mut self, link: &mut Link) -> bool {
+        self.receiving.set(self.core.message_held());
         if !self.flush(link).await {
             return false;
         }

@@ -114,7 +114,7 @@ impl Bringing<'_> {
         let replaced = self.options.trace_headers && survey.return_paths != 0;
         let removed = if replaced { header::remove(&mut body[begin..], "Return-Path") } else { 0 };
         self.front.settle(&mut body, needed, removed);
-        Ok(body.freeze())
+        Ok(message::charged(body, &self.shop.owners.bodies))
     }
 
     async fn message_phases(&mut self, transaction: &mut Transaction, body: &mut Body) -> Result<(), Rejected> {

@@ -102,6 +102,14 @@ impl Meters {
         self.lock().counters.get(name).map_or(0, Counter::get)
     }
 
+    /// The sum of a counter over all its labels.
+    pub fn total(&self, name: &str) -> u64 {
+        let is_its = |rest: &str| rest.is_empty() || rest.starts_with('{');
+        let registry = self.lock();
+        let named = registry.counters.range(name.to_owned()..).take_while(|(other, _)| other.starts_with(name));
+        named.filter(|(other, _)| is_its(&other[name.len()..])).map(|(_, counter)| counter.get()).sum()
+    }
+
     /// All counters in name order.
     pub fn snapshot(&self) -> Vec<(String, u64)> {
         self.lock().counters.iter().map(|(name, counter)| (name.clone(), counter.get())).collect()
@@ -113,11 +121,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn labels_of_one_name_add_up() {
+        let meters = Meters::new();
+        for (name, value) in [("a.b{1}", 1), ("a.b{2}", 2), ("a.b.c{1}", 4), ("a.bc", 8), ("a", 16)] {
+            meters.counter(name).add(value);
+        }
+        assert_eq!((meters.total("a.b"), meters.total("a"), meters.total("x")), (3, 16, 0));
+    }
+
+    #[test]
     fn the_same_name_is_the_same_counter() {
         let meters = Meters::new();
         meters.counter("queue.active.entered").add(2);
         meters.counter("queue.active.entered").add(3);
         assert_eq!(meters.get("queue.active.entered"), 5);
+        assert_eq!(meters.total("queue.active.entered"), 5);
         assert_eq!(meters.snapshot(), vec![("queue.active.entered".to_owned(), 5)]);
     }
 }

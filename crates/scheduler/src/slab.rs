@@ -34,6 +34,12 @@ impl<T> Slab<T> {
         self.len as usize
     }
 
+    /// Octets of memory that the entries take up.
+    pub(crate) fn held(&self) -> usize {
+        let of_first = self.blocks.first().map_or(0, Vec::capacity);
+        (of_first + self.blocks.len().saturating_sub(1) * BLOCK) * size_of::<Entry<T>>()
+    }
+
     pub(crate) fn insert(&mut self, at: u32, value: T) -> u32 {
         self.len += 1;
         let entry = Entry { at, next: NIL, previous: NIL, value: Some(value) };

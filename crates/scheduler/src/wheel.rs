@@ -92,6 +92,11 @@ impl<T> Wheel<T> {
         self.slab.len()
     }
 
+    /// Octets of memory that entries take up, in use or free.
+    pub fn held(&self) -> usize {
+        self.slab.held()
+    }
+
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

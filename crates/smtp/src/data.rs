@@ -115,6 +115,11 @@ impl DataReader {
         (self.octets - self.stuffed_dots).saturating_sub(terminator)
     }
 
+    /// Octets of memory that the message so far takes up.
+    pub fn held(&self) -> usize {
+        self.body.capacity()
+    }
+
     /// What is wrong with the message so far.
     pub fn fault(&self) -> Option<Fault> {
         self.fault

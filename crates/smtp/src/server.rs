@@ -279,6 +279,11 @@ impl ServerSession {
         &mut self.output
     }
 
+    /// Octets of memory that the message being received takes up.
+    pub fn message_held(&self) -> usize {
+        if let State::Receiving(receiving) = &self.state { receiving.reader.held() } else { 0 }
+    }
+
     /// When waiting for the client ends.
     pub fn deadline(&self) -> Instant {
         self.deadline

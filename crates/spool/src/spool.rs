@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use message::{Body, Envelope, MessageId};
+use scheduler::MemoryOwner;
 
 use crate::chain::{BodyIn, BodyOut, CommitSet, HeadersIn, HeadersOut, IoCaller, IoModule, IoResult};
 use crate::error::SpoolError;
@@ -72,6 +73,8 @@ struct Chain {
     modules: Vec<Arc<dyn IoModule>>,
     pool: Arc<dyn ReadPool>,
     held: Arc<Held>,
+    /// What bodies that are read are charged to.
+    bodies: MemoryOwner,
     room: Room,
     /// Whether a start removes what it cannot understand.
     unlink_unreadable: AtomicBool,
@@ -89,8 +92,13 @@ struct Room {
 impl Spool {
     /// A chain of `modules` in load order; the last ones store. Reads run in `pool`.
     pub fn new(modules: Vec<Arc<dyn IoModule>>, pool: Arc<dyn ReadPool>) -> Self {
+        Self::charging(MemoryOwner::default(), modules, pool)
+    }
+
+    /// As [`Spool::new`], with an owner for the memory of bodies that are read.
+    pub fn charging(bodies: MemoryOwner, modules: Vec<Arc<dyn IoModule>>, pool: Arc<dyn ReadPool>) -> Self {
         let (held, room, unlink_unreadable) = (Arc::default(), Room::default(), AtomicBool::default());
-        Self { chain: Arc::new(Chain { modules, pool, held, room, unlink_unreadable }) }
+        Self { chain: Arc::new(Chain { modules, pool, held, bodies, room, unlink_unreadable }) }
     }
 
     /// Whether [`Spool::process_disk_queue`] removes a message whose envelope it cannot understand; otherwise that stays for
@@ -358,7 +366,7 @@ impl Chain {
     fn read_body(&self, caller: IoCaller, id: MessageId) -> Result<Body, SpoolError> {
         let mut body = BodyIn::new(id);
         self.walk(|module| module.read_body(caller, &mut body))?;
-        Ok(Body::from(body.finish()?))
+        Ok(message::charged(body.finish()?, &self.bodies))
     }
 
     fn process_disk_queue(&self, each: &mut (dyn FnMut(Envelope) + Send)) -> Result<(), SpoolError> {

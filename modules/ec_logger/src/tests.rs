@@ -71,7 +71,7 @@ impl Logged {
             stage: logging::Stage::NotConnected,
             remote: None,
             reply: "451 4.4.1 [internal] no",
-        is_bounce: true,
+            is_bounce: true,
         };
         self.log.transient(&failure);
         self.log.permanent(&failure);

@@ -1,4 +1,6 @@
-//! `memory`: what the process holds, by type, and what the kernel says it holds.
+//! `memory`: what the process holds, by type, what the kernel says it holds, and where its marks are.
+//!
+//! The three parts that are documented come first, then what they do not have: the marks and what they led to.
 
 use serde_json::{Value, json};
 
@@ -11,12 +13,44 @@ pub struct MemoryReport {
     pub fixed: Vec<FixedType>,
     /// Types whose objects have any size.
     pub variable: Vec<VariableType>,
-    /// Resident set of the process as its own accounts add it up.
+    /// What the process's own accounts add up to: what the marks are compared with.
     pub accounted_bytes: u64,
     /// Resident set as the kernel counts it.
     pub system_rss_bytes: u64,
-    /// Memory of the machine; the percentages are shares of it.
-    pub machine_bytes: u64,
+    /// Resident anonymous memory that is on no account.
+    pub unaccounted_bytes: u64,
+    /// Memory the process may have; the percentages are shares of it.
+    pub whole_bytes: u64,
+    /// `memory_goal`.
+    pub goal_bytes: u64,
+    /// `memory_hwm`.
+    pub high_water_bytes: u64,
+    /// Which of them is exceeded.
+    pub exceeded: Exceeded,
+    /// Bodies that have left memory because it was short.
+    pub bodies_dropped: u64,
+}
+
+/// The mark that is exceeded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exceeded {
+    /// Neither.
+    #[default]
+    Nothing,
+    /// `memory_goal`.
+    Goal,
+    /// `memory_hwm`, and with it `memory_goal`.
+    HighWater,
+}
+
+impl Exceeded {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "none",
+            Self::Goal => "memory_goal",
+            Self::HighWater => "memory_hwm",
+        }
+    }
 }
 
 /// Objects of one size.
@@ -64,10 +98,18 @@ impl Shape for MemoryReport {
             line!(text, "{name:<24}{current_bytes:>16}{peak_bytes:>16}{mmap_count:>12}");
         }
         line!(text, "");
-        for (label, bytes) in [("RSS", self.accounted_bytes), ("System RSS", self.system_rss_bytes)] {
-            let share = percent(bytes as f64, self.machine_bytes as f64);
+        for (label, bytes) in [
+            ("RSS", self.accounted_bytes),
+            ("System RSS", self.system_rss_bytes),
+            ("Unaccounted", self.unaccounted_bytes),
+            ("Goal", self.goal_bytes),
+            ("High-water mark", self.high_water_bytes),
+        ] {
+            let share = percent(bytes as f64, self.whole_bytes as f64);
             line!(text, "{label}: {bytes}  {}  {share:.2}%", grouped(bytes));
         }
+        line!(text, "Exceeded: {}", self.exceeded.as_str());
+        line!(text, "Bodies dropped: {}", self.bodies_dropped);
         text
     }
 
@@ -95,7 +137,12 @@ impl Shape for MemoryReport {
             "variable": self.variable.iter().map(variable).collect::<Value>(),
             "rss": self.accounted_bytes,
             "system_rss": self.system_rss_bytes,
-            "machine": self.machine_bytes,
+            "unaccounted": self.unaccounted_bytes,
+            "whole": self.whole_bytes,
+            "goal": self.goal_bytes,
+            "hwm": self.high_water_bytes,
+            "exceeded": self.exceeded.as_str(),
+            "bodies_dropped": self.bodies_dropped,
         })
     }
 }
@@ -136,7 +183,12 @@ mod tests {
             }],
             accounted_bytes: 7_340_032,
             system_rss_bytes: 14_680_064,
-            machine_bytes: 1_468_006_400,
+            unaccounted_bytes: 1_468_007,
+            whole_bytes: 1_468_006_400,
+            goal_bytes: 1_321_205_760,
+            high_water_bytes: 1_394_606_080,
+            exceeded: Exceeded::Goal,
+            bodies_dropped: 7,
         };
         let golden = "\
 memory type               buf size  active objects    peak objects  allocd objects   current bytes
@@ -147,9 +199,15 @@ body                               81920           99000           2
 
 RSS: 7340032  7,340,032  0.50%
 System RSS: 14680064  14,680,064  1.00%
+Unaccounted: 1468007  1,468,007  0.10%
+Goal: 1321205760  1,321,205,760  90.00%
+High-water mark: 1394606080  1,394,606,080  95.00%
+Exceeded: memory_goal
+Bodies dropped: 7
 ";
         assert_eq!(report.text(), golden);
         assert_eq!(report.json()["fixed"][0]["current_bytes"], 5888);
+        assert_eq!((&report.json()["exceeded"], &report.json()["bodies_dropped"]), (&json!("memory_goal"), &json!(7)));
         let unknown = VariableType { name: "index".into(), current_bytes: 7, ..VariableType::default() };
         let report = MemoryReport { variable: vec![unknown], ..MemoryReport::default() };
         let line = format!("{:<24}{:>16}{:>16}{:>12}\n", "index", 7, "-", 0);

@@ -5,6 +5,7 @@
 
 mod binding;
 mod configuration;
+mod memory;
 mod message;
 mod options;
 mod process;
@@ -23,6 +24,7 @@ use crate::house::House;
 pub fn register(commands: &Commands, house: &Rc<House>) -> Result<(), console::Duplicate> {
     let families = [
         status::commands(house),
+        memory::commands(house),
         queue::commands(house),
         binding::commands(house),
         message::commands(house),

@@ -1,10 +1,10 @@
-//! `summary`, `threads stats`, `memory`: the state of the process.
+//! `summary`, `threads stats`, `metrics`: the state of the process.
 
 use std::rc::Rc;
 
 use console::shapes::{
-    Exposition, FixedType, MemoryReport, OutboundSession, OutboundSessions, PoolQueue, PoolReport, PoolReports,
-    Shape as _, SummaryData, VariableType, statistics_cleared,
+    Exposition, OutboundSession, OutboundSessions, PoolQueue, PoolReport, PoolReports, Shape as _, SummaryData,
+    statistics_cleared,
 };
 use console::{Command, Reply};
 
@@ -40,10 +40,6 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
         command(house, "threads cpu queue", "jobs that wait in the CPU pool", |house, asked| async move {
             asked.no_args()?;
             Ok(pool_queue(&house, "CPU").reply())
-        }),
-        command(house, "memory", "what memory is used for", |house, asked| async move {
-            asked.no_args()?;
-            Ok(memory(&house).await.reply())
         }),
         command(house, "show outbound", "open delivery connections", |house, asked| async move {
             asked.no_args()?;
@@ -130,47 +126,6 @@ fn threads(house: &House) -> PoolReports {
 fn pool_queue(house: &House, name: &str) -> PoolQueue {
     let pool = house.pools.stats().into_iter().find(|pool| pool.name.eq_ignore_ascii_case(name));
     PoolQueue { name: name.to_owned(), jobs: pool.map_or(0, |pool| pool.queued as u64) }
-}
-
-async fn memory(house: &House) -> MemoryReport {
-    let counts = house.engine.counts().await;
-    let spool = house.store.stats();
-    let queued = (counts.active + counts.delayed + counts.in_flight) as u64;
-    let fixed = FixedType {
-        name: "queue:message".to_owned(),
-        object_bytes: queue::QUEUED_BYTES as u64,
-        active: queued,
-        peak: counts.peak as u64,
-        allocated: counts.allocated as u64,
-    };
-    let variable = |name: &str, bytes: u64| VariableType {
-        name: name.to_owned(),
-        current_bytes: bytes,
-        peak_bytes: None,
-        mmap_count: 0,
-    };
-    let accounted = fixed.current_bytes() + counts.resident_bytes + spool.index_bytes + spool.waiting_bytes;
-    let machine = rustix::system::sysinfo();
-    MemoryReport {
-        fixed: vec![fixed],
-        variable: vec![
-            variable("queue:bodies", counts.resident_bytes),
-            variable("spool:index", spool.index_bytes),
-            variable("spool:waiting", spool.waiting_bytes),
-        ],
-        accounted_bytes: accounted,
-        // A read of /proc can wait for the kernel's locks: not on the master scheduler.
-        system_rss_bytes: house.pools.get("IO").run(resident_bytes).await.unwrap_or(0),
-        machine_bytes: machine.totalram * u64::from(machine.mem_unit),
-    }
-}
-
-/// Resident set of this process; zero where /proc cannot be read.
-fn resident_bytes() -> u64 {
-    let files = io_wrapper::IoWrappers::new();
-    let statm = files.read_text("/proc/self/statm", 4096).unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
-    pages * rustix::param::page_size() as u64
 }
 
 async fn outbound(house: &House) -> OutboundSessions {

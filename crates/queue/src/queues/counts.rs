@@ -143,7 +143,7 @@ impl Queues {
 
     /// The places of the table.
     pub fn room(&self) -> Room {
-        Room { peak: self.messages.slots_used(), allocated: self.messages.slots_allocated() }
+        Room { peak: self.messages.peak(), allocated: self.messages.slots_allocated() }
     }
 
     /// Every binding that has or had a queue, by binding group and name.

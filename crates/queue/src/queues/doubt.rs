@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use message::QueueName;
 
 use super::{QueueId, Queues, Taken, Ticket};
-use crate::intake::Arrival;
+use crate::resident::Arrival;
 
 impl Queues {
     /// Whether the queue has held mail for other domains than the one it is named for, as a gateway's does.

@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 
 use super::{QueueId, Queues, State};
-use crate::intake::{Arrival, Resident};
 use crate::options::ResidentLimits;
+use crate::resident::{Arrival, Resident};
 
 /// Names a delayed message, until the table changes.
 #[derive(Debug)]
@@ -31,7 +31,8 @@ pub(super) struct Residency {
 
 impl Queues {
     /// Leaves a delayed message in memory if it has not failed too often and there is room to spare.
-    pub fn keep(&mut self, place: DelayedPlace, arrival: Arrival, limits: &ResidentLimits) {
+    pub fn keep(&mut self, place: DelayedPlace, mut arrival: Arrival, limits: &ResidentLimits) {
+        arrival.recharge();
         let Some(queued) = self.messages.get(place.0) else { return };
         self.residency.keep_envelopes = limits.keep_envelopes;
         let arrival = if limits.keeps_after(queued.retries) && self.fits(&arrival, limits) {

@@ -42,7 +42,7 @@ fn message(id: u64, domain: &str, created: u64) -> Arrival {
         delivery: DeliveryState::default(),
         context: message::Context::default(),
     };
-    Box::new(Resident { envelope, body: Some(Body::from_static(b"x\r\n.\r\n")) })
+    crate::ResidentOwners::default().resident(envelope, Some(Body::from_static(b"x\r\n.\r\n")))
 }
 
 fn table() -> Queues {
@@ -53,6 +53,37 @@ fn enqueue(queues: &mut Queues, arrival: Arrival, now: u64) -> QueueId {
     let queue = queues.queue(&arrival.envelope.queue);
     queues.enqueue(queue, arrival, at(now), &KEEP_ALL, LONGEST_WAIT);
     queue
+}
+
+#[test]
+fn the_memory_of_a_table_is_charged_and_given_back_when_all_mail_is_gone() {
+    let meters = Meters::new();
+    let (places, envelopes) = (meters.memory("queue:messages"), meters.memory("queue:envelopes"));
+    let owners = crate::ResidentOwners::new(&meters);
+    let mut queues = Queues::new(&meters, "test/0", at(0));
+    let mut numbers = 0..;
+    let mut fill = |queues: &mut Queues| {
+        let mut queue = None;
+        for number in numbers.by_ref().take(5000) {
+            let Resident { envelope, body, .. } = *message(number, "x.test", 0);
+            queue = Some(enqueue(queues, owners.resident(envelope, body), 0));
+        }
+        queue.unwrap()
+    };
+    let mut rests = Vec::new();
+    for _ in 0..2 {
+        let queue = fill(&mut queues);
+        assert!(5000 * size_of::<Resident>() as u64 <= envelopes.octets());
+        assert!(5000 * size_of::<Queued>() as u64 <= places.octets());
+        while let Some(taken) = queues.take(queue) {
+            queues.delivered(taken.ticket);
+        }
+        assert_eq!(envelopes.octets(), 0);
+        rests.push(places.octets());
+    }
+    assert!(rests[0] < 300_000 && rests[0] == rests[1], "{rests:?}");
+    drop(queues);
+    assert_eq!(places.octets(), 0);
 }
 
 #[test]

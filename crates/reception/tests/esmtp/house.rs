@@ -108,7 +108,7 @@ impl House {
         let configuration = Configuration::load_with(registry, &path, Environment::default(), &mut prepare)
             .unwrap_or_else(|diagnostics| panic!("{}", diagnostics.render(false)));
         let (meters, memory, disk) = (Meters::new(), Arc::new(Memory::new()), Arc::new(Disk::default()));
-        let (intake, mut arrivals) = queue::intake(1, QUEUE_ROOM);
+        let (intake, mut arrivals) = queue::intake(1, QUEUE_ROOM, queue::ResidentOwners::default());
         let clock = Clock::simulated(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000));
         let spool = Spool::new(vec![disk.clone(), memory.clone()], Arc::new(NoReads));
         let pressure = MemoryPressure::default();
