@@ -32,7 +32,7 @@ pub enum Fault {
     /// From the n-th opening or making of a file from now, this many fail with EMFILE.
     NoDescriptors(u64, u64),
     /// Power is lost at the n-th write, sync or change of an entry from now: from then on every call fails, until
-    /// [`FaultyDisk::crash`].
+    /// [`FaultyDisk::crash`] or, if it was the process that died, [`FaultyDisk::kill`].
     PowerLoss(u64),
 }
 
@@ -107,11 +107,14 @@ impl FaultyDisk {
         self.state().crash();
     }
 
-    /// The process dies and the machine stays: nothing is lost, but handles and lock are gone.
+    /// The process dies and the machine stays: nothing is lost, but handles and lock are gone. After [`Fault::PowerLoss`] it
+    /// died at that very call; what it had not synced is seen by the next run, and still lost when power is.
     pub fn kill(&self) {
         let mut state = self.state();
         state.boot += 1;
         state.locked.clear();
+        state.faults.clear();
+        state.power_lost = false;
     }
 
     /// Arms a fault.

@@ -234,7 +234,7 @@ fn live_through(seed: u64) {
             }
         }
         // After a kill the next run starts on what was written and not synced.
-        if random.below(5) == 0 { disk.kill() } else { disk.crash() }
+        if random.below(3) == 0 { disk.kill() } else { disk.crash() }
     }
     disk.crash();
     let mut run = Run::open(&disk).expect("opens when nothing fails");

@@ -1,5 +1,5 @@
-//! Power is lost at any write, sync or change of an entry, again and again, also during recovery; every third disk is small
-//! enough to fill up.
+//! Power is lost, or the process killed, at any write, sync or change of an entry, again and again, also during recovery; every
+//! third disk is small enough to fill up.
 
 use super::*;
 
@@ -47,7 +47,7 @@ fn live_through(seed: u64) -> u64 {
         if let Ok(run) = Run::open(&disk) {
             read += one_boot(&disk, run, &mut random, &mut model);
         }
-        if random.one_in(5) { disk.kill() } else { disk.crash() }
+        if random.one_in(3) { disk.kill() } else { disk.crash() }
     }
     disk.crash();
     let mut run = Run::open(&disk).expect("opens when nothing fails");
