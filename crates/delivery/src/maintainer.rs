@@ -30,7 +30,7 @@ use crate::hosts::Hosts;
 use crate::limits::{Awaits, FULL_PAUSE, Limits, Saturated};
 use crate::local;
 use crate::options::{
-    Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, Surroundings, best_hosts_only,
+    Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, Surroundings, best_hosts_only, relay_domains,
 };
 use crate::place::Place;
 use crate::record::DomainRecord;
@@ -88,6 +88,7 @@ struct Whole {
     number: u64,
     has_hosts: bool,
     best_hosts_only: DomainGlobs,
+    relay_domains: DomainGlobs,
 }
 
 /// `delivery.…`, shared by the loops.
@@ -449,6 +450,7 @@ impl Maintainer {
                 number: generation.number(),
                 has_hosts: generation.stanzas("host").next().is_some(),
                 best_hosts_only: best_hosts_only(&generation),
+                relay_domains: relay_domains(&generation),
             };
         }
         let whole = self.whole.borrow();
@@ -458,6 +460,7 @@ impl Maintainer {
             limits: &self.shared.limits,
             has_hosts: whole.has_hosts,
             best_hosts_only: &whole.best_hosts_only,
+            relay_domains: &whole.relay_domains,
         };
         QueueSettings::resolve(&generation, name, &surroundings)
     }

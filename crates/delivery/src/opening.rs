@@ -3,6 +3,7 @@
 //! lately; if nothing but such hosts is left, the queue waits for the first of them to have room.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -13,65 +14,116 @@ use crate::limits::{Admitted, Saturated};
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
 use crate::record::{DomainRecord, Status};
-use crate::route::{self, Candidate, Unroutable};
+use crate::route::{self, Candidate, Route, Unroutable};
 use crate::throttle::Token;
 use crate::unreachable::NotOpened;
 
-/// Tries the addresses of the queue's route in order, until a session opens.
+/// Tries the addresses of the queue's route in order, until a session opens. Without fully_resolve_before_smtp it begins with
+/// the addresses known so far, and goes on with the others.
 pub(crate) async fn open(
     maintainer: &Rc<Maintainer>,
     record: &Rc<DomainRecord>,
     settings: &Rc<QueueSettings>,
     status: &Rc<Status>,
 ) -> Result<Connection, NotOpened> {
-    let deps = &maintainer.deps;
-    let candidates = candidates(maintainer, record, settings).await.map_err(NotOpened::Unroutable)?;
+    let soon = !settings.fully_resolves;
+    let mut route = candidates(maintainer, record, settings, soon).await.map_err(NotOpened::Unroutable)?;
     record.dns_failures.set(0);
-    record.route.borrow_mut().clone_from(&candidates);
-    let mut retry_at: Option<Instant> = None;
-    let mut saturated: Option<Saturated> = None;
-    let (mut refusal, mut tried) = (None, false);
-    let own_first = settings.limits.message(deps.clock.now()).map_err(NotOpened::Saturated)?;
-    for candidate in candidates {
-        if maintainer.stopping.get() {
+    let mut round = Round::default();
+    round.own_first = settings.limits.message(maintainer.deps.clock.now()).map_err(NotOpened::Saturated)?;
+    loop {
+        record.route.borrow_mut().clone_from(&route.candidates);
+        if let Some(connection) = round.try_in_order(maintainer, record, settings, status, route.candidates).await {
+            return Ok(connection);
+        }
+        if !route.partial {
             break;
         }
-        let now = deps.clock.now();
-        let avoided = maintainer.hosts.borrow().avoided_until(&candidate.remote, now);
-        if let Some(until) = avoided {
-            retry_at = Some(retry_at.map_or(until, |earliest| earliest.min(until)));
-            continue;
-        }
-        let room = match room(maintainer, record, settings, &candidate, now) {
-            Ok(room) => room,
-            Err(busy) => {
-                saturated = Some(saturated.map_or(busy.clone(), |other| other.sooner(busy, now)));
+        // If there is no more to learn, it stays with those.
+        let Ok(whole) = candidates(maintainer, record, settings, false).await else { break };
+        route = whole;
+    }
+    Err(round.not_opened(maintainer, status))
+}
+
+/// The addresses of a route, tried one after the other, and what came of it.
+#[derive(Default)]
+struct Round {
+    own_first: Option<Token>,
+    asked: Vec<SocketAddr>,
+    retry_at: Option<Instant>,
+    saturated: Option<Saturated>,
+    refusal: Option<(Candidate, Failure)>,
+    tried: bool,
+}
+
+impl Round {
+    async fn try_in_order(
+        &mut self,
+        maintainer: &Rc<Maintainer>,
+        record: &Rc<DomainRecord>,
+        settings: &Rc<QueueSettings>,
+        status: &Rc<Status>,
+        candidates: Vec<Candidate>,
+    ) -> Option<Connection> {
+        let clock = &maintainer.deps.clock;
+        for candidate in candidates {
+            if maintainer.stopping.get() {
+                break;
+            }
+            if self.asked.contains(&candidate.remote) {
                 continue;
             }
-        };
-        match Connection::open(maintainer, record, settings, status, &candidate).await {
-            Ok(mut connection) => {
-                maintainer.hosts.borrow_mut().works(&candidate.remote);
-                connection.pace.connected(deps.clock.now().saturating_duration_since(now));
-                connection.admitted([own_first, room.first], room.slots);
-                return Ok(connection);
+            self.asked.push(candidate.remote);
+            let now = clock.now();
+            let avoided = maintainer.hosts.borrow().avoided_until(&candidate.remote, now);
+            if let Some(until) = avoided {
+                self.retry_not_after(until);
+                continue;
             }
-            Err(failure) => {
-                tried = true;
-                let until = host_failed(maintainer, record, settings, &candidate, &failure);
-                retry_at = Some(retry_at.map_or(until, |earliest| earliest.min(until)));
-                if let NoSession::Refused(failure) = failure {
-                    refusal = Some((candidate, failure));
+            let room = match room(maintainer, record, settings, &candidate, now) {
+                Ok(room) => room,
+                Err(busy) => {
+                    let sooner = self.saturated.take().map_or(busy.clone(), |other| other.sooner(busy, now));
+                    self.saturated = Some(sooner);
+                    continue;
+                }
+            };
+            match Connection::open(maintainer, record, settings, status, &candidate).await {
+                Ok(mut connection) => {
+                    maintainer.hosts.borrow_mut().works(&candidate.remote);
+                    connection.pace.connected(clock.now().saturating_duration_since(now));
+                    connection.admitted([self.own_first.take(), room.first], room.slots);
+                    return Some(connection);
+                }
+                Err(failure) => {
+                    self.tried = true;
+                    self.retry_not_after(host_failed(maintainer, record, settings, &candidate, &failure));
+                    if let NoSession::Refused(failure) = failure {
+                        self.refusal = Some((candidate, failure));
+                    }
                 }
             }
         }
+        None
     }
-    // A host that is merely busy will take the mail: nothing has failed.
-    if let Some(saturated) = saturated {
-        return Err(NotOpened::Saturated(saturated));
+
+    fn retry_not_after(&mut self, until: Instant) {
+        self.retry_at = Some(self.retry_at.map_or(until, |earliest| earliest.min(until)));
     }
-    let retry_at = retry_at.unwrap_or_else(|| deps.clock.now());
-    Err(NotOpened::Unreachable { retry_at, refusal: refusal.map(Box::new), tried, connection: status.id })
+
+    /// A host that is merely busy will take the mail: nothing has failed.
+    fn not_opened(self, maintainer: &Maintainer, status: &Status) -> NotOpened {
+        match self.saturated {
+            Some(saturated) => NotOpened::Saturated(saturated),
+            None => NotOpened::Unreachable {
+                retry_at: self.retry_at.unwrap_or_else(|| maintainer.deps.clock.now()),
+                refusal: self.refusal.map(Box::new),
+                tried: self.tried,
+                connection: status.id,
+            },
+        }
+    }
 }
 
 /// The queue's route. A domain whose mail hosts could not be learnt too often is tried at its own address.
@@ -79,16 +131,17 @@ async fn candidates(
     maintainer: &Maintainer,
     record: &DomainRecord,
     settings: &QueueSettings,
-) -> Result<Vec<Candidate>, Unroutable> {
+    soon: bool,
+) -> Result<Route, Unroutable> {
     let (deps, domain) = (&maintainer.deps, &record.name.domain);
-    let found = route::candidates(domain, settings, &*deps.names, &deps.random).await;
+    let found = route::candidates(domain, settings, &*deps.names, &deps.random, soon).await;
     let unanswered = matches!(found, Err(Unroutable::Lookup(_)));
     let lookups = if unanswered { record.unanswered_lookups.get() + 1 } else { 0 };
     record.unanswered_lookups.set(lookups);
     if unanswered && settings.routes.is_empty() && settings.fallback_to_address.is_some_and(|most| most < lookups) {
         let own = route::own_addresses(domain, settings, &*deps.names).await;
         if !own.is_empty() {
-            return Ok(own);
+            return Ok(Route { candidates: own, partial: false });
         }
     }
     found

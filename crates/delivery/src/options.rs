@@ -38,6 +38,8 @@ queue_options! {
         "internal: fail all mail of this scope instead of delivering it, what is queued and what comes. true and inline: as internal; its recipients are not refused at RCPT yet.";
     MX_FAILURES_FALLBACK_TO_A: i64 = "mx_failures_fallback_to_a", "3", DOMAIN,
         "Consecutive lookups of a domain's mail hosts that got no answer after which its own address is tried. -1: never.";
+    FULLY_RESOLVE_BEFORE_SMTP: bool = "fully_resolve_before_smtp", "true", QUEUE,
+        "Waits until the addresses of all mail hosts of a domain are known, or cannot be, before the first is tried. false: begins with the best of those known so far, which need not be the best of all. Always true for the domains in the global relay_domains.";
     PREFER_IPV6_MXS: bool = "prefer_ipv6_mxs", "false", GLOBAL,
         "Inside one preference try IPv6 addresses before IPv4 ones.";
     MAILDIR_PATH: String = "maildir_path", r#""./maildir/%{domain}/%{localpart}""#, QUEUE,
@@ -210,15 +212,19 @@ impl OptionType for Aggressiveness {
     }
 }
 
+/// The domains this server relays for, those whose mail counts as bounces among them: their mail waits for all mail hosts
+/// to be resolved.
+pub(crate) fn relay_domains(generation: &Generation) -> DomainGlobs {
+    let [mut domains, bounces] =
+        [&RELAY_DOMAINS, &BOUNCE_DOMAINS].map(|option| generation.get(option, &Lookup::Global));
+    domains.extend(bounces);
+    DomainGlobs::new(&domains)
+}
+
 /// The domains whose mail goes to the best mail hosts alone.
 pub(crate) fn best_hosts_only(generation: &Generation) -> DomainGlobs {
     match generation.get(&ONLY_USE_BEST_MX_FOR_RELAY_DOMAINS, &Lookup::Global) {
-        true => {
-            // Domains whose mail counts as bounces are relayed for, too.
-            let [mut domains, bounces] = [&RELAY_DOMAINS, &BOUNCE_DOMAINS].map(|o| generation.get(o, &Lookup::Global));
-            domains.extend(bounces);
-            DomainGlobs::new(&domains)
-        }
+        true => relay_domains(generation),
         false => DomainGlobs::default(),
     }
 }
@@ -237,6 +243,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) has_hosts: bool,
     /// Whose mail goes to the best mail hosts alone.
     pub(crate) best_hosts_only: &'a DomainGlobs,
+    /// For whom this server relays.
+    pub(crate) relay_domains: &'a DomainGlobs,
 }
 
 /// The values in force for one queue in one generation.
@@ -272,6 +280,7 @@ pub(crate) struct QueueSettings {
     pub(crate) fallback_to_address: Option<u64>,
     pub(crate) prefers_ipv6: bool,
     pub(crate) best_hosts_only: bool,
+    pub(crate) fully_resolves: bool,
     pub(crate) port: u16,
     pub(crate) routes: Vec<RouteEntry>,
     pub(crate) mx_failures_to_delay: u64,
@@ -284,7 +293,7 @@ pub(crate) struct QueueSettings {
 
 impl QueueSettings {
     pub(crate) fn resolve(generation: &Arc<Generation>, queue: &QueueName, surroundings: &Surroundings<'_>) -> Self {
-        let Surroundings { loops, hostname, limits, has_hosts, best_hosts_only } = *surroundings;
+        let Surroundings { loops, hostname, limits, has_hosts, best_hosts_only, relay_domains } = *surroundings;
         let lookup =
             Lookup::Queue { binding_group: &queue.binding_group, binding: &queue.binding, domain: &queue.domain };
         let chain = &generation.chain(&lookup);
@@ -333,6 +342,7 @@ impl QueueSettings {
             blackholed: generation.read(&BLACKHOLE, chain) == Blackhole::Internal,
             fallback_to_address: u64::try_from(generation.read(&MX_FAILURES_FALLBACK_TO_A, chain)).ok(),
             best_hosts_only: best_hosts_only.matches(&queue.domain),
+            fully_resolves: generation.read(&FULLY_RESOLVE_BEFORE_SMTP, chain) || relay_domains.matches(&queue.domain),
             prefers_ipv6: generation.read(&PREFER_IPV6_MXS, chain),
             port: generation.read(if method == DeliveryMethod::Lmtp { &LMTP_PORT } else { &REMOTE_SMTP_PORT }, chain),
             routes: generation.read(&ROUTES, chain).0,

@@ -26,6 +26,14 @@ pub(crate) struct Candidate {
     pub(crate) expires: Option<Instant>,
 }
 
+/// The addresses to try, best first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) candidates: Vec<Candidate>,
+    /// There may be more, and better ones: the DNS has not said all yet.
+    pub(crate) partial: bool,
+}
+
 /// Why a queue has no address to try. Closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unroutable {
@@ -39,19 +47,22 @@ pub(crate) enum Unroutable {
     Lookup(String),
 }
 
-/// Finds the addresses for `domain`, best first.
+/// Finds the addresses for `domain`, best first. If `soon`, those of its own mail hosts that are known so far do; what is not
+/// known yet is not asked about prohibited_hosts either.
 pub(crate) async fn candidates(
     domain: &str,
     settings: &QueueSettings,
     names: &dyn Names,
     random: &Random,
-) -> Result<Vec<Candidate>, Unroutable> {
+    soon: bool,
+) -> Result<Route, Unroutable> {
     let mut found = Vec::new();
     let mut trouble = None;
+    let mut partial = false;
     if settings.routes.is_empty() {
         let (host, port) = take_apart(domain);
         let port = port.unwrap_or(settings.port);
-        found = mail_hosts(&host, port, names).await.map_err(unroutable)?;
+        (found, partial) = mail_hosts(&host, port, names, soon).await.map_err(unroutable)?;
         if settings.best_hosts_only {
             let best = found.iter().map(|candidate| candidate.preference).min();
             found.retain(|candidate| Some(candidate.preference) == best);
@@ -72,7 +83,7 @@ pub(crate) async fn candidates(
         (true, Some(trouble)) => Err(trouble),
         (true, None) if had_any => Err(Unroutable::Prohibited),
         (true, None) => Err(Unroutable::NoHost),
-        (false, _) => Ok(ordered(found, settings.prefers_ipv6, random)),
+        (false, _) => Ok(Route { candidates: ordered(found, settings.prefers_ipv6, random), partial }),
     }
 }
 
@@ -94,8 +105,8 @@ pub(crate) async fn own_addresses(domain: &str, settings: &QueueSettings, names:
 async fn routed(domain: &str, entry: &RouteEntry, port: u16, names: &dyn Names) -> Result<Vec<Candidate>, DnsError> {
     let port = entry.port.unwrap_or(port);
     let mut hosts = match &entry.target {
-        RouteTarget::Mx => mail_hosts(domain, port, names).await?,
-        RouteTarget::MxOf(other) => mail_hosts(other, port, names).await?,
+        RouteTarget::Mx => mail_hosts(domain, port, names, false).await?.0,
+        RouteTarget::MxOf(other) => mail_hosts(other, port, names, false).await?.0,
         RouteTarget::Host(host) => {
             let addresses = names.addresses(host).await?;
             let candidate = |address| Candidate {
@@ -113,13 +124,19 @@ async fn routed(domain: &str, entry: &RouteEntry, port: u16, names: &dyn Names) 
     Ok(hosts)
 }
 
-/// The hosts of a domain, or the address that it is.
-async fn mail_hosts(domain: &str, port: u16, names: &dyn Names) -> Result<Vec<Candidate>, DnsError> {
+/// The hosts of a domain, or the address that it is, and whether these are not all yet.
+async fn mail_hosts(
+    domain: &str,
+    port: u16,
+    names: &dyn Names,
+    soon: bool,
+) -> Result<(Vec<Candidate>, bool), DnsError> {
     if let Some(address) = literal(domain) {
         let remote = SocketAddr::new(address, port);
-        return Ok(vec![Candidate { preference: 0, host: domain.into(), remote, expires: None }]);
+        return Ok((vec![Candidate { preference: 0, host: domain.into(), remote, expires: None }], false));
     }
-    Ok(of_plan(&names.mx(domain).await?, port))
+    let plan = if soon { names.mx_soon(domain).await? } else { names.mx(domain).await? };
+    Ok((of_plan(&plan, port), plan.partial))
 }
 
 fn of_plan(plan: &MxPlan, port: u16) -> Vec<Candidate> {

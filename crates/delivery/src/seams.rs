@@ -58,6 +58,8 @@ impl Connector for Tcp {
 pub trait Names: Send + Sync {
     /// Where mail for `domain` goes (RFC 5321 5.1).
     fn mx<'a>(&'a self, domain: &'a str) -> Local<'a, Result<MxPlan, DnsError>>;
+    /// The same as soon as one host has an address; the plan says whether it is partial.
+    fn mx_soon<'a>(&'a self, domain: &'a str) -> Local<'a, Result<MxPlan, DnsError>>;
     /// The addresses of one host.
     fn addresses<'a>(&'a self, host: &'a str) -> Local<'a, Result<Vec<IpAddr>, DnsError>>;
 }
@@ -65,6 +67,10 @@ pub trait Names: Send + Sync {
 impl Names for dns::Resolver {
     fn mx<'a>(&'a self, domain: &'a str) -> Local<'a, Result<MxPlan, DnsError>> {
         Box::pin(dns::Resolver::mx(self, domain))
+    }
+
+    fn mx_soon<'a>(&'a self, domain: &'a str) -> Local<'a, Result<MxPlan, DnsError>> {
+        Box::pin(dns::Resolver::mx_soon(self, domain))
     }
 
     fn addresses<'a>(&'a self, host: &'a str) -> Local<'a, Result<Vec<IpAddr>, DnsError>> {

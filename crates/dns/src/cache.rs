@@ -67,6 +67,17 @@ impl<V: Clone> Cache<V> {
         }
     }
 
+    /// Takes out all entries whose time is over, each with whether it was used since it was put in.
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<(Arc<str>, V, bool)> {
+        let expired: Vec<_> = self.entries.extract_if(|_, entry| entry.expires <= now).collect();
+        if !expired.is_empty() {
+            self.ring.retain(|key| self.entries.contains_key(key));
+            self.held -= expired.iter().map(|(key, entry)| self.held_with(key, &entry.value)).sum::<usize>();
+            self.charge.set(self.held);
+        }
+        expired.into_iter().map(|(key, entry)| (key, entry.value, entry.used)).collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -113,6 +124,25 @@ mod tests {
         cache.expire("a", now);
         assert_eq!(cache.get("a", now), None);
         assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn what_is_over_is_taken_out_and_says_whether_it_was_used() {
+        let now = Clock::system().now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let owner = MemoryOwner::default();
+        let mut cache = Cache::new(10, |_| 0, &owner);
+        for (key, seconds) in [("used", 5), ("idle", 5), ("young", 9)] {
+            cache.insert(key.into(), seconds, at(seconds));
+        }
+        cache.get("used", now);
+        assert!(cache.take_expired(at(4)).is_empty());
+        let three = owner.octets();
+        let mut expired = cache.take_expired(at(5));
+        assert!(owner.octets() < three / 2, "{} of {three}", owner.octets());
+        expired.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        assert_eq!(expired, [("idle".into(), 5, false), ("used".into(), 5, true)]);
+        assert_eq!((cache.len(), cache.ring.len(), cache.get("young", at(5))), (1, 1, Some(9)));
     }
 
     #[test]

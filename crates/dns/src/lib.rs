@@ -13,6 +13,7 @@ mod resolv_conf;
 mod resolver;
 mod runtime;
 mod settings;
+mod sweep;
 mod upstream;
 
 pub use error::DnsError;
@@ -20,4 +21,4 @@ pub use plan::{MxHost, MxPlan};
 pub use resolv_conf::{ResolvConf, ResolvConfError};
 pub use resolver::{Overrides, Resolver, Stats};
 pub use runtime::DnsRuntime;
-pub use settings::{MAX_DNS_TTL, MIN_DNS_TTL, OPTIONS, RESOLV_CONF, Settings, USE_IPV6};
+pub use settings::{DNS_EXPIRE_INTERVAL, MAX_DNS_TTL, MIN_DNS_TTL, OPTIONS, RESOLV_CONF, Settings, USE_IPV6};

@@ -20,6 +20,8 @@ pub struct MxPlan {
     pub hosts: Vec<MxHost>,
     /// There is no MX record: the one host is the domain itself (RFC 5321 5.1).
     pub implicit: bool,
+    /// The addresses of other hosts are still being looked up, better ones perhaps among them; never kept.
+    pub partial: bool,
     /// How long the plan stands, counted from the question.
     pub ttl: Duration,
     /// When it ends, on the clock the resolver was given.
@@ -56,18 +58,27 @@ pub(crate) fn complete_name(domain: &str) -> Option<Name> {
     Some(name)
 }
 
+/// Told of the hosts whose addresses are known while others are still looked up, in order of preference.
+pub(crate) type Early<'e> = &'e (dyn Fn(Vec<MxHost>) + Send + Sync);
+
 /// Asks for the MX records of `name` and the addresses of their hosts.
-pub(crate) async fn draft(upstream: &Arc<Upstream>, name: &Name, rules: Rules) -> Draft {
+pub(crate) async fn draft(upstream: &Arc<Upstream>, name: &Name, rules: Rules, early: Early<'_>) -> Draft {
     let domain: Arc<str> = plain(name).into();
     match upstream.records(name, RecordType::MX).await {
-        Ok(found) => explicit(upstream, &domain, found, rules).await,
+        Ok(found) => explicit(upstream, &domain, found, rules, early).await,
         Err(Lack::Data(ttl)) => implicit(upstream, &domain, name, ttl, rules).await,
         Err(Lack::Name(ttl)) => Draft { hosts: Err(DnsError::NoSuchDomain { name: domain }), ttl },
         Err(Lack::Failure(error)) => Draft { hosts: Err(error), ttl: Duration::ZERO },
     }
 }
 
-async fn explicit(upstream: &Arc<Upstream>, domain: &Arc<str>, found: Records, rules: Rules) -> Draft {
+async fn explicit(
+    upstream: &Arc<Upstream>,
+    domain: &Arc<str>,
+    found: Records,
+    rules: Rules,
+    early: Early<'_>,
+) -> Draft {
     let mut exchanges: Vec<(u16, Name)> = found.records.into_iter().filter_map(exchange).collect();
     if exchanges.iter().all(|(_, host)| host.is_root()) {
         return Draft { hosts: Err(DnsError::NullMx { name: domain.clone() }), ttl: found.ttl };
@@ -83,14 +94,20 @@ async fn explicit(upstream: &Arc<Upstream>, domain: &Arc<str>, found: Records, r
         let upstream = upstream.clone();
         asking.spawn(async move { (place, preference, plain(&host).into(), addresses(&upstream, &host, rules).await) });
     }
-    let mut hosts = Vec::new();
+    let mut hosts: Vec<(usize, MxHost)> = Vec::new();
     let mut ttl = found.ttl;
     let mut trouble = None;
-    for (place, preference, name, found) in asking.join_all().await {
+    while let Some(asked) = asking.join_next().await {
+        // A lookup that panicked has ended the process; one that is cut off ends with the thread.
+        let Ok((place, preference, name, found)) = asked else { continue };
         match found {
             Ok((addresses, host_ttl)) => {
                 ttl = ttl.min(host_ttl);
-                hosts.push((place, MxHost { preference, name, addresses }));
+                let before = hosts.partition_point(|(other, _)| *other < place);
+                hosts.insert(before, (place, MxHost { preference, name, addresses }));
+                if !asking.is_empty() {
+                    early(hosts.iter().map(|(_, host)| host.clone()).collect());
+                }
             }
             Err(Lack::Name(host_ttl) | Lack::Data(host_ttl)) => ttl = ttl.min(host_ttl),
             Err(Lack::Failure(error)) => {
@@ -100,7 +117,6 @@ async fn explicit(upstream: &Arc<Upstream>, domain: &Arc<str>, found: Records, r
             }
         }
     }
-    hosts.sort_by_key(|(place, _)| *place);
     let hosts: Vec<MxHost> = hosts.into_iter().map(|(_, host)| host).collect();
     match (hosts.is_empty(), trouble) {
         (false, _) => Draft { hosts: Ok((hosts, false)), ttl },

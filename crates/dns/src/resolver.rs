@@ -4,6 +4,8 @@
 //! caller awaits, and everyone who asks for the same domain meanwhile awaits the same draft. A caller may give up at any
 //! time; the draft goes on and lands in the cache.
 //!
+//! What is over is swept away every dns_expire_interval, and looked up anew first if somebody has used it (`sweep.rs`).
+//!
 //! Invariant: a domain is in `asking` exactly while its newest draft runs, and only that draft may reach the cache: what was
 //! asked before a `refresh` is told to those who wait for it, and not kept.
 
@@ -30,21 +32,21 @@ pub type Overrides = HashMap<String, Vec<MxHost>>;
 #[derive(Clone)]
 pub struct Resolver(Arc<Inner>);
 
-struct Inner {
-    runtime: DnsRuntime,
+pub(crate) struct Inner {
+    pub(crate) runtime: DnsRuntime,
     upstream: Arc<Upstream>,
-    settings: Settings,
+    pub(crate) settings: Settings,
     overrides: Overrides,
-    clock: Clock,
+    pub(crate) clock: Clock,
     table: Mutex<Table>,
-    meter: Meter,
+    pub(crate) meter: Meter,
 }
 
-type Answer = Result<Arc<MxPlan>, DnsError>;
+pub(crate) type Answer = Result<Arc<MxPlan>, DnsError>;
 
-struct Table {
-    plans: Cache<Answer>,
-    asking: HashMap<Arc<str>, Asking>,
+pub(crate) struct Table {
+    pub(crate) plans: Cache<Answer>,
+    pub(crate) asking: HashMap<Arc<str>, Asking>,
     drafts: u64,
 }
 
@@ -57,16 +59,26 @@ fn held_by(answer: &Answer) -> usize {
     answer.as_ref().map_or(0, of_plan)
 }
 
-struct Asking {
+pub(crate) struct Asking {
     /// Which draft this is, counted.
     draft: u64,
-    answer: watch::Receiver<Option<Answer>>,
+    progress: watch::Receiver<Progress>,
 }
 
-struct Meter {
+/// How far a draft is.
+pub(crate) enum Progress {
+    Asked,
+    /// Some hosts are known.
+    Partial(Arc<MxPlan>),
+    Done(Answer),
+}
+
+pub(crate) struct Meter {
     hits: Counter,
     misses: Counter,
     joined: Counter,
+    pub(crate) renewed: Counter,
+    pub(crate) expired: Counter,
 }
 
 /// Numbers for the console.
@@ -105,7 +117,7 @@ impl Resolver {
             asking: HashMap::new(),
             drafts: 0,
         };
-        Ok(Self(Arc::new(Inner {
+        let resolver = Self(Arc::new(Inner {
             runtime: runtime.clone(),
             upstream,
             settings,
@@ -116,26 +128,47 @@ impl Resolver {
                 hits: meters.counter("dns.cache.hits"),
                 misses: meters.counter("dns.cache.misses"),
                 joined: meters.counter("dns.cache.joined"),
+                renewed: meters.counter("dns.cache.renewed"),
+                expired: meters.counter("dns.cache.expired"),
             },
-        })))
+        }));
+        resolver.0.sweep_regularly();
+        Ok(resolver)
     }
 
     /// Where mail for `domain` goes.
     pub async fn mx(&self, domain: &str) -> Result<MxPlan, DnsError> {
+        self.plan(domain, false).await
+    }
+
+    /// The same, without waiting for the slowest: as soon as one of its mail hosts has an address, a plan of those that have
+    /// one so far, which says that it is `partial`.
+    pub async fn mx_soon(&self, domain: &str) -> Result<MxPlan, DnsError> {
+        self.plan(domain, true).await
+    }
+
+    async fn plan(&self, domain: &str, soon: bool) -> Result<MxPlan, DnsError> {
         let inner = &self.0;
         let key: Arc<str> = domain.strip_suffix('.').unwrap_or(domain).to_ascii_lowercase().into();
         if let Some(hosts) = inner.overrides.get(&*key) {
             return Ok(inner.overridden(hosts));
         }
         let Some(name) = plan::complete_name(&key) else { return Err(DnsError::NoSuchDomain { name: key }) };
-        let mut answer = match inner.cached_or_asking(&key, name) {
+        let mut progress = match inner.cached_or_asking(&key, name) {
             Found::Now(answer) => return answer.map(Arc::unwrap_or_clone),
-            Found::Soon(answer) => answer,
+            Found::Soon(progress) => progress,
         };
-        match answer.wait_for(Option::is_some).await {
-            Ok(answer) => answer.clone().unwrap_or_else(|| Err(interrupted(&key))).map(Arc::unwrap_or_clone),
-            Err(_) => Err(interrupted(&key)),
-        }
+        let enough = |progress: &Progress| match progress {
+            Progress::Asked => false,
+            Progress::Partial(_) => soon,
+            Progress::Done(_) => true,
+        };
+        let answer = match progress.wait_for(enough).await.as_deref() {
+            Ok(Progress::Partial(plan)) => Ok(plan.clone()),
+            Ok(Progress::Done(answer)) => answer.clone(),
+            Ok(Progress::Asked) | Err(_) => Err(interrupted(&key)),
+        };
+        answer.map(Arc::unwrap_or_clone)
     }
 
     /// The addresses of a host, IPv4 first. An address in text form is its own answer.
@@ -185,6 +218,11 @@ impl Resolver {
         }
     }
 
+    /// Sweeps the cache now, as it is done every dns_expire_interval.
+    pub fn sweep(&self) {
+        self.0.sweep(self.0.clock.now());
+    }
+
     /// Numbers for the console.
     pub fn stats(&self) -> Stats {
         let table = self.0.lock();
@@ -225,11 +263,11 @@ impl Resolver {
 
 enum Found {
     Now(Answer),
-    Soon(watch::Receiver<Option<Answer>>),
+    Soon(watch::Receiver<Progress>),
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -240,7 +278,7 @@ impl Inner {
     fn overridden(&self, hosts: &[MxHost]) -> MxPlan {
         let mut hosts = hosts.to_vec();
         hosts.sort_by_key(|host| host.preference);
-        MxPlan { hosts, implicit: false, ttl: OVERRIDE_TTL, expires: self.clock.now() + OVERRIDE_TTL }
+        MxPlan { hosts, implicit: false, partial: false, ttl: OVERRIDE_TTL, expires: self.clock.now() + OVERRIDE_TTL }
     }
 
     fn cached_or_asking(self: &Arc<Self>, key: &Arc<str>, name: Name) -> Found {
@@ -252,17 +290,27 @@ impl Inner {
         }
         if let Some(asking) = table.asking.get(key) {
             self.meter.joined.add(1);
-            return Found::Soon(asking.answer.clone());
+            return Found::Soon(asking.progress.clone());
         }
         self.meter.misses.add(1);
-        let (tell, answer) = watch::channel(None);
+        Found::Soon(self.begin(&mut table, key.clone(), name, now))
+    }
+
+    /// Begins a draft for a domain that nobody asks for now.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        table: &mut Table,
+        key: Arc<str>,
+        name: Name,
+        asked_at: Instant,
+    ) -> watch::Receiver<Progress> {
+        let (tell, progress) = watch::channel(Progress::Asked);
         table.drafts += 1;
         let number = table.drafts;
-        table.asking.insert(key.clone(), Asking { draft: number, answer: answer.clone() });
-        drop(table);
-        let draft = Drafting { inner: self.clone(), key: key.clone(), number, asked_at: now, tell };
+        table.asking.insert(key.clone(), Asking { draft: number, progress: progress.clone() });
+        let draft = Drafting { inner: self.clone(), key, number, asked_at, tell };
         self.runtime.handle().spawn(draft.run(name));
-        Found::Soon(answer)
+        progress
     }
 
     /// Applies the operator's bounds to a TTL; a failure is not kept at all.
@@ -277,7 +325,7 @@ struct Drafting {
     key: Arc<str>,
     number: u64,
     asked_at: Instant,
-    tell: watch::Sender<Option<Answer>>,
+    tell: watch::Sender<Progress>,
 }
 
 impl Drafting {
@@ -285,21 +333,27 @@ impl Drafting {
         let upstream = &self.inner.upstream;
         // Each of the two steps waits for a place and for the servers; beyond that something is wrong.
         let limit = upstream.patience() * 4 + Duration::from_secs(1);
-        let draft = tokio::time::timeout(limit, plan::draft(upstream, &name, self.inner.rules())).await;
+        let early = |hosts| {
+            let (ttl, expires) = (Duration::ZERO, self.asked_at);
+            let plan = MxPlan { hosts, implicit: false, partial: true, ttl, expires };
+            self.tell.send_replace(Progress::Partial(Arc::new(plan)));
+        };
+        let draft = plan::draft(upstream, &name, self.inner.rules(), &early);
+        let draft = tokio::time::timeout(limit, draft).await;
         let late =
             || Draft { hosts: Err(DnsError::Timeout { name: self.key.clone(), server: None }), ttl: Duration::ZERO };
         let Draft { hosts, ttl } = draft.unwrap_or_else(|_| late());
         let ttl = self.inner.bounded(ttl);
         let expires = self.asked_at + ttl;
         let keep = !hosts.as_ref().is_err_and(DnsError::is_temporary);
-        let answer = hosts.map(|(hosts, implicit)| Arc::new(MxPlan { hosts, implicit, ttl, expires }));
+        let answer = hosts.map(|(hosts, implicit)| Arc::new(MxPlan { hosts, implicit, partial: false, ttl, expires }));
         let mut table = self.inner.lock();
         // Before anyone hears of it: who asks after a failure starts a new draft.
         if table.finish(&self.key, self.number) && keep {
             table.plans.insert(self.key.clone(), answer.clone(), expires);
         }
         drop(table);
-        self.tell.send_replace(Some(answer));
+        self.tell.send_replace(Progress::Done(answer));
     }
 }
 

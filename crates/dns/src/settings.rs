@@ -43,8 +43,20 @@ pub const DNS_FALLBACK_TO_TCP: Opt<bool> = Opt::new(
 )
 .not_tunable();
 
+/// How often what is over is looked for.
+pub const DNS_EXPIRE_INTERVAL: Opt<Seconds> = Opt::new(
+    "dns_expire_interval",
+    "10",
+    scopes::GLOBAL,
+    "Seconds between two looks for domains whose MX and address data has expired: what was used since it was looked up is \
+     looked up anew, the rest is forgotten.",
+)
+.not_tunable()
+.check(|seconds| if seconds.0 == 0 { Err("must be at least 1 second".to_owned()) } else { Ok(()) });
+
 /// The options of this room.
-pub const OPTIONS: &[&dyn Declared] = &[&RESOLV_CONF, &USE_IPV6, &MIN_DNS_TTL, &MAX_DNS_TTL, &DNS_FALLBACK_TO_TCP];
+pub const OPTIONS: &[&dyn Declared] =
+    &[&RESOLV_CONF, &USE_IPV6, &MIN_DNS_TTL, &MAX_DNS_TTL, &DNS_FALLBACK_TO_TCP, &DNS_EXPIRE_INTERVAL];
 
 /// Everything a resolver is built from.
 #[derive(Clone, Debug)]
@@ -59,6 +71,8 @@ pub struct Settings {
     pub min_ttl: Duration,
     /// Plans live at most this long.
     pub max_ttl: Duration,
+    /// Between two sweeps of plans that are over.
+    pub expire_interval: Duration,
     /// Plans kept; the least used go first.
     pub plans_max: usize,
     /// Raw answers kept by hickory; zero keeps none.
@@ -76,6 +90,7 @@ impl Settings {
             fallback_to_tcp: generation.get(&DNS_FALLBACK_TO_TCP, &Lookup::Global),
             min_ttl: generation.get(&MIN_DNS_TTL, &Lookup::Global).into(),
             max_ttl: generation.get(&MAX_DNS_TTL, &Lookup::Global).into(),
+            expire_interval: generation.get(&DNS_EXPIRE_INTERVAL, &Lookup::Global).into(),
             ..Self::new(conf)
         })
     }
@@ -88,6 +103,7 @@ impl Settings {
             fallback_to_tcp: true,
             min_ttl: Duration::ZERO,
             max_ttl: Duration::from_secs(u32::MAX as u64),
+            expire_interval: Duration::from_secs(10),
             plans_max: 100_000,
             answers_max: 100_000,
             queries_max: 500,

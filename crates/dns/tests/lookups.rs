@@ -337,3 +337,49 @@ async fn a_domain_with_hundreds_of_hosts_is_cut_short() {
     let plan = lab.mx("many.test").await.unwrap();
     assert_eq!((plan.hosts.len(), plan.hosts[0].preference, plan.hosts[49].preference), (50, 0, 49));
 }
+
+#[tokio::test]
+async fn a_plan_of_the_hosts_known_so_far_does_not_wait_for_the_slowest() {
+    let lab = Lab::with(|settings| settings.conf.timeout = Duration::from_secs(1));
+    for slow in ["first.example.test", "twin.example.test"] {
+        lab.server.behave_times(slow, Behaviour::Silent, 1);
+    }
+    let soon = lab.resolver.mx_soon("example.test").await.expect("a host is known");
+    assert_eq!((line(&soon).as_str(), soon.partial), ("20 second.example.test [192.0.2.2, 192.0.2.22]", true));
+    // The others answer when they are asked again, and whoever waits for all hosts has them.
+    let whole = lab.mx("example.test").await.expect("a plan");
+    assert!(!whole.partial && whole.hosts.len() == 3, "{whole:?}");
+    let kept = lab.resolver.mx_soon("example.test").await.expect("a plan");
+    assert_eq!((kept.partial, kept), (false, whole), "what is kept is never partial");
+    assert_eq!(lab.meters.get("dns.cache.misses"), 1, "one look-up served them all");
+}
+
+/// Twice: simulated time moves with tokio's clock, and so do the timers of the lab.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_renews_what_was_used_once_and_forgets_the_rest() {
+    let server = ZoneServer::start(ZONE);
+    let clock = Clock::simulated(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let lab = Lab::on(server, Overrides::new(), clock, |settings| {
+        settings.answers_max = 0;
+        settings.expire_interval = Duration::from_secs(1_000_000);
+    });
+    let (used, idle) = ("example.test", "address.test");
+    for domain in [used, idle, used, "gone.test"] {
+        let _ = lab.mx(domain).await;
+    }
+    assert_eq!(lab.resolver.stats().plans, 3);
+    lab.resolver.sweep();
+    assert_eq!(lab.resolver.stats().plans, 3, "nothing is over yet");
+
+    tokio::time::advance(Duration::from_secs(4000)).await;
+    lab.resolver.sweep();
+    assert_eq!((lab.resolver.stats().plans, lab.resolver.stats().asking), (0, 1));
+    assert_eq!(lab.mx(used).await.expect("renewed").hosts.len(), 3);
+    let counts = |name: &str| lab.meters.get(&format!("dns.cache.{name}"));
+    assert_eq!((counts("expired"), counts("renewed"), counts("misses"), counts("joined")), (3, 1, 3, 1));
+
+    // Nobody has used the renewed plan, so it is not renewed a second time.
+    tokio::time::advance(Duration::from_secs(4000)).await;
+    lab.resolver.sweep();
+    assert_eq!((lab.resolver.stats().plans, lab.resolver.stats().asking, counts("renewed")), (0, 0, 1));
+}

@@ -8,6 +8,7 @@ mod network;
 mod orders;
 mod reloads;
 mod residency;
+mod resolving;
 mod throttles;
 mod trouble;
 mod world;

@@ -58,6 +58,8 @@ struct World {
     domains: HashMap<String, Result<Hosts, DnsError>>,
     /// Addresses of names, beside what is known of their mail hosts.
     own: HashMap<String, IpAddr>,
+    /// Until when a host's addresses cannot be looked up.
+    slow: HashMap<&'static str, tokio::time::Instant>,
     /// Of mail hosts.
     lookups: usize,
     /// Domains whose next lookup panics.
@@ -80,6 +82,11 @@ impl Network {
     pub fn mx(&self, domain: &str, hosts: &[(u16, &'static str, u8)]) {
         let hosts = hosts.iter().map(|&(preference, name, last)| (preference, name, address(last).ip())).collect();
         self.0.lock().unwrap().domains.insert(domain.to_owned(), Ok(hosts));
+    }
+
+    /// The addresses of that mail host take so long to look up, from now on.
+    pub fn slow_to_resolve(&self, name: &'static str, takes: Duration) {
+        self.0.lock().unwrap().slow.insert(name, tokio::time::Instant::now() + takes);
     }
 
     /// The address of a name itself.
@@ -233,6 +240,10 @@ impl Names for Network {
             };
             let found = found.unwrap_or_else(|domain| panic!("the lookup of {domain} panics"));
             let hosts = found.unwrap_or_else(|| Err(DnsError::NoSuchDomain { name: domain.into() }))?;
+            let slow = self.0.lock().unwrap().slow.clone();
+            if let Some(last) = hosts.iter().filter_map(|(_, name, _)| slow.get(name)).max() {
+                tokio::time::sleep_until(*last).await;
+            }
             let host = |(preference, name, ip): (u16, &str, IpAddr)| MxHost {
                 preference,
                 name: name.into(),
@@ -240,7 +251,31 @@ impl Names for Network {
             };
             let expires = tokio::time::Instant::now().into_std() + Duration::from_secs(300);
             let hosts = hosts.into_iter().map(host).collect();
-            Ok(MxPlan { hosts, implicit: false, ttl: Duration::from_secs(300), expires })
+            Ok(MxPlan { hosts, implicit: false, partial: false, ttl: Duration::from_secs(300), expires })
+        })
+    }
+
+    fn mx_soon<'a>(&'a self, domain: &'a str) -> Local<'a, Result<MxPlan, DnsError>> {
+        Box::pin(async move {
+            let (known, slow) = {
+                let world = self.0.lock().unwrap();
+                (world.domains.get(domain).cloned(), world.slow.clone())
+            };
+            let now = tokio::time::Instant::now();
+            let is_slow = |name: &str| slow.get(name).is_some_and(|until| now < *until);
+            let Some(Ok(hosts)) =
+                known.filter(|known| known.as_ref().is_ok_and(|all| all.iter().any(|host| is_slow(host.1))))
+            else {
+                return Names::mx(self, domain).await;
+            };
+            let resolved = hosts.into_iter().filter(|host| !is_slow(host.1));
+            let host = |(preference, name, ip): (u16, &str, IpAddr)| MxHost {
+                preference,
+                name: name.into(),
+                addresses: vec![ip],
+            };
+            let (hosts, expires) = (resolved.map(host).collect(), now.into_std());
+            Ok(MxPlan { hosts, implicit: false, partial: true, ttl: Duration::ZERO, expires })
         })
     }
 
