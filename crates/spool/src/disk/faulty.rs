@@ -8,6 +8,7 @@
 //!
 //! Invariant: a file handle from before a crash is dead, and so is the lock; using the handle panics.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -372,20 +373,20 @@ impl FileState {
         if octets.is_empty() {
             return;
         }
-        let sectors = offset / SECTOR..end.div_ceil(SECTOR);
-        for sector in sectors.clone() {
-            let before = self.get(sector);
-            self.versions.entry(sector).or_insert_with(|| vec![before]);
-        }
+        let before: Vec<Sector> = (offset / SECTOR..end.div_ceil(SECTOR)).map(|sector| self.get(sector)).collect();
         if self.live.len() < end {
-            let grown = vec![0; end - self.live.len()];
-            self.live.extend_from_slice(&grown);
+            self.live.resize(end, 0);
         }
         self.live[offset..end].copy_from_slice(octets);
-        for sector in sectors {
+        for (sector, before) in (offset / SECTOR..).zip(before) {
             let after = self.get(sector);
-            self.versions.entry(sector).or_default().push(after);
             self.dropped.remove(&sector);
+            match self.versions.entry(sector) {
+                // Nothing to choose from.
+                Entry::Vacant(_) if after == before => {}
+                Entry::Vacant(versions) => drop(versions.insert(vec![before, after])),
+                Entry::Occupied(mut versions) => versions.get_mut().push(after),
+            }
         }
     }
 
