@@ -36,6 +36,8 @@ options! {
         "Octets of message bodies that stay in memory, over all queues; further messages are read from the spool. 0: no limit.";
     DROP_BODY_AFTER_TRANS_FAIL: u32 = "drop_body_after_trans_fail", "3", QUEUE,
         "Transient failures after which a message no longer stays in memory but is read from the spool for each attempt. 0: from the first attempt on. Bodies of delayed mail stay only where active mail leaves room.";
+    LARGE_MESSAGE_THRESHOLD: u64 = "large_message_threshold", "131072", GLOBAL,
+        "Octets of a body beyond which a message counts as large: queued, it does not stay in memory but is read from the spool for each attempt, unless it is the next of its queue. 0: none is large.";
     KEEP_MESSAGE_DICTS_IN_MEMORY: bool = "keep_message_dicts_in_memory", "false", GLOBAL,
         "Keep envelope and context of a message in memory when its body is not." => not_tunable;
     DEFAULT_BINDING: DefaultBinding = "default_binding", "normal", GLOBAL,
@@ -144,6 +146,8 @@ pub struct ResidentLimits {
     pub octets: u64,
     /// Transient failures from which a message does not stay.
     pub failures: u32,
+    /// Octets of a body beyond which a message stays only where it is the next of its queue.
+    pub large: u64,
     /// Envelopes stay when bodies go.
     pub keep_envelopes: bool,
 }
@@ -161,6 +165,10 @@ impl ResidentLimits {
             total: usize::try_from(total).unwrap_or(usize::MAX),
             octets,
             failures: generation.get(&DROP_BODY_AFTER_TRANS_FAIL, &lookup),
+            large: match generation.get(&LARGE_MESSAGE_THRESHOLD, &Lookup::Global) {
+                0 => u64::MAX,
+                octets => octets,
+            },
             keep_envelopes: generation.get(&KEEP_MESSAGE_DICTS_IN_MEMORY, &Lookup::Global),
         }
     }
@@ -214,8 +222,14 @@ mod tests {
         );
         assert_eq!(RetryOptions::resolve(&generation, &queue("b.test")).delay(2), 120);
         let limits = |domain| ResidentLimits::resolve(&generation, &queue(domain), 2);
-        let defaults =
-            ResidentLimits { active_queue: 250, total: 16_384, octets: 1 << 27, failures: 3, keep_envelopes: false };
+        let defaults = ResidentLimits {
+            active_queue: 250,
+            total: 16_384,
+            octets: 1 << 27,
+            failures: 3,
+            large: 131_072,
+            keep_envelopes: false,
+        };
         assert_eq!(limits("x.test"), defaults);
         assert_eq!(limits("x.test").under(Pressure::Goal).active_queue, 16);
         assert_eq!(limits("x.test").under(Pressure::HighWater).total, 0);

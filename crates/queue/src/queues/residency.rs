@@ -35,11 +35,8 @@ impl Queues {
         arrival.recharge();
         let Some(queued) = self.messages.get(place.0) else { return };
         self.residency.keep_envelopes = limits.keep_envelopes;
-        let arrival = if limits.keeps_after(queued.retries) && self.fits(&arrival, limits) {
-            Some(arrival)
-        } else {
-            self.stripped(arrival)
-        };
+        let stays = limits.keeps_after(queued.retries) && octets(&arrival) <= limits.large;
+        let arrival = if stays && self.fits(&arrival, limits) { Some(arrival) } else { self.stripped(arrival) };
         if arrival.as_deref().is_some_and(has_body) {
             self.residency.waiting += 1;
             self.residency.places.push_back(place.0);
@@ -91,6 +88,8 @@ impl Queues {
         self.residency.keep_envelopes = limits.keep_envelopes;
         let wanted = self.at(queue).resident < limits.active_queue
             && limits.keeps_after(arrival.envelope.delivery.retries)
+            // Read back at once, the body of the next one would only go and come.
+            && (octets(&arrival) <= limits.large || self.at(queue).active.is_empty())
             && has_body(&arrival);
         if wanted && self.make_room(&arrival, limits) {
             return Some(arrival);

@@ -18,6 +18,7 @@ const KEEP_ALL: ResidentLimits = ResidentLimits {
     octets: u64::MAX,
     failures: u32::MAX,
     keep_envelopes: false,
+    large: u64::MAX,
 };
 
 fn at(seconds: u64) -> Moment {
@@ -212,6 +213,29 @@ fn bodies_beyond_the_octets_that_may_stay_are_only_on_disk_until_others_have_lef
     assert_eq!(resident, [true, true, false, true, false]);
     queues.enqueue(queue, message(6, "x.test", 0), at(0), &limits, LONGEST_WAIT);
     assert!(queues.take(queue).unwrap().resident.is_some(), "all that was counted has left");
+}
+
+#[test]
+fn a_large_message_stays_in_memory_only_where_it_is_the_next_of_its_queue() {
+    let octets = message(1, "x.test", 0).body.map_or(0, |body| body.len() as u64);
+    for (large, stays) in [(octets, [true, true, true]), (octets - 1, [true, false, false])] {
+        let mut queues = table();
+        let queue = queues.queue(&name("x.test"));
+        let limits = ResidentLimits { large, ..KEEP_ALL };
+        for id in 1..=3 {
+            queues.enqueue(queue, message(id, "x.test", 0), at(0), &limits, LONGEST_WAIT);
+        }
+        let resident: Vec<_> =
+            std::iter::from_fn(|| queues.take(queue)).map(|taken| taken.resident.is_some()).collect();
+        assert_eq!(resident, stays, "threshold {large}");
+
+        // Delayed, it does not stay at all.
+        let mut delayed = message(4, "x.test", 0);
+        delayed.envelope.delivery =
+            DeliveryState { retries: 1, next_attempt: Duration::from_secs(START + 600), ..DeliveryState::default() };
+        queues.enqueue(queue, delayed, at(0), &limits, LONGEST_WAIT);
+        assert_eq!(queues.totals_resident(), usize::from(stays[2]), "threshold {large}");
+    }
 }
 
 #[test]
