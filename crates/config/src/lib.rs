@@ -60,6 +60,7 @@ mod address;
 mod assignment;
 mod bounds;
 mod changes;
+pub mod checks;
 mod conditions;
 mod configuration;
 mod console;

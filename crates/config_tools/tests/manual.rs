@@ -68,6 +68,21 @@ fn each_form_names_every_word_with_its_state_and_scopes() {
     }
 }
 
+/// An option whose value means another thing in one scope, such as max_outbound_connections in a host stanza, is told under
+/// one heading.
+#[test]
+fn no_form_has_two_headings_for_one_name() {
+    for (kind, before, after) in [("man", ".TP\n.B ", "\n"), ("markdown", "### `", "`\n"), ("html", "\">", "</h3>")] {
+        let text = made(kind);
+        for name in ["max_outbound_connections", "pathway", "concurrency"] {
+            let heading = format!("{before}{}{after}", name.replace('-', "\\-"));
+            assert_eq!(text.matches(&heading).count(), 1, "{kind}: {heading}");
+        }
+        let of_hosts = text.replace("\\_", "_");
+        assert!(of_hosts.contains("In host: In a host stanza: most connections to one host"), "{kind}");
+    }
+}
+
 #[test]
 fn the_schema_has_every_option_in_every_scope() {
     let schema: Json = serde_json::from_str(&made("schema")).expect("JSON");

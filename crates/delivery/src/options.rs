@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::scopes::{BINDING, DOMAIN, GLOBAL, HOST, QUEUE, QUEUE_AND_HOST};
-use config::{Declared, Generation, IpNets, Lookup, Opt, OptionType, Scope, Seconds, Throttle, Value, one_of};
+use config::{Declared, Generation, IpNets, Lookup, Opt, OptionType, Scope, Seconds, Throttle, Value, checks, one_of};
 use hooks::HookSet;
 use logging::LogHooks;
 use message::QueueName;
@@ -82,9 +82,9 @@ queue_options! {
     RSET_TIMEOUT: Seconds = "rset_timeout", "30", QUEUE, "Seconds for the reply to RSET.";
     REMOTE_SMTP_PORT: u16 = "remote_smtp_port", "25", QUEUE, "Port of the next hop, where a gateway or route names none.";
     EHLO_HOSTNAME: String = "ehlo_hostname", "__hostname__", QUEUE,
-        "Name given in EHLO: __hostname__ for this machine's, or a name.";
+        "Name given in EHLO: __hostname__ for this machine's, or a name.", a_host_name;
     BIND_ADDRESS: String = "bind_address", r#""*""#, BINDING,
-        "Address that outbound connections leave from; * lets the kernel choose.";
+        "Address that outbound connections leave from; * lets the kernel choose.", an_own_address;
     SUSPEND_DELIVERY: bool = "suspend_delivery", "false", QUEUE, "Hold all mail of this scope: nothing is attempted.";
     ROUTES: Routes = "routes", "", DOMAIN,
         "Hosts that get this domain's mail, tried in order: name, __mx__, or smtp://host?pref=P&port=N&type=mx|a.";
@@ -111,6 +111,14 @@ queue_options! {
 
 fn at_least_one_second(interval: &Seconds) -> Result<(), String> {
     if interval.0 == 0 { Err("must be at least 1 second".to_owned()) } else { Ok(()) }
+}
+
+fn a_host_name(name: &String) -> Result<(), String> {
+    checks::host_name(name)
+}
+
+fn an_own_address(address: &String) -> Result<(), String> {
+    checks::own_address(address)
 }
 
 fn at_least_one(number: &u64) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The options of queues, declared where they are used, and resolved into plain values once per (generation, queue).
 
-use config::{Declared, Generation, Lookup, Opt, OptionType, Pattern, Seconds, Value, one_of, scopes};
+use config::{Declared, Generation, Lookup, Opt, OptionType, Pattern, Seconds, Value, checks, one_of, scopes};
 use message::QueueName;
 use scheduler::Pressure;
 
@@ -43,13 +43,21 @@ options! {
     DEFAULT_BINDING: DefaultBinding = "default_binding", "normal", GLOBAL,
         "What becomes of mail that no policy gives a binding: normal (it leaves by the binding default), suspended (it waits there), none (it is refused with 451).";
     RELAY_DOMAINS: Vec<String> = "relay_domains", "()", PATHWAY,
-        "Domains anyone may send to; *.example.com means its sub-domains.";
+        "Domains anyone may send to; *.example.com means its sub-domains.", domain_globs;
     BOUNCE_DOMAINS: Vec<String> = "bounce_domains", "()", PATHWAY,
-        "Domains whose incoming mail counts as bounces; *.example.com means its sub-domains. Anyone may send to their addresses that bounce_pattern takes.";
+        "Domains whose incoming mail counts as bounces; *.example.com means its sub-domains. Anyone may send to their addresses that bounce_pattern takes.", domain_globs;
     BOUNCE_PATTERN: Pattern = "bounce_pattern", "", DOMAIN,
         "Which addresses bounces come to: of mail to bounce_domains, those that match count as bounces; of mail that fails, that from those is logged as bounced. Unset: all.";
     GATEWAY: String = "gateway", "", QUEUE,
-        "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets. It becomes the routing domain.";
+        "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets. It becomes the routing domain.", a_next_hop;
+}
+
+fn domain_globs(domains: &Vec<String>) -> Result<(), String> {
+    checks::domain_globs(domains)
+}
+
+fn a_next_hop(host: &String) -> Result<(), String> {
+    checks::next_hop(host)
 }
 
 fn at_least_one_second(interval: &Seconds) -> Result<(), String> {

@@ -35,6 +35,21 @@ impl Chapters {
     }
 }
 
+/// What tells a description from those of the same name and owner: "In host: ", or nothing where it stands alone. Only the
+/// first of them has a heading.
+pub(super) fn apart(all: &[Description], one: &Description) -> Option<String> {
+    let alone = all.iter().filter(|other| other.name == one.name).count() < 2;
+    (!alone).then(|| match one.kind {
+        "option" => format!("In {}: ", one.scopes.join(", ")),
+        kind => format!("As a {kind}: "),
+    })
+}
+
+/// Whether it is the first of its name, and so has the heading.
+pub(super) fn is_first(all: &[Description], one: &Description) -> bool {
+    all.iter().find(|other| other.name == one.name).is_some_and(|first| std::ptr::eq(first, one))
+}
+
 /// The title of an owner's options.
 pub(super) fn title(owner: &str) -> String {
     if owner == CORE { "Options of the core".to_owned() } else { format!("Options of module {owner}") }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use config::{Description, OptionState};
 
-use super::chapters::{AWAITED, AWAITED_TEXT, Chapters, INTRODUCTION, UNSUPPORTED, UNSUPPORTED_TEXT, facts, title};
+use super::chapters::{
+    AWAITED, AWAITED_TEXT, Chapters, INTRODUCTION, UNSUPPORTED, UNSUPPORTED_TEXT, apart, facts, is_first, title,
+};
 use crate::xml::escaped;
 
 /// The page.
@@ -13,7 +15,7 @@ pub(super) fn document(chapters: &Chapters) -> String {
     let _ = writeln!(out, "{}</p>", escaped(INTRODUCTION));
     for (owner, options) in &chapters.in_effect {
         let _ = writeln!(out, "<h2>{}</h2>", escaped(&title(owner)));
-        options.iter().for_each(|one| entry(&mut out, owner, one));
+        options.iter().for_each(|one| entry(&mut out, owner, options, one));
     }
     table(&mut out, AWAITED, AWAITED_TEXT, &chapters.awaited);
     table(&mut out, UNSUPPORTED, UNSUPPORTED_TEXT, &chapters.unsupported);
@@ -21,10 +23,13 @@ pub(super) fn document(chapters: &Chapters) -> String {
     out
 }
 
-fn entry(out: &mut String, owner: &str, one: &Description) {
+fn entry(out: &mut String, owner: &str, all: &[Description], one: &Description) {
     let name = escaped(one.name);
-    let scope = escaped(&one.scopes.first().map_or(String::new(), |scope| scope.replace(' ', "-")));
-    let _ = writeln!(out, "<h3 id=\"{owner}.{name}.{scope}\">{name}</h3>\n<p>{}</p>\n<dl>", escaped(one.meaning));
+    if is_first(all, one) {
+        let _ = writeln!(out, "<h3 id=\"{owner}.{name}\">{name}</h3>");
+    }
+    let meaning = format!("{}{}", apart(all, one).unwrap_or_default(), one.meaning);
+    let _ = writeln!(out, "<p>{}</p>\n<dl>", escaped(&meaning));
     for (what, how) in facts(one) {
         let _ = writeln!(out, "<dt>{what}</dt><dd>{}</dd>", escaped(&how));
     }

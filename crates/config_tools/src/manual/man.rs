@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use config::{Description, OptionState};
 
-use super::chapters::{AWAITED, AWAITED_TEXT, Chapters, INTRODUCTION, UNSUPPORTED, UNSUPPORTED_TEXT, facts, title};
+use super::chapters::{
+    AWAITED, AWAITED_TEXT, Chapters, INTRODUCTION, UNSUPPORTED, UNSUPPORTED_TEXT, apart, facts, is_first, title,
+};
 
 /// The page.
 pub(super) fn page(chapters: &Chapters) -> String {
@@ -16,7 +18,7 @@ pub(super) fn page(chapters: &Chapters) -> String {
     out.push_str(".SH OPTIONS\n");
     for (owner, options) in &chapters.in_effect {
         let _ = writeln!(out, ".SS \"{}\"", roff(&title(owner)));
-        options.iter().for_each(|one| entry(&mut out, one));
+        options.iter().for_each(|one| entry(&mut out, options, one));
     }
     for (heading, text, list) in
         [(AWAITED, AWAITED_TEXT, &chapters.awaited), (UNSUPPORTED, UNSUPPORTED_TEXT, &chapters.unsupported)]
@@ -29,9 +31,12 @@ pub(super) fn page(chapters: &Chapters) -> String {
     out
 }
 
-fn entry(out: &mut String, one: &Description) {
-    let _ = writeln!(out, ".TP\n.B {}", roff(one.name));
-    line(out, one.meaning);
+fn entry(out: &mut String, all: &[Description], one: &Description) {
+    match is_first(all, one) {
+        true => drop(writeln!(out, ".TP\n.B {}", roff(one.name))),
+        false => out.push_str(".br\n"),
+    }
+    line(out, &format!("{}{}", apart(all, one).unwrap_or_default(), one.meaning));
     for (what, how) in facts(one) {
         out.push_str(".br\n");
         line(out, &format!("{what}: {how}"));

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use config::{Description, OptionState};
 
-use super::chapters::{AWAITED, AWAITED_TEXT, Chapters, INTRODUCTION, UNSUPPORTED, UNSUPPORTED_TEXT, facts, title};
+use super::chapters::{
+    AWAITED, AWAITED_TEXT, Chapters, INTRODUCTION, UNSUPPORTED, UNSUPPORTED_TEXT, apart, facts, is_first, title,
+};
 
 /// The document.
 pub(super) fn document(chapters: &Chapters) -> String {
@@ -12,7 +14,10 @@ pub(super) fn document(chapters: &Chapters) -> String {
     for (owner, options) in &chapters.in_effect {
         let _ = write!(out, "\n## {}\n", title(owner));
         for one in options {
-            let _ = write!(out, "\n### {}\n\n{}\n\n", code(one.name), text(one.meaning));
+            if is_first(options, one) {
+                let _ = write!(out, "\n### {}\n", code(one.name));
+            }
+            let _ = write!(out, "\n{}{}\n\n", text(&apart(options, one).unwrap_or_default()), text(one.meaning));
             for (what, how) in facts(one) {
                 let how = if what == "Default" && how != "unset" { code(&how) } else { text(&how) };
                 let _ = writeln!(out, "- {what}: {how}");
