@@ -49,6 +49,9 @@ pub fn next_hop(text: &str) -> Result<(), String> {
     if text.is_empty() || parse_ip(text).is_ok() {
         return Ok(());
     }
+    if let Some((_, rest)) = text.split_once("://") {
+        return Err(format!("`{text}` is a URL, and a host is wanted: `{rest}`"));
+    }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
         Some(_) => {
@@ -150,7 +153,7 @@ mod tests {
             ("[2001:db8::x]:26", "is not an IP address"),
             (":25", "names no host"),
             ("smart test", "a blank"),
-            ("smtp://smart.test", "cannot stand in one"),
+            ("smtp://smart.test", "a host is wanted: `smart.test`"),
         ] {
             assert!(next_hop(wrong).is_err_and(|told| told.contains(why)), "{wrong}: {:?}", next_hop(wrong));
         }
