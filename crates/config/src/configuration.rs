@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::advice::advise;
 use crate::changes::Author;
 use crate::diagnostics::{Diagnostics, Fault, Reports, Severity};
 use crate::generation::Generation;
@@ -238,12 +239,14 @@ impl Reading {
             warn_of_waiting_changes(&running.merged, &merged, registry, &mut reports);
             warn_of_a_closed_console(&running.merged, &merged, &mut reports);
         }
-        let refused = reports.has_errors();
-        let diagnostics = reports.finish(&loaded.sources);
-        match refused {
-            true => Err(diagnostics),
-            false => Ok(Generation::new(number, registry.clone(), merged, loaded.sources, diagnostics)),
+        if reports.has_errors() {
+            return Err(reports.finish(&loaded.sources));
         }
+        let nothing_yet = Diagnostics::default();
+        let mut generation = Generation::new(number, registry.clone(), merged, loaded.sources, nothing_yet);
+        advise(&generation, &mut reports);
+        generation.warnings = reports.finish(&generation.sources);
+        Ok(generation)
     }
 }
 

@@ -57,6 +57,7 @@
 //! - Beyond the documented language, and never part of it by accident: `${NAME}`, `$"..."`, `${file:path}`, `if_env`.
 
 mod address;
+mod advice;
 mod assignment;
 mod bounds;
 mod changes;
