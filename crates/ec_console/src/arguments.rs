@@ -7,7 +7,7 @@ use crate::endpoint::Endpoint;
 
 /// What `-h` prints.
 pub const HELP: &str = "\
-usage: ec_console [-h] [-V] [--json] [ENDPOINT [COMMAND ...]]
+usage: ec_console [-h] [-V] [--json] [ENDPOINT] [COMMAND ...]
 
 Sends commands to the control listener of a running postriderd and shows the answers.
 
@@ -15,8 +15,9 @@ ENDPOINT is one of
   PATH            a Unix socket; a path holds a '/': ./run/control, /tmp/2025
   HOST:PORT       a TCP listener: 127.0.0.1:2025
   [V6ADDR]:PORT   the same by IPv6 address: [::1]:2025
-Without one it is the first that exists of ./run/control and
-/run/postrider/control, else /tmp/2025.
+A first word that holds none of '/', ':' and '@' is the command's. Without an
+endpoint it is the first that exists of ./run/control and /run/postrider/control,
+else /tmp/2025.
 
 COMMAND is one console command. Without one, commands are read from standard input,
 one a line (empty lines and lines that begin with # are skipped), or, when that is a
@@ -32,6 +33,7 @@ Answers go to standard output; why a command failed goes to standard error, exce
 JSON. Exit codes: 0 all commands completed, 1 one failed, 2 the listener cannot be
 reached or the connection was lost.
 
+  ec_console summary
   ec_console ./run/control summary
   echo 'mailq --limit 5' | ec_console
 ";
@@ -76,7 +78,8 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Action, String
             other => return Err(format!("unknown option '{other}'")),
         }
     }
-    let endpoint = match words.next() {
+    // No endpoint is without these, and no command's first word has one.
+    let endpoint = match words.next_if(|word| word.contains(['/', ':', '@'])) {
         Some(endpoint) => endpoint.parse()?,
         None => Endpoint::default_of(|socket| Path::new(socket).exists()),
     };
@@ -122,6 +125,21 @@ mod tests {
         assert_eq!(parsed(&["-h"]), Ok(Action::Help));
         assert_eq!(parsed(&["--json", "-V"]), Ok(Action::Version));
         assert_eq!(parsed(&["-e"]), Err("unknown option '-e'".into()));
+    }
+
+    #[test]
+    fn a_command_may_stand_without_an_endpoint() {
+        let default = Endpoint::default_of(|socket| Path::new(socket).exists());
+        for (words, command) in [
+            (&["summary"][..], "summary"),
+            (&["--json", "mailq", "-d", "a.example"], "mailq -d a.example"),
+            (&["flush domain all"], "flush domain all"),
+            (&["config", "get", "a/b"], "config get a/b"),
+        ] {
+            let run = run(words);
+            assert_eq!((run.endpoint, run.command.as_deref()), (default.clone(), Some(command)), "{words:?}");
+        }
+        assert!(parsed(&["me@host:2025", "summary"]).is_err_and(|why| why.contains("names a user")));
     }
 
     #[test]
