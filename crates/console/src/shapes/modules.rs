@@ -24,7 +24,7 @@ pub struct ModuleRow {
     pub enabled: bool,
     /// The interface it was written against: `rust`, `c`, `lua`.
     pub api: String,
-    /// Its full name.
+    /// What console commands call it: `ec_logger:main`, or `jlog` for a module without instances.
     pub name: String,
     /// What it does.
     pub description: String,

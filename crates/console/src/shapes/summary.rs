@@ -80,6 +80,7 @@ impl Shape for SummaryData {
         for (label, count) in [
             ("Successfully Delivered Messages", self.delivered_messages),
             ("Failed Messages", self.failed_messages),
+            ("Transient Failures", self.transient_failures),
             ("Rejected Messages", self.rejected_messages),
             ("Received Messages", self.received_messages),
         ] {
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn summary_has_the_documented_lines_in_order() {
+    fn summary_has_the_documented_lines_in_order_and_the_transient_failures() {
         let golden = "Summary Statistics
         Outbound Concurrency:      21
         Inbound Concurrency:       3
@@ -228,6 +229,7 @@ mod tests {
         DNS Rate Limiter: disabled
         Successfully Delivered Messages:   52077
         Failed Messages:    1100
+        Transient Failures:      40
         Rejected Messages:      25
         Received Messages:      75
         Delivery Rate:  11.20 messages/second

@@ -52,12 +52,12 @@ async fn reopen_logs(house: &House) -> Result<Reply, CommandError> {
 
 fn module_list(house: &House) -> ModuleList {
     let row = |module: module::Listed| ModuleRow {
+        name: module.instance.as_ref().map_or_else(|| module.module.clone(), |own| format!("{}:{own}", module.module)),
         module: module.module.clone(),
         scope_name: module.module,
         instance_name: module.instance,
         enabled: module.enabled,
         api: module.version,
-        name: String::new(),
         description: module.description,
     };
     let listed = house.loaded_modules().map(|loaded| loaded.list()).unwrap_or_default();
