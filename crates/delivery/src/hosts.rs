@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::route::Candidate;
@@ -14,10 +15,16 @@ use crate::route::Candidate;
 /// Addresses remembered; beyond that the ones that may be tried soonest are forgotten.
 pub(crate) const HOSTS_MAX: usize = 8192;
 
+/// The least time between two words on hosts that cannot be reached.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+
 /// The addresses of one delivery loop.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     failed: HashMap<SocketAddr, Failed>,
+    /// When the operator was last told of a host that could not be reached, and of how many not since.
+    told_at: Option<Instant>,
+    untold: usize,
     paces: HashMap<SocketAddr, Rc<Pace>>,
 }
 
@@ -28,15 +35,17 @@ pub(crate) struct Pace {
     deliver: Cell<Option<Duration>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Failed {
     at: Instant,
     until: Instant,
+    why: Arc<str>,
 }
 
 impl Hosts {
-    /// A connection to that address could not be made.
-    pub(crate) fn failed(&mut self, remote: SocketAddr, now: Instant, retry: Duration) {
+    /// A connection to that address could not be made. If it is the first time since one could be: how many others were like
+    /// that since the last time somebody was told; `None` if nobody is to be told.
+    pub(crate) fn failed(&mut self, remote: SocketAddr, now: Instant, retry: Duration, why: Arc<str>) -> Option<usize> {
         if HOSTS_MAX <= self.failed.len() {
             self.failed.retain(|_, failed| now < failed.until);
         }
@@ -45,7 +54,16 @@ impl Hosts {
         {
             self.failed.remove(&soonest);
         }
-        self.failed.insert(remote, Failed { at: now, until: now + retry });
+        let known = self.failed.insert(remote, Failed { at: now, until: now + retry, why });
+        if known.is_some() {
+            return None;
+        }
+        if self.told_at.is_some_and(|told_at| now < told_at + TOLD_EVERY) {
+            self.untold += 1;
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.untold))
     }
 
     /// A session with that address opened.
@@ -83,9 +101,9 @@ impl Hosts {
         self.paces.get(remote).map_or((None, None), |pace| (pace.connect.get(), pace.deliver.get()))
     }
 
-    /// When it last failed, if that is still remembered.
-    pub(crate) fn failed_at(&self, remote: &SocketAddr) -> Option<Instant> {
-        self.failed.get(remote).map(|failed| failed.at)
+    /// When it last failed, and why, if that is still remembered.
+    pub(crate) fn failed_at(&self, remote: &SocketAddr) -> Option<(Instant, Arc<str>)> {
+        self.failed.get(remote).map(|failed| (failed.at, failed.why.clone()))
     }
 }
 
@@ -108,6 +126,24 @@ fn decayed(average: Option<Duration>, latest: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_that_fails_is_told_once_and_many_at_once_in_one_word() {
+        let mut hosts = Hosts::default();
+        let start = scheduler::Clock::system().now();
+        let mut fails = |last: u8, milliseconds| {
+            let remote = SocketAddr::from(([192, 0, 2, last], 25));
+            let now = start + Duration::from_millis(milliseconds);
+            hosts.failed(remote, now, Duration::from_secs(120), "Connection refused (os error 111)".into())
+        };
+        assert_eq!((fails(1, 0), fails(2, 1), fails(3, 999)), (Some(0), None, None));
+        assert_eq!((fails(1, 2000), fails(4, 2001)), (None, Some(2)), "the first is known to fail");
+        let remote = SocketAddr::from(([192, 0, 2, 1], 25));
+        assert_eq!(hosts.failed_at(&remote).expect("remembered").1.as_ref(), "Connection refused (os error 111)");
+        hosts.works(&remote);
+        let again = hosts.failed(remote, start + Duration::from_secs(9), Duration::from_secs(120), "timed out".into());
+        assert_eq!(again, Some(0), "it worked in between");
+    }
 
     #[test]
     fn averages_follow_what_is_measured() {

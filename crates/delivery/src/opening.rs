@@ -2,9 +2,11 @@
 //! those that give none. An address whose host has no room, by a limit or a throttle, is passed over like one that failed
 //! lately; if nothing but such hosts is left, the queue waits for the first of them to have room.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use smtp::client::Failure;
@@ -171,9 +173,18 @@ pub(crate) fn host_failed(
     failure: &NoSession,
 ) -> Instant {
     let (now, retry) = (maintainer.deps.clock.now(), settings.host_failure_retry.into());
-    maintainer.hosts.borrow_mut().failed(candidate.remote, now, retry);
+    let why: Arc<str> = failure.to_string().into();
+    let told = maintainer.hosts.borrow_mut().failed(candidate.remote, now, retry, why.clone());
     maintainer.meter.connections_failed.add(1);
-    report(record, candidate, failure);
+    let (domain, host, remote) = (&record.name.domain, &candidate.host, candidate.remote);
+    tracing::warn!(target: "SMTP", "{host} ({remote}) gave no session for {domain}: {why}");
+    if let Some(others) = told {
+        let others =
+            if others == 0 { String::new() } else { format!("; {others} other hosts were not reached either") };
+        let pause = settings.host_failure_retry.0;
+        tracing::info!(target: "HOST", "{host} ({remote}) could not be reached for {domain}: {why}; it is left alone for \
+            {pause} s{others}");
+    }
     now + retry
 }
 
@@ -183,14 +194,12 @@ pub(crate) enum NoSession {
     Refused(Failure),
 }
 
-fn report(record: &DomainRecord, candidate: &Candidate, failure: &NoSession) {
-    let (domain, host, remote) = (&record.name.domain, &candidate.host, candidate.remote);
-    match failure {
-        NoSession::Network(error) => {
-            tracing::warn!(target: "SMTP", "cannot connect to {host} ({remote}) for {domain}: {error}");
-        }
-        NoSession::Refused(failure) => {
-            tracing::warn!(target: "SMTP", "{host} ({remote}) gave no session for {domain} {}: {}", failure.stage, failure.reply);
+/// For the operator; an error of the network with its number.
+impl fmt::Display for NoSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(error) => error.fmt(f),
+            Self::Refused(failure) => write!(f, "{}: {}", failure.stage, failure.reply),
         }
     }
 }

@@ -94,6 +94,8 @@ pub struct AddressReport {
     pub remote: SocketAddr,
     /// How long ago it failed, if that is remembered.
     pub failed: Option<Duration>,
+    /// What came of that attempt, in words with the error's number.
+    pub failure: Option<Arc<str>>,
     /// It is left alone now.
     pub avoided: bool,
     /// How much longer the DNS says that it belongs to the domain; none if it was not asked for mail hosts.
@@ -287,11 +289,13 @@ fn domain_report(maintainer: &Rc<Maintainer>, domain: &str) -> DomainReport {
 
 fn address_report(candidate: &Candidate, hosts: &Hosts, now: Instant) -> AddressReport {
     let (connect_average, deliver_average) = hosts.averages(&candidate.remote);
+    let failed = hosts.failed_at(&candidate.remote);
     AddressReport {
         preference: candidate.preference,
         host: candidate.host.clone(),
         remote: candidate.remote,
-        failed: hosts.failed_at(&candidate.remote).map(|at| now.saturating_duration_since(at)),
+        failed: failed.as_ref().map(|(at, _)| now.saturating_duration_since(*at)),
+        failure: failed.map(|(_, why)| why),
         avoided: hosts.avoided_until(&candidate.remote, now).is_some(),
         ttl: candidate.expires.map(|expires| expires.saturating_duration_since(now)),
         connect_average,

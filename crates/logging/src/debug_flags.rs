@@ -60,9 +60,10 @@ pub struct DebugFlags {
 }
 
 impl Default for DebugFlags {
-    /// Everything at ERROR and CRITICAL, nothing below.
+    /// Everything at ERROR and CRITICAL, and hosts that cannot be reached, which are told at NOTICE.
     fn default() -> Self {
         let mut flags = Self::none();
+        flags.set(Level::Notice, ["HOST"]);
         flags.set(Level::Error, ["ALL"]);
         flags.set(Level::Critical, ["ALL"]);
         flags
@@ -100,10 +101,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_default_errors_are_heard_and_nothing_below() {
+    fn by_default_errors_are_heard_and_below_them_only_hosts_that_cannot_be_reached() {
         let flags = DebugFlags::default();
         assert!(flags.hears(Level::Error, "SMTP") && flags.hears(Level::Critical, "spool::journal"));
         assert!(Level::ALL[..4].iter().all(|&level| !flags.hears(level, "SMTP")));
+        assert!(flags.hears(Level::Notice, "HOST") && !flags.hears(Level::Info, "HOST"));
     }
 
     #[test]

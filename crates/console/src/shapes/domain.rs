@@ -75,6 +75,8 @@ pub struct DomainAddress {
     pub deliver_average_ms: f64,
     /// How long ago it failed, while it counts as failed.
     pub since_failure: Option<Duration>,
+    /// What came of that attempt: `Connection refused (os error 111)`.
+    pub failure: Option<String>,
     /// Other domains whose mail goes here, with the preference there.
     pub also_used_by: Vec<(String, u16)>,
 }
@@ -175,7 +177,9 @@ impl DomainAddress {
             (false, None) => "",
         };
         let Self { ip, port, connect_average_ms, deliver_average_ms, .. } = self;
-        let age = self.since_failure.map(|age| format!(" {:.2}s since failure", age.as_secs_f64())).unwrap_or_default();
+        let why = self.failure.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+        let age = self.since_failure.map(|age| format!(" {:.2}s since failure{why}", age.as_secs_f64()));
+        let age = age.unwrap_or_default();
         let family = family(*ip);
         line!(
             text,
@@ -196,6 +200,7 @@ impl DomainAddress {
             "connect_average_ms": self.connect_average_ms,
             "deliver_average_ms": self.deliver_average_ms,
             "seconds_since_failure": self.since_failure.map(|age| age.as_secs_f64()),
+            "failure": self.failure,
             "also_used_by": also.collect::<Value>(),
         })
     }
@@ -306,6 +311,7 @@ mod tests {
             connect_average_ms: 0.0,
             deliver_average_ms: 0.0,
             since_failure: None,
+            failure: None,
             also_used_by: Vec::new(),
         }
     }
@@ -314,6 +320,7 @@ mod tests {
         let failed = DomainAddress {
             deliver_average_ms: 8100.25,
             since_failure: Some(Duration::from_millis(37_120)),
+            failure: Some("Connection refused (os error 111)".into()),
             ..address("192.0.2.20")
         };
         let next = DomainAddress {
@@ -354,7 +361,7 @@ mod tests {
 }
 Domain 'a.example' has 1 MXs and a TTL of 600 seconds
   [10 mx1.a.example TTL:600]
- *      [192.0.2.20]:0 IPv4 (0.00ms con 8100.25ms dlv) 37.12s since failure
+ *      [192.0.2.20]:0 IPv4 (0.00ms con 8100.25ms dlv) 37.12s since failure: Connection refused (os error 111)
  =>     [192.0.2.21]:0 IPv4 (11.50ms con 702.00ms dlv)
                 (also used by b.example pref 10)
         [2001:db8::5]:0 IPv6 (0.00ms con 0.00ms dlv)

@@ -196,6 +196,7 @@ fn route(addresses: &[AddressReport]) -> DomainRoute {
                 connect_average_ms: milliseconds(address.connect_average),
                 deliver_average_ms: milliseconds(address.deliver_average),
                 since_failure: address.failed,
+                failure: address.failure.as_deref().map(str::to_owned),
                 also_used_by: Vec::new(),
             });
         }
