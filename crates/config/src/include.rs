@@ -4,17 +4,21 @@
 //! files in lexical order. A target with a scheme is read through the IO wrappers. Cycles, depth and the number of files
 //! are bounded. After the main file and all it includes comes the `local_changes_file`, then what no file takes.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::bounds::{ADVICE, Bounds};
 use crate::changes::{LOCAL_CHANGES_FILE, LOCAL_CHANGES_ONLY};
-use crate::diagnostics::{Fault, Reports};
+use crate::diagnostics::{Fault, Reports, Severity};
 use crate::parser::{Parsed, parse};
 use crate::remote;
 use crate::source::{self, Environment, Found, Sources};
+use crate::staging::{self, Recovered};
 use crate::substitute::Substitution;
 use crate::texts::Texts;
 use crate::tree::{Assignment, Include, Item, Span};
+use crate::ways::{Open, Ways};
 
 /// Deepest chain of includes.
 const INCLUDE_DEPTH_MAX: usize = 32;
@@ -40,6 +44,7 @@ pub(crate) struct Loaded {
 /// Reads the main file and all it includes. Where `held` has a text, that one counts and not the one on disk.
 pub(crate) fn load(main: &Path, held: &Texts, environment: &Environment, reports: &mut Reports) -> Loaded {
     let mut loader = Loader::new(main, held, environment, reports);
+    loader.recover(main);
     match loader.file(main, None) {
         Ok(items) => loader.loaded.items = items,
         Err(problem) => {
@@ -58,6 +63,7 @@ pub(crate) fn load(main: &Path, held: &Texts, environment: &Environment, reports
         let items = loader.parsed(index, &path);
         loader.loaded.items.extend(items);
     }
+    loader.check_secrets();
     loader.loaded
 }
 
@@ -103,6 +109,9 @@ struct Loader<'l> {
     read_only: usize,
     bytes: usize,
     bounds: Bounds,
+    /// Texts of a writeback that was cut short: they count, and not what is on disk.
+    staged: HashMap<PathBuf, Arc<str>>,
+    ways: Ways,
     substitution: Substitution,
 }
 
@@ -120,7 +129,29 @@ impl<'l> Loader<'l> {
             read_only: 0,
             bytes: 0,
             bounds: Bounds::default(),
+            staged: HashMap::new(),
+            ways: Ways::of(main),
             substitution,
+        }
+    }
+
+    fn recover(&mut self, main: &Path) {
+        match staging::recover(main, self.environment.finish_writebacks) {
+            Ok(Recovered { texts, note, .. }) => {
+                self.staged = texts;
+                if !note.is_empty() {
+                    self.reports.push(Fault { severity: Severity::Warning, ..Fault::nowhere(note) });
+                }
+            }
+            Err(problem) => self.reports.push(Fault::nowhere(problem)),
+        }
+    }
+
+    /// A file as it counts: the version of a writeback that was cut short, if there is one.
+    fn staged_over(&self, found: Found, identity: &Path) -> Found {
+        match self.staged.get(identity) {
+            Some(text) => Found { text: text.clone(), on_disk: Some(text.clone()), ..found },
+            None => found,
         }
     }
 
@@ -138,7 +169,7 @@ impl<'l> Loader<'l> {
         self.room_for(1)?;
         let found = match self.held.get(&identity) {
             Some(held) => held.clone(),
-            None => self.read(path)?,
+            None => self.staged_over(self.read(path)?, &identity),
         };
         let index = self.add(path, found, from)?;
         self.chain.push(identity);
@@ -180,6 +211,12 @@ impl<'l> Loader<'l> {
         let index = self.loaded.sources.add(path.to_owned(), found, from, read_only);
         if world_writable {
             self.world_writable(path, index);
+        }
+        if path.to_str().is_none_or(|path| remote::scheme_of(path).is_none()) {
+            let span = Span { file: index, start: 0, end: 0 };
+            for open in self.ways.to(path) {
+                self.open_directory(&open, Some(span), &format!("put another file in the place of {}", path.display()));
+            }
         }
         if let Some(at) = invalid_at {
             let span = Span { file: index, start: at as u32, end: at as u32 + 3 };
@@ -224,7 +261,9 @@ impl<'l> Loader<'l> {
         let found = match self.held.get(&identity) {
             Some(held) => held.clone(),
             None => {
-                source::read_if_there(&path).map_err(|problem| format!("cannot read {}: {problem}", path.display()))?
+                let found = source::read_if_there(&path);
+                let found = found.map_err(|problem| format!("cannot read {}: {problem}", path.display()))?;
+                self.staged_over(found, &identity)
             }
         };
         let index = self.add(&path, found, None)?;
@@ -254,6 +293,27 @@ impl<'l> Loader<'l> {
             fault(span, format!("anyone on this machine may write {}", path.display()))
                 .help(format!("run: chmod o-w {}", path.display())),
         );
+    }
+
+    /// A directory that others may change, told once.
+    fn open_directory(&mut self, open: &Open, span: Option<Span>, what_for: &str) {
+        let refuse = self.environment.refuse_world_writable;
+        if !refuse && !open.world {
+            return;
+        }
+        let message = format!("{} on this machine may {what_for}: {} is open", open.what, open.directory.display());
+        let severity = if refuse { Severity::Error } else { Severity::Warning };
+        let fault = Fault { severity, span, ..Fault::nowhere(message) };
+        self.reports.push(fault.help(format!("run: {}", open.command)));
+    }
+
+    /// The directories around the secrets of the load.
+    fn check_secrets(&mut self) {
+        for path in self.substitution.secrets_read() {
+            for open in self.ways.to(&path) {
+                self.open_directory(&open, None, &format!("put another secret in the place of {}", path.display()));
+            }
+        }
     }
 
     /// Resolves the includes among `items`, at any depth of stanzas.
@@ -314,7 +374,7 @@ impl<'l> Loader<'l> {
     }
 
     /// The files an include stands for.
-    fn target(&self, include: &Include, includer: &Path) -> Result<Vec<PathBuf>, Box<Fault>> {
+    fn target(&mut self, include: &Include, includer: &Path) -> Result<Vec<PathBuf>, Box<Fault>> {
         let (text, span) = (include.target.text(), include.target.span());
         if let Some(scheme) = remote::scheme_of(&text) {
             return match self.environment.io_wrappers.check(&text) {
@@ -344,6 +404,10 @@ impl<'l> Loader<'l> {
         for path in &tried {
             match source::kind_of(path) {
                 Some(true) => {
+                    if let Some(open) = self.ways.inside(path) {
+                        let what_for = format!("add a file to the included directory {}", path.display());
+                        self.open_directory(&open, Some(span), &what_for);
+                    }
                     let refuse = |problem| {
                         Box::new(Fault::error(span, format!("cannot read the directory {}: {problem}", path.display())))
                     };

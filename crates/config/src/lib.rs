@@ -98,6 +98,7 @@ mod scope;
 mod secret;
 mod show;
 mod source;
+mod staging;
 mod stanza;
 mod substitute;
 mod suggest;
@@ -107,6 +108,7 @@ mod tree;
 mod types;
 mod usage;
 mod variables;
+mod ways;
 mod words;
 mod writeback;
 

@@ -151,6 +151,12 @@ const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
+/// A number that tells one text from another, the same in every run. It is no defence against somebody who wants two texts
+/// to have one number.
+pub(crate) fn text_hash(text: &str) -> u64 {
+    fnv(FNV_OFFSET, text.as_bytes())
+}
+
 /// FNV-1a, 64 bits, continued from `hash`.
 fn fnv(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))

@@ -29,6 +29,8 @@ pub struct Environment {
     pub subcluster: Option<String>,
     /// Refuse files that anyone may write, instead of warning; for a daemon started as root.
     pub refuse_world_writable: bool,
+    /// Put the rest of a writeback in place that was cut short, instead of only reading it; for the daemon, whose it was.
+    pub finish_writebacks: bool,
     /// What `${NAME}` and `if_env` read; those of the process unless told otherwise.
     pub variables: Variables,
     /// What `include "scheme://..."` is read through; `file://` needs nothing here.
@@ -39,6 +41,7 @@ impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Environment")
             .field("etc_dir", &self.etc_dir)
+            .field("finish_writebacks", &self.finish_writebacks)
             .field("node_name", &self.node_name)
             .field("subcluster", &self.subcluster)
             .field("refuse_world_writable", &self.refuse_world_writable)
@@ -255,6 +258,25 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Found, String> {
 /// stay; a new file has mode 0640. Symbolic links stay too: what they lead to is replaced. Devices, FIFOs, sockets and
 /// directories are refused: the rename would put a file in their place.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), String> {
+    let beside = stage(path, text)?;
+    let path = canonical(path);
+    let told = |doing: &'static str| {
+        let path = path.clone();
+        move |problem: io::Error| format!("cannot {doing} {}: {problem}", path.display())
+    };
+    let result = fs::rename(&beside, &path).map_err(told("replace")).and_then(|()| {
+        let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(told("sync the directory of"))
+    });
+    if result.is_err() {
+        // It may have its final name already.
+        let _ = fs::remove_file(&beside);
+    }
+    result
+}
+
+/// Writes the new version of a file beside it, synced, for `replace` or for a set of files: its path.
+pub(crate) fn stage(path: &Path, text: &str) -> Result<PathBuf, String> {
     let path = canonical(path);
     let told = |doing: &'static str| {
         let path = path.clone();
@@ -271,16 +293,12 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), String> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".new-{}", std::process::id()));
     let beside = path.with_file_name(format!(".{}", name.to_string_lossy()));
-    let result = write_beside(&beside, text, old.as_ref()).map_err(told("write a new version of")).and_then(|()| {
-        fs::rename(&beside, &path).map_err(told("replace"))?;
-        let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(told("sync the directory of"))
-    });
+    let result = write_beside(&beside, text, old.as_ref()).map_err(told("write a new version of"));
     if result.is_err() {
-        // It may never have come to be, or have its final name already.
+        // It may never have come to be.
         let _ = fs::remove_file(&beside);
     }
-    result
+    result.map(|()| beside)
 }
 
 fn write_beside(beside: &Path, text: &str, old: Option<&fs::Metadata>) -> io::Result<()> {
@@ -299,6 +317,25 @@ fn write_beside(beside: &Path, text: &str, old: Option<&fs::Metadata>) -> io::Re
     }
     file.set_permissions(fs::Permissions::from_mode(old.map_or(0o640, |old| old.mode() & 0o7777)))?;
     file.sync_all()
+}
+
+/// Who owns a path, and who may do what with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rights {
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// The rights of what a path leads to; none where there is nothing, or it cannot be looked at.
+pub(crate) fn rights(path: &Path) -> Option<Rights> {
+    let metadata = fs::metadata(path).ok()?;
+    Some(Rights { mode: metadata.mode(), uid: metadata.uid(), gid: metadata.gid() })
+}
+
+/// The user and the group this process acts as.
+pub(crate) fn own_ids() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
 }
 
 /// Whether a path is there, and is a directory.

@@ -41,6 +41,14 @@ impl Substitution {
         Substitution { variables, bytes: 0, secrets: HashMap::new() }
     }
 
+    /// The secret files that were read, in the order of their names.
+    pub fn secrets_read(&self) -> Vec<PathBuf> {
+        let mut read: Vec<_> =
+            self.secrets.iter().filter(|(_, found)| found.is_ok()).map(|(path, _)| path.clone()).collect();
+        read.sort();
+        read
+    }
+
     /// Resolves a file's tree; relative secrets start from `directory`.
     pub fn resolve(&mut self, items: &mut [Item], directory: &Path, reports: &mut Reports) {
         Resolver { load: self, directory, reports }.items(items, true);

@@ -1,14 +1,16 @@
 //! What was changed from the console goes to disk: into the files it belongs to, or as one file.
 //!
-//! Each file is replaced as a whole, and only if it still stands on disk as it was read: what somebody else wrote
-//! meanwhile is never lost. All files are looked at before the first is written.
+//! Files are replaced as a whole and all together (`staging`), and only if each still stands on disk as it was read: what
+//! somebody else wrote meanwhile is never lost. A text behind a URL is written by itself, before the files.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::configuration::Configuration;
 use crate::generation::Generation;
 use crate::remote;
 use crate::source::{self, SourceFile};
+use crate::staging::{self, Replacement};
 
 /// What a writeback did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +25,11 @@ impl Configuration {
     /// Writes the running configuration to the files it came from. Files without a change are not touched.
     pub fn writeback(&self) -> Result<Written, String> {
         let _alone = self.alone();
+        // What was cut short comes first: its files are those that we look at.
+        let recovered = staging::recover(&self.path(), true)?;
+        if !recovered.finished {
+            return Err(recovered.note);
+        }
         let generation = self.current();
         let sources = &generation.sources;
         let homeless = sources.homeless.and_then(|index| sources.file(index)).map_or("", |file| file.text()).to_owned();
@@ -33,20 +40,39 @@ impl Configuration {
                 changed.push(file);
             }
         }
-        let mut files = Vec::new();
+        let (mut files, mut local) = (Vec::new(), Vec::new());
         for file in changed {
             match file.path().to_str().filter(|path| remote::scheme_of(path).is_some()) {
-                Some(url) => remote::write(&self.environment().io_wrappers, url, file.text()),
-                None => source::replace(file.path(), file.text()),
+                Some(url) => remote::write(&self.environment().io_wrappers, url, file.text())
+                    .map_err(|problem| format!("{problem}; written before it: {} URLs, no file", files.len()))?,
+                None => {
+                    local.push(file);
+                    continue;
+                }
             }
-            .map_err(|problem| match files.is_empty() {
-                true => problem,
-                false => format!("{problem}; {} of the changed files were written before it", files.len()),
-            })?;
-            self.written().insert(file.identity().to_owned(), file.content().text.clone());
+            self.note_written(file);
             files.push(file.path().to_owned());
         }
+        let old: Vec<_> = local.iter().map(|file| self.known_on_disk(file)).collect();
+        let replacements: Vec<Replacement<'_>> = (local.iter().zip(&old))
+            .map(|(file, old)| Replacement { path: file.path(), old: old.as_deref(), new: file.text() })
+            .collect();
+        let replaced = staging::replace_all(&self.path(), &replacements);
+        if replaced.is_ok() || staging::is_begun(&self.path()) {
+            local.iter().for_each(|file| self.note_written(file));
+        }
+        replaced?;
+        files.extend(local.iter().map(|file| file.path().to_owned()));
         Ok(Written { files, homeless })
+    }
+
+    /// What stands on disk as far as we know.
+    fn known_on_disk(&self, file: &SourceFile) -> Option<Arc<str>> {
+        self.written().get(file.identity()).cloned().or_else(|| file.content().on_disk.clone())
+    }
+
+    fn note_written(&self, file: &SourceFile) {
+        self.written().insert(file.identity().to_owned(), file.content().text.clone());
     }
 
     /// Writes the running configuration as one file, what the files include in the place of the include.
@@ -82,7 +108,7 @@ impl Configuration {
         if file.path().to_str().is_some_and(|path| remote::scheme_of(path).is_some()) {
             return Ok(());
         }
-        let known = self.written().get(file.identity()).cloned().or_else(|| file.content().on_disk.clone());
+        let known = self.known_on_disk(file);
         let path = file.path().display();
         let now = source::read_if_there(file.path()).map_err(|problem| format!("cannot look at {path}: {problem}"))?;
         match now.on_disk.as_deref() == known.as_deref() {

@@ -122,6 +122,58 @@ fn a_world_writable_file_is_refused_when_asked() {
     assert!(Configuration::load(registry(), etc.main(), environment).is_err());
 }
 
+/// What a daemon that runs as root says to the files of `etc`; directories left out.
+fn strict(etc: &Etc) -> String {
+    let environment = Environment { refuse_world_writable: true, ..Environment::default() };
+    match Configuration::load(registry(), etc.main(), environment) {
+        Ok(configuration) => etc.tidy(configuration.current().warnings()),
+        Err(refused) => etc.tidy(&refused),
+    }
+}
+
+fn set_mode(path: std::path::PathBuf, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+}
+
+#[test]
+fn a_directory_that_others_may_write_is_refused_once_with_the_command_to_run() {
+    let etc = Etc::new(&[
+        ("ecelerity.conf", "include \"sub/a\" include \"sub/b\" hostname = x"),
+        ("sub/a", ""),
+        ("sub/b", ""),
+    ]);
+    set_mode(etc.path("sub"), 0o777);
+    let told = strict(&etc);
+    assert_eq!(told.matches("Error").count(), 1, "{told}");
+    assert!(told.contains("everyone on this machine may put another file in the place of sub/a"), "{told}");
+    assert!(
+        told.contains(&format!("run: chmod o-w {}", etc.path("sub").display())) || told.contains("run: chmod o-w sub"),
+        "{told}"
+    );
+    let warned = etc.tidy(etc.load().expect("a warning only").current().warnings());
+    assert!(warned.contains("Warning") && warned.contains("chmod o-w"), "{warned}");
+    set_mode(etc.path("sub"), 0o1777);
+    assert_eq!(strict(&etc), "", "nobody can replace what is ours in a sticky directory");
+    etc.write("ecelerity.conf", "include sub");
+    assert!(
+        strict(&etc).contains("everyone on this machine may add a file to the included directory"),
+        "but add to it"
+    );
+    set_mode(etc.path("sub"), 0o755);
+    assert_eq!(strict(&etc), "");
+}
+
+#[test]
+fn a_directory_around_a_secret_counts_too() {
+    let etc = Etc::new(&[("ecelerity.conf", "hostname = ${file:keys/k}"), ("keys/k", "x")]);
+    set_mode(etc.path("keys/k"), 0o600);
+    assert_eq!(strict(&etc), "");
+    set_mode(etc.path("keys"), 0o777);
+    let told = strict(&etc);
+    assert!(told.contains("put another secret in the place of keys/k") && told.contains("run: chmod o-w"), "{told}");
+}
+
 /// Texts by URL, of a scheme that a module might bring.
 fn wrappers(texts: &[(&str, &'static str)]) -> io_wrapper::IoWrappers {
     let memory = io_wrapper::MemoryDriver::new();

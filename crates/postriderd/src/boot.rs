@@ -163,6 +163,7 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
     let modules = Arc::new(modules);
     let environment = Environment {
         refuse_world_writable: rustix::process::geteuid().is_root(),
+        finish_writebacks: true,
         node_name: Some(node_name()),
         subcluster: std::env::var(SUBCLUSTER).ok(),
         io_wrappers: ground.files.clone(),

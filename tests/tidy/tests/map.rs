@@ -46,6 +46,7 @@ const RANDOM_SEAM: &[&str] = &["crates/scheduler/src/random.rs", "crates/spool/s
 const FILE_SEAM: &[&str] = &[
     "crates/config/src/secret.rs",
     "crates/config/src/source.rs",
+    "crates/config/src/staging.rs",
     "crates/config_tools/src/files.rs",
     "crates/delivery/src/maildir.rs",
     "crates/ec_console/src/",

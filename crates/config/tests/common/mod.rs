@@ -5,6 +5,7 @@
 pub mod exercise;
 
 use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
 
 use config::{
     Address, Configuration, Declared, Diagnostics, Dict, Environment, Generation, IpNets, Lookup, Opt, Pattern, Perms,
@@ -77,6 +78,9 @@ pub fn registry() -> Registry {
     registry
 }
 
+/// The same registry for every load, so that a fuzzer spends its time on texts.
+static REGISTRY: LazyLock<Arc<Registry>> = LazyLock::new(|| Arc::new(registry()));
+
 /// A directory of configuration files.
 pub struct Etc {
     pub dir: tempfile::TempDir,
@@ -115,7 +119,7 @@ impl Etc {
     pub fn load_with(&self, variables: &[(&str, &str)]) -> Result<Configuration, Diagnostics> {
         let variables = Variables::of(variables.iter().copied());
         let environment = Environment { node_name: Some("node1".to_owned()), variables, ..Environment::default() };
-        Configuration::load(registry(), self.main(), environment)
+        Configuration::load(REGISTRY.clone(), self.main(), environment)
     }
 
     /// The diagnostics of a refused load, directories left out.
