@@ -47,7 +47,7 @@ impl MemoryWatch {
                 watched.look(&mut index);
             }
         };
-        let thread = std::thread::Builder::new().name("memory".to_owned()).stack_size(STACK_BYTES).spawn(watch);
+        let thread = std::thread::Builder::new().name("memory".to_owned()).spawn(watch);
         thread.map_err(|error| Failure::System(format!("cannot start the thread that watches memory: {error}")))?;
         Ok(Self { _ends: ends })
     }
@@ -224,8 +224,6 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const BYTES_MAX: usize = 1 << 20;
 /// The journal keeps the account of its index itself.
 const INDEX_BYTES: &str = "spool.journal.index_bytes";
-/// Far more than a look needs.
-const STACK_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {

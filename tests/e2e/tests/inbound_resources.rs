@@ -29,7 +29,7 @@ fn above_memory_hwm_mail_and_clients_are_put_off_and_below_it_they_are_taken_aga
         let mut client = Dialogue::greeted(daemon.addr()).await;
         assert!(
             std::process::Command::new("prlimit")
-                .args(["--pid", &pid, "--rss=1000000:100000000"])
+                .args(["--pid", &pid, "--rss=100000:100000000"])
                 .status()
                 .unwrap()
                 .success()

@@ -6,7 +6,7 @@ use scheduler::Pressure;
 
 use crate::FROM;
 use crate::network::Reaction::Say;
-use crate::world::{World, simulate};
+use crate::world::{World, on_a_loop, simulate};
 
 async fn busy(world: &World, count: usize) {
     world.network.host(1);
@@ -86,6 +86,71 @@ fn bodies_are_read_ahead_of_their_turn() {
         assert_eq!(world.network.taken(1).len(), 60);
         let order: Vec<usize> = world.network.taken(1).iter().map(|taken| taken.connection).collect();
         assert!(order.iter().all(|&connection| connection == 1));
+    });
+}
+
+#[test]
+fn bodies_are_read_ahead_also_where_envelopes_stay_in_memory() {
+    let text = "max_resident_active_queue = 0\nmax_outbound_connections = 1\nkeep_message_dicts_in_memory = true\n";
+    simulate(text, async |world: World| {
+        world.network.host(1);
+        world.network.round_trip(1, Duration::from_secs(1));
+        world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
+        *world.read_pause.lock().unwrap() = Duration::from_secs(4);
+        for _ in 0..60 {
+            world.send(FROM, &["ann@x.test"]).await;
+        }
+        world.pass(90).await;
+        assert_eq!(world.network.taken(1).len(), 60);
+    });
+}
+
+#[test]
+fn a_disk_that_hangs_holds_up_the_mail_it_has_and_no_loop() {
+    let text = "domain \"disk.test\" { max_resident_active_queue = 0 }\n";
+    on_a_loop(text, async |world, gate| {
+        world.network.host(1);
+        world.network.mx("disk.test", &[(10, "mx.disk.test", 1)]);
+        world.network.mx("memory.test", &[(10, "mx.memory.test", 1)]);
+        gate.shut();
+        for _ in 0..20 {
+            world.send(FROM, &["ann@disk.test"]).await;
+        }
+        while gate.waiting() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // The same loop delivers whatever does not need the disk.
+        for _ in 0..50 {
+            world.send(FROM, &["ann@memory.test"]).await;
+        }
+        world.until("delivery.messages.delivered", 50).await;
+        assert!(0 < gate.waiting(), "threads of the pool wait for the disk");
+        let counts = world.engine.counts().await;
+        assert_eq!(counts.active + counts.in_flight, 20, "what waits for the disk waits");
+        gate.open();
+        world.until("delivery.messages.delivered", 70).await;
+        assert_eq!(world.meters.get("scheduler.loop.test/0.blocked"), 0, "the watchdog saw no loop stand still");
+    });
+}
+
+#[test]
+fn every_owner_of_memory_is_charged_with_nothing_once_all_mail_is_gone() {
+    simulate("drop_body_after_trans_fail = 1\nmax_resident_active_queue = 2\n", async |world: World| {
+        busy(&world, 8).await;
+        let octets = |owner: &str| world.meters.memory(owner).octets();
+        world.network.calm(1);
+        world.network.mx("y.test", &[(10, "mx.y.test", 1)]);
+        for _ in 0..4 {
+            world.send(FROM, &["bob@y.test", "eve@y.test"]).await;
+        }
+        assert!(0 < octets("queue:envelopes"));
+        world.pass(5000).await;
+        assert_eq!(world.stored(), 0);
+        world.pass(120).await;
+        assert!(0 < world.meters.memory("bodies").peak(), "bodies were read from the spool");
+        for owner in ["bodies", "queue:envelopes", "queue:contexts", "delivery:connections"] {
+            assert_eq!(octets(owner), 0, "{owner}");
+        }
     });
 }
 

@@ -1,7 +1,7 @@
 //! Delivery whole, in simulated time: engine, queues, memory spool, network and logs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use config::{Configuration, Environment, Lookup, Opt, Registry, scopes};
@@ -10,9 +10,9 @@ use hooks::{Answer, HookSet, HookSetBuilder};
 use logging::{FailureRecord, LogDelivery, LogPermanentFailure, LogTransientFailure};
 use message::{Body, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Protocol, QueueName};
 use queue::Intake;
-use scheduler::{Clock, LoopHandle, MemoryPressure, Meters, Random, ThreadPools};
+use scheduler::{Clock, LoopHandle, LoopPool, MemoryPressure, Meters, Random, ThreadPools, Watchdog};
 use smtp::{ForwardPath, Mailbox, ReversePath};
-use spool::chain::{CommitSet, IoCaller, IoResult};
+use spool::chain::{BodyIn, CommitSet, IoCaller, IoResult};
 use spool::{IoModule, Memory, Promise, ReadPool, Spool};
 
 use crate::network::Network;
@@ -73,6 +73,55 @@ impl IoModule for Door {
         }
     }
 }
+
+/// A disk that gives no body while it is shut: who reads one waits on its thread.
+#[derive(Default)]
+pub struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct GateState {
+    shut: bool,
+    waiting: usize,
+}
+
+impl Gate {
+    pub fn shut(&self) {
+        self.state.lock().unwrap().shut = true;
+    }
+
+    pub fn open(&self) {
+        self.state.lock().unwrap().shut = false;
+        self.changed.notify_all();
+    }
+
+    /// Threads that wait for it.
+    pub fn waiting(&self) -> usize {
+        self.state.lock().unwrap().waiting
+    }
+}
+
+impl IoModule for Gate {
+    fn name(&self) -> &str {
+        "gate"
+    }
+
+    fn read_body(&self, _: IoCaller, _: &mut BodyIn) -> IoResult {
+        let mut state = self.state.lock().unwrap();
+        state.waiting += 1;
+        // A loop that read here by itself could not have it opened: the test is to fail then, and not to hang.
+        let (mut state, _) = self.changed.wait_timeout_while(state, GATE_LIMIT, |state| state.shut).unwrap();
+        state.waiting -= 1;
+        IoResult::Cont
+    }
+}
+
+/// Longer than [`WATCHDOG_LIMIT`].
+const GATE_LIMIT: Duration = Duration::from_secs(25);
+/// How long a loop of [`on_a_loop`] may be silent.
+const WATCHDOG_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the bouncer was told.
 #[derive(Clone, Default)]
@@ -145,8 +194,47 @@ pub fn for_real<F: Future<Output = ()>>(configuration: &str, scenario: impl FnOn
     runtime.block_on(async { scenario(World::new(Clock::simulated(testkit::sim::epoch()), configuration)).await });
 }
 
+/// Runs a scenario in real time against delivery on an event loop of its own, which a watchdog watches, with a pool of threads
+/// that read bodies through a gate.
+pub fn on_a_loop<F: Future<Output = ()>>(configuration: &str, scenario: impl FnOnce(World, Arc<Gate>) -> F) {
+    let (clock, meters, gate) = (Clock::system(), Meters::new(), Arc::<Gate>::default());
+    let watchdog = Watchdog::start(clock, WATCHDOG_LIMIT, &meters, |_| {}).unwrap();
+    let pool = LoopPool::start("test", 1, &watchdog, &meters).unwrap();
+    let pools = ThreadPools::new(clock, &meters);
+    let ground = Ground {
+        loops: pool.loops().to_vec(),
+        reads: Arc::new(pools.get("SwapIn")),
+        gate: gate.clone(),
+        read_pause: Arc::default(),
+        meters,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()).unwrap();
+    runtime.block_on(async {
+        scenario(World::over(ground, Clock::simulated(testkit::sim::epoch()), configuration), gate).await
+    });
+    pool.shutdown();
+}
+
+/// What delivery stands on.
+struct Ground {
+    loops: Vec<LoopHandle>,
+    reads: Arc<dyn ReadPool>,
+    gate: Arc<Gate>,
+    read_pause: Arc<Mutex<Duration>>,
+    meters: Meters,
+}
+
 impl World {
+    /// Two loops that are this thread.
     fn new(clock: Clock, text: &str) -> Self {
+        let (meters, read_pause) = (Meters::new(), Arc::<Mutex<Duration>>::default());
+        let loops = vec![LoopHandle::adopt("test/0", &meters), LoopHandle::adopt("test/1", &meters)];
+        let (reads, gate) = (Arc::new(Reads(read_pause.clone())), Arc::default());
+        Self::over(Ground { loops, reads, gate, read_pause, meters }, clock, text)
+    }
+
+    fn over(ground: Ground, clock: Clock, text: &str) -> Self {
+        let Ground { loops, reads, gate, read_pause, meters } = ground;
         let directory = tempfile::tempdir().unwrap();
         let mut registry = Registry::new();
         registry.add_all(queue::OPTIONS);
@@ -161,10 +249,10 @@ impl World {
             Ok(())
         });
         let configuration = configuration.unwrap_or_else(|errors| panic!("{errors}"));
-        let (network, bounces, meters) = (Network::default(), Bounces::default(), Meters::new());
+        let (network, bounces) = (Network::default(), Bounces::default());
         let memory = Arc::new(Memory::new());
-        let (door, read_pause) = (Arc::new(Door::default()), Arc::<Mutex<Duration>>::default());
-        let spool = Spool::new(vec![door.clone(), memory.clone()], Arc::new(Reads(read_pause.clone())));
+        let door = Arc::new(Door::default());
+        let spool = Spool::charging(meters.memory(message::BODIES), vec![gate, door.clone(), memory.clone()], reads);
         let ids = Arc::new(IdGenerator::new(clock, 1, None));
         let pressure = MemoryPressure::default();
         let deps = Deps {
@@ -180,7 +268,6 @@ impl World {
             pressure: pressure.clone(),
             hostname: Arc::new(|generation| generation.get(&HOSTNAME, &Lookup::Global).into()),
         };
-        let loops = [LoopHandle::adopt("test/0", &meters), LoopHandle::adopt("test/1", &meters)];
         let bouncer: Arc<dyn Bouncer> = Arc::new(bounces.clone());
         let (intake, engine) = Engine::start(&loops, deps, |_| bouncer);
         Self {

@@ -1,0 +1,243 @@
+//! What stays in memory and what does not, on the real daemon: the marks of memory under load, the limits on resident mail,
+//! and that nothing is lost or changed by leaving memory.
+//!
+//! The daemon runs under prlimit(1): what `ulimit -m` allows is the whole that the marks are shares of. The kernel does not
+//! enforce it, the daemon measures against it.
+
+use std::collections::BTreeMap;
+
+use e2e::{
+    SOON, accept, ask, ask_json, binary, block_on, configuration, daemon, letter, log_lines, program, testimony, wait,
+};
+use testkit::{Daemon, DaemonSetup, Dialogue, Sink};
+
+/// A daemon that may have so many bytes of memory, with these lines at the end of its configuration.
+fn limited(bytes: u64, more: &str) -> DaemonSetup {
+    let daemon = binary("postriderd").display().to_string();
+    let arguments = [&format!("--rss={bytes}"), &daemon, "-d", "-c", "@config@"];
+    DaemonSetup::new(program("prlimit", "util-linux"), &configuration(more, ""))
+        .console(binary("ec_console"))
+        .set("resolv_conf", "/dev/null")
+        .arguments(&arguments.map(|argument| argument as &str))
+}
+
+/// Configuration lines: all mail goes to `sink`, and stays active while that is dead.
+fn to(sink: &Sink) -> String {
+    format!(
+        "gateway = \"{}\"\nhost_failure_retry = 1\nmx_failures_to_delay = 0\nconnect_timeout_to_delay = 1000\n\
+         mail_queue_check_vm_interval = 1\n",
+        sink.addr()
+    )
+}
+
+/// Octets that one owner of memory is charged with.
+fn held(daemon: &Daemon, owner: &str) -> u64 {
+    let answer = ask_json(daemon, &["memory", owner]);
+    let of_owner = &answer["variable"][0];
+    assert_eq!(of_owner["type"], owner, "{answer}");
+    of_owner["current_bytes"].as_u64().expect("a number")
+}
+
+/// Messages in memory with their body.
+fn resident(daemon: &Daemon) -> u64 {
+    ask_json(daemon, &["summary"])["ResidentMessages"].as_u64().expect("a number")
+}
+
+fn memory(daemon: &Daemon, figure: &str) -> u64 {
+    ask_json(daemon, &["memory"])[figure].as_u64().expect("a number")
+}
+
+/// A message of about `octets`, no two of them alike.
+fn long_letter(number: usize, octets: usize) -> String {
+    let line =
+        format!("line of message {number:05}, which no other message has, to see that each arrives as it came\n");
+    letter(&format!("message {number}")) + &line.repeat(octets / line.len())
+}
+
+/// Sends messages, each of which must be accepted.
+fn flood(daemon: &Daemon, numbers: std::ops::Range<usize>, octets: usize) {
+    block_on(async {
+        let mut client = Dialogue::greeted(daemon.addr()).await;
+        for number in numbers {
+            let reply = client.mail("ann@client.test", &["bob@sink.test"], &long_letter(number, octets)).await;
+            assert!(reply.starts_with("250 "), "message {number}: {reply}\n{}", testimony(daemon));
+        }
+        client.ask("QUIT", "221").await;
+    });
+}
+
+/// Waits until the sink has every message of a flood once, as it was sent.
+fn arrives_as_it_came(daemon: &Daemon, sink: &Sink, messages: usize, octets: usize) {
+    wait(daemon, "all mail arrives", || messages <= sink.count());
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for message in sink.messages() {
+        *seen.entry(message.header("Subject").unwrap_or_default()).or_default() += 1;
+    }
+    assert_eq!(seen.len(), messages);
+    assert!(seen.values().all(|&times| times == 1), "{seen:?}");
+    for message in sink.messages() {
+        let number = message.header("Subject").and_then(|subject| subject.strip_prefix("message ")?.parse().ok());
+        let sent = long_letter(number.expect("a number"), octets).replace('\n', "\r\n");
+        assert!(message.body.ends_with(sent.as_bytes()), "message {number:?} is not as it was sent");
+    }
+}
+
+/// Waits until nothing is charged for mail any more.
+fn all_is_given_back(daemon: &Daemon) {
+    for owner in ["bodies", "queue:envelopes", "queue:contexts", "reception:messages", "delivery:connections"] {
+        wait(daemon, &format!("{owner} is charged with nothing"), || held(daemon, owner) == 0);
+    }
+}
+
+#[test]
+fn above_memory_goal_bodies_leave_memory_and_every_message_arrives_as_it_came() {
+    const OCTETS: usize = 100_000;
+    const PORTION: usize = 100;
+    let limits = "memory_goal = 4\nmemory_hwm = 90\nmax_resident_active_queue = -1\ndebug_flags {\n warning = ( \"MEMORY\" )\n}\n";
+    let sink = Sink::start();
+    sink.refuse_connections();
+    // Goal 4 MB, high-water mark 90 MB.
+    let daemon_limited = limited(100_000_000, &(to(&sink) + limits)).start();
+    let mut unlimited = daemon(&(to(&sink) + "max_resident_active_queue = -1\n")).start();
+    for portion in 0..5 {
+        let numbers = portion * PORTION..(portion + 1) * PORTION;
+        flood(&daemon_limited, numbers.clone(), OCTETS);
+        flood(&unlimited, numbers, OCTETS);
+        wait(&daemon_limited, "bodies leave memory", || held(&daemon_limited, "bodies") <= 4_000_000);
+    }
+    let all = (5 * PORTION * OCTETS) as u64;
+    let (mine, others) = (daemon_limited.memory_bytes().0, unlimited.memory_bytes().0);
+    println!("resident with 50 MB queued: {mine} with the goal, {others} without");
+    assert!(all <= held(&unlimited, "bodies"), "without the goal all of it is in memory");
+    assert!(mine + all / 2 < others, "{mine} against {others}");
+    assert!(0 < memory(&daemon_limited, "bodies_dropped") && memory(&unlimited, "bodies_dropped") == 0);
+    wait(&daemon_limited, "the paniclog tells", || {
+        daemon_limited.read("log/paniclog.ec").contains("over memory_goal (4 %)")
+    });
+
+    unlimited.kill();
+    sink.accept_connections();
+    arrives_as_it_came(&daemon_limited, &sink, 5 * PORTION, OCTETS);
+    all_is_given_back(&daemon_limited);
+    wait(&daemon_limited, "memory is no longer short", || ask_json(&daemon_limited, &["memory"])["exceeded"] == "none");
+    let blocked = ask(&daemon_limited, &["meters"]);
+    let blocked: Vec<&str> = blocked.lines().filter(|line| line.contains("blocked")).collect();
+    assert!(blocked.iter().all(|line| line.ends_with(" 0")), "no loop was held up: {blocked:?}");
+}
+
+#[test]
+fn above_memory_hwm_mail_is_put_off_and_what_cannot_be_let_go_is_what_counts() {
+    let sink = Sink::start();
+    // Goal 4 MB, high-water mark 8 MB: half of what is being received here, and received mail cannot be let go.
+    let daemon = limited(40_000_000, &(to(&sink) + "memory_goal = 10\nmemory_hwm = 20\n")).start();
+    block_on(async {
+        let mut waiting = Dialogue::greeted(daemon.addr()).await;
+        let line = "a line of a message that takes long to come\r\n".repeat(1000);
+        let mut slow = Vec::new();
+        for _ in 0..4 {
+            let mut client = Dialogue::greeted(daemon.addr()).await;
+            client.ask("MAIL FROM:<ann@client.test>", "250").await;
+            client.ask("RCPT TO:<bob@sink.test>", "250").await;
+            client.ask("DATA", "354").await;
+            for _ in 0..90 {
+                client.send_raw(line.as_bytes()).await;
+            }
+            slow.push(client);
+        }
+        wait(&daemon, "what is being received counts", || 16_000_000 < held(&daemon, "reception:messages"));
+        wait(&daemon, "the mark is passed", || ask_json(&daemon, &["memory"])["exceeded"] == "memory_hwm");
+        waiting.ask("MAIL FROM:<ann@client.test>", "452 4.3.1 insufficient system memory").await;
+        Dialogue::connect(daemon.addr()).await.expect("421 4.3.1 insufficient system memory").await;
+        // What has begun is finished, and then there is room again.
+        for client in &mut slow {
+            client.send_raw(b".\r\n").await;
+            client.expect("250 2.0.0").await;
+        }
+        drop(slow);
+        let mut again = String::new();
+        for _ in 0..SOON.as_millis() / 50 {
+            waiting.send("MAIL FROM:<ann@client.test>").await;
+            again = waiting.reply().await.unwrap_or_default();
+            waiting.ask("RSET", "250").await;
+            if again.starts_with("250") {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        assert!(again.starts_with("250"), "{again}\n{}", testimony(&daemon));
+    });
+    sink.wait_for(4, SOON);
+    let told = |log: &str, text: &str| log_lines(&daemon, log).iter().any(|fields| fields.join("@").contains(text));
+    wait(&daemon, "the rejectlog tells", || told("rejectlog.ec", "4.3.1 insufficient system memory"));
+    assert!(told("paniclog.ec", "over memory_hwm (20 %)"), "{}", testimony(&daemon));
+    all_is_given_back(&daemon);
+}
+
+#[test]
+fn max_resident_active_queue_and_max_resident_messages_each_limit_what_they_say() {
+    let sink = Sink::start();
+    let held_up = |limits: &str| {
+        let more = format!("gateway = \"{}\"\nsuspend_delivery = true\n{limits}\n", sink.addr());
+        // One loop, so that its share of max_resident_messages is all of it.
+        let house = daemon(&(more + "eventloop \"default\" { concurrency = 1 }\n")).start();
+        for number in 0..8 {
+            for domain in ["a.test", "b.test"] {
+                let text = long_letter(number, 1000);
+                accept(&house, "ann@client.test", &[&format!("bob@{domain}")], &text);
+            }
+        }
+        house
+    };
+    for (limits, expected) in [
+        ("gateway = \"\"\nmax_resident_active_queue = 3", 6),
+        ("gateway = \"\"\nmax_resident_active_queue = 0", 0),
+        ("gateway = \"\"\nmax_resident_active_queue = -1", 16),
+        ("gateway = \"\"\nmax_resident_messages = 5", 5),
+        ("gateway = \"\"\nmax_resident_messages = 0", 16),
+        ("gateway = \"\"\ndomain \"a.test\" { max_resident_active_queue = 2 }", 10),
+    ] {
+        let house = held_up(limits);
+        wait(&house, limits, || resident(&house) == expected);
+        // What is being received by the client is no longer: the charge is for what stays.
+        wait(&house, limits, || (held(&house, "bodies") == 0) == (expected == 0));
+    }
+}
+
+#[test]
+fn a_body_leaves_memory_after_drop_body_after_trans_fail_failures_and_arrives_whole_all_the_same() {
+    for (limit, resident_after) in [(0, [0, 0]), (1, [0, 0]), (2, [1, 0]), (3, [1, 1])] {
+        let sink = Sink::start();
+        sink.on("MAIL", "451 4.3.0 not now").times(2);
+        let more =
+            format!("gateway = \"{}\"\nretry_interval = 3600\ndrop_body_after_trans_fail = {limit}\n", sink.addr());
+        let house = daemon(&more).start();
+        flood(&house, 0..1, 20_000);
+        for (failures, expected) in (1..).zip(resident_after) {
+            wait(&house, "it is delayed", || e2e::mainlog(&house, "T").len() == failures);
+            wait(&house, &format!("limit {limit}, {failures} failures"), || resident(&house) == expected);
+            ask(&house, &["flush", "domain", "all"]);
+        }
+        arrives_as_it_came(&house, &sink, 1, 20_000);
+        all_is_given_back(&house);
+    }
+}
+
+#[test]
+fn contexts_stay_with_keep_message_dicts_in_memory_and_else_leave_with_the_body() {
+    for (keep, kept) in [("true", true), ("false", false)] {
+        let sink = Sink::start();
+        sink.refuse_connections();
+        let limits = format!("max_resident_active_queue = 0\nkeep_message_dicts_in_memory = {keep}\n");
+        let setup = e2e::daemon_listening(&(to(&sink) + &limits), "context = [ tenant = \"a customer with a name\" ]");
+        let house = setup.start();
+        flood(&house, 0..40, 20_000);
+        wait(&house, "bodies leave memory", || held(&house, "bodies") == 0);
+        for owner in ["queue:envelopes", "queue:contexts"] {
+            wait(&house, &format!("{owner}, keep = {keep}"), || (held(&house, owner) != 0) == kept);
+        }
+        assert_eq!(resident(&house), 0);
+        sink.accept_connections();
+        arrives_as_it_came(&house, &sink, 40, 20_000);
+        all_is_given_back(&house);
+    }
+}
