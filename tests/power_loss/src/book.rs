@@ -110,7 +110,8 @@ impl Promised {
     fn check(&self, Found { id, envelope, body }: &Found) -> Result<(), String> {
         let version = envelope.delivery.retries;
         if !(self.versions.0..=self.versions.1).contains(&version) {
-            return Err(format!("{id} has version {version} of its headers and not {:?}", self.versions));
+            let (versions, told) = (self.versions, self.told());
+            return Err(format!("{id} has version {version} of its headers and not {versions:?}; {told}"));
         }
         if *envelope != mail::envelope(*id, self.batch, version) {
             return Err(format!("{id} has other headers than it was given: {envelope:?}"));

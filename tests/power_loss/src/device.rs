@@ -1,7 +1,7 @@
 //! A disk in memory that a recorded run is played on, and the disks a power loss could leave of it.
 //!
 //! Until a file is synced, each of its 512-octet sectors may be old, new, or as any write in between left it, and so may its
-//! length; until a directory is synced, each making, naming, renaming and removing of an entry in it may or may not have
+//! length (but a file is never cut short by half); until a directory is synced, each making, naming, renaming and removing of an entry in it may or may not have
 //! happened, in any order or, for one seed in two, in order up to some moment. A rename within a directory is one change. A
 //! sync covers what had returned before it began. What is mapped for writing holds noise after a power loss.
 //!
@@ -349,21 +349,31 @@ impl Device {
 }
 
 impl Inode {
-    /// A file's octets: each unsynced sector as the last sync or any write since left it, and so the length.
+    /// A file's octets: each unsynced sector as the last sync or any write since left it, and so the length. A file that is
+    /// cut short is cut as a whole or not yet: then nothing of what came after can be seen.
     fn torn(&self, durable: &[u8], random: &mut Seeded) -> Vec<u8> {
-        let mut lengths = vec![durable.len()];
-        let (mut state, mut versions) = (durable.to_vec(), BTreeMap::<usize, Vec<Vec<u8>>>::new());
-        let sector = |state: &[u8], at: usize| {
-            let mut octets = state.get(at * SECTOR..state.len().min((at + 1) * SECTOR)).unwrap_or_default().to_vec();
-            octets.resize(SECTOR, 0);
-            octets
-        };
+        let mut found = durable.to_vec();
+        let (mut state, mut lengths) = (durable.to_vec(), vec![durable.len()]);
+        let mut versions = BTreeMap::<usize, Vec<Vec<u8>>>::new();
         for (_, change) in &self.changes {
             let touched = match change {
+                Change::Length(length) if (*length as usize) < state.len() => {
+                    if random.one_in(2) {
+                        break;
+                    }
+                    let length = *length as usize;
+                    found.truncate(length);
+                    lengths = vec![length];
+                    versions.retain(|at, _| at * SECTOR < length);
+                    let rest = length - (length / SECTOR * SECTOR);
+                    for choice in versions.get_mut(&(length / SECTOR)).into_iter().flatten() {
+                        choice[rest..].fill(0);
+                    }
+                    0..0
+                }
                 Change::Write(offset, octets) => {
                     *offset as usize / SECTOR..(*offset as usize + octets.len()).div_ceil(SECTOR)
                 }
-                Change::Length(length) => *length as usize / SECTOR..state.len().div_ceil(SECTOR),
                 _ => 0..0,
             };
             for at in touched.clone() {
@@ -375,7 +385,6 @@ impl Inode {
                 versions.entry(at).or_default().push(sector(&state, at));
             }
         }
-        let mut found = durable.to_vec();
         found.resize(lengths[random.below(lengths.len() as u64) as usize], 0);
         for (at, choices) in versions {
             let chosen = &choices[random.below(choices.len() as u64) as usize];
@@ -404,6 +413,13 @@ impl Content {
             (Self::Directory(_), _) => panic!("a directory was written to"),
         }
     }
+}
+
+/// The octets of a sector; zeros behind the end.
+fn sector(state: &[u8], at: usize) -> Vec<u8> {
+    let mut octets = state.get(at * SECTOR..state.len().min((at + 1) * SECTOR)).unwrap_or_default().to_vec();
+    octets.resize(SECTOR, 0);
+    octets
 }
 
 fn apply(octets: &mut Vec<u8>, change: &Change) {
@@ -508,6 +524,15 @@ mod tests {
         assert_eq!(outcomes(&played(&both)), BTreeSet::from(["a=xy".to_owned()]));
         let renamed = format!("{both}1 rename(\"\\x2f\\x72\\x2f\\x61\", \"\\x2f\\x72\\x2f\\x62\") = 0\n");
         assert_eq!(outcomes(&played(&renamed)), BTreeSet::from(["a=xy", "b=xy"].map(str::to_owned)));
+    }
+
+    #[test]
+    fn a_file_is_cut_short_as_a_whole_or_not_yet() {
+        let text = format!("{WRITTEN}1 fsync(3) = 0\n1 ftruncate(3, 1) = 0\n1 pwrite64(3, \"\\x7a\", 1, 2) = 1\n");
+        let found = outcomes(&played(&text));
+        let expected = ["a=xy", "a=x", "a=x\0", "a=x\0\0", "a=x\0z"];
+        assert!(found.iter().all(|one| one.is_empty() || expected.contains(&one.as_str())), "{found:?}");
+        assert!(found.contains("a=xy") && found.contains("a=x") && found.contains("a=x\0z"), "{found:?}");
     }
 
     #[test]

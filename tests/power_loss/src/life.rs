@@ -122,7 +122,16 @@ impl Life<'_> {
             outcome.disks += 1;
             match self.examine(&image, &heard) {
                 Ok(promised) => outcome.promised += promised,
-                Err(why) => outcome.broken.push((loss, format!("boot {boot}, event {moment} of {events}: {why}"))),
+                Err(why) => {
+                    if let Some(keep) = std::env::var_os("POWER_LOSS_KEEP") {
+                        let keep = Path::new(&keep).join(loss.to_string());
+                        std::fs::create_dir_all(&keep).expect("a directory");
+                        image.write(&keep);
+                        let told = trace.told(&trace.events[..moment]);
+                        std::fs::write(keep.with_extension("calls"), told).expect("the calls before");
+                    }
+                    outcome.broken.push((loss, format!("boot {boot}, event {moment} of {events}: {why}")));
+                }
             }
             if nth == chosen {
                 let next = self.root(boot + 1);

@@ -139,6 +139,28 @@ impl Trace {
     }
 }
 
+impl Trace {
+    /// Events for a reader: what was written only by its length.
+    pub fn told(&self, events: &[Event]) -> String {
+        let line = |event: &Event| {
+            let (end, number) = match event {
+                Event::Begin(number) => ("", *number),
+                Event::End(number) => (" returned", *number),
+            };
+            match &self.calls[number] {
+                Call::Write { descriptor: 1, octets, .. } => {
+                    format!("{number}{end} said {}\n", String::from_utf8_lossy(octets).trim_end())
+                }
+                Call::Write { descriptor, offset, octets } => {
+                    format!("{number}{end} write {descriptor} at {offset:?}, {} octets\n", octets.len())
+                }
+                other => format!("{number}{end} {other:?}\n"),
+            }
+        };
+        events.iter().map(line).collect()
+    }
+}
+
 /// A call with its result; nothing if it failed or is of no interest.
 fn whole(text: &str) -> Option<Call> {
     let (call, result) = text.rsplit_once(" = ").unwrap_or_else(|| panic!("a call without a result: {text}"));

@@ -2,7 +2,7 @@
 //! acknowledged is there once, byte for byte, and no half of one that was not.
 //!
 //! `POWER_LOSS_LIVES` asks for more lives than CI has time for, `POWER_LOSS_OPERATIONS` for longer ones, `POWER_LOSS_SEED` for
-//! another first one. A life is the same from the same seed but for the order in which its threads run.
+//! another first one; `POWER_LOSS_KEEP` names a directory for the disks on which a promise was broken. A life is the same from the same seed but for the order in which its threads run.
 
 use std::path::Path;
 
