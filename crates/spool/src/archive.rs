@@ -135,7 +135,7 @@ impl Archive {
     pub fn headers(&self, entry: &Entry) -> Result<Vec<u8>, SpoolError> {
         match (&self.inside, entry.journal) {
             (Inside::Journal(journal), Some(message)) => journal.headers(&message),
-            (Inside::Sqlite(reader), _) => reader.headers(entry.id),
+            (Inside::Sqlite(reader), _) => reader.record(entry.id),
             _ => Ok(self.meta(entry.id)?.encoded),
         }
     }
@@ -144,7 +144,7 @@ impl Archive {
     pub fn body(&self, entry: &Entry) -> Result<Vec<u8>, SpoolError> {
         match (&self.inside, entry.journal) {
             (Inside::Journal(journal), Some(message)) => journal.body(&message),
-            (Inside::Sqlite(reader), _) => reader.body(entry.id),
+            (Inside::Sqlite(reader), _) => reader.read(entry.id),
             _ => file::read_body(self.disk.as_ref(), &self.base, entry.id, self.meta(entry.id)?.body),
         }
     }
@@ -188,7 +188,9 @@ impl Archive {
         };
         let wanted: HashSet<MessageId> = self.entries.iter().filter_map(|entry| entry.batch).collect();
         let unwanted = listing.orphans.iter().filter(|batch| !wanted.contains(batch));
-        let line = |batch: &MessageId| Fault::Notice(format!("{batch}: a body that no message wants, left alone"));
+        let line = |batch: &MessageId| {
+            Fault::Notice(format!("{batch}: a body that no message wants: the next start removes it"))
+        };
         let begun = listing.temporaries.iter();
         let begun = begun.map(|path| Fault::Notice(format!("{}: was being written when a run ended", path.display())));
         unwanted.map(line).chain(begun).collect()

@@ -158,6 +158,16 @@ impl Store {
         Ok(store)
     }
 
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Journal(_) => Kind::Journal,
+            Self::File(_) => Kind::File,
+            Self::Sqlite(_) => Kind::Sqlite,
+            Self::Memory(_) => Kind::Memory,
+        }
+    }
+
     /// Its place in a chain.
     pub fn module(&self) -> Arc<dyn IoModule> {
         match self {

@@ -5,6 +5,7 @@
 
 pub mod archive;
 mod backend;
+mod census;
 pub mod chain;
 pub mod convert;
 pub mod disk;
@@ -15,9 +16,11 @@ pub mod file;
 mod held;
 pub mod import;
 pub mod journal;
+mod ledger;
 pub mod memory;
 mod options;
 mod relay;
+mod shelf;
 mod spool;
 pub mod sqlite;
 mod stats;

@@ -6,7 +6,7 @@ use scheduler::{Counter, Meters};
 
 use crate::distribution::{Distribution, Quantiles};
 
-/// A reading of the journal.
+/// A reading of a store. What its kind does not have is zero.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpoolStats {
     /// Messages alive.
@@ -82,7 +82,7 @@ impl SpoolStats {
     }
 }
 
-/// The counters, named `spool.journal.…` in the house's registry.
+/// The counters, named `spool.KIND.…` in the house's registry.
 pub struct Gauges {
     pub commits: Counter,
     pub operations: Counter,
@@ -130,9 +130,14 @@ struct Measured {
 const SYNC_MICROS: [u64; 9] = [250, 500, 1000, 2500, 5000, 10_000, 25_000, 100_000, 1_000_000];
 
 impl Gauges {
-    /// Takes the counters from the registry.
+    /// Takes the journal's counters from the registry.
     pub fn new(meters: &Meters) -> Self {
-        let counter = |name: &str| meters.counter(&format!("spool.journal.{name}"));
+        Self::of(meters, "journal")
+    }
+
+    /// Takes the counters of a kind of store from the registry.
+    pub fn of(meters: &Meters, kind: &str) -> Self {
+        let counter = |name: &str| meters.counter(&format!("spool.{kind}.{name}"));
         Self {
             commits: counter("commits"),
             operations: counter("operations"),

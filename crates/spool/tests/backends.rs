@@ -197,6 +197,86 @@ fn a_damaged_body_is_told_and_not_delivered() {
 }
 
 #[test]
+fn every_store_tells_its_messages_their_age_and_its_syncs() {
+    each(|kind, base, _| {
+        if kind == Kind::Memory {
+            return;
+        }
+        let base = base.join("another");
+        let of = |seconds: u64| seconds << 32 | 1;
+        let opened = store(kind, &base).unwrap();
+        let before = spool(&opened);
+        before.store_and_wait(&body(30), &[envelope(of(1000), of(1000)), envelope(of(1008), of(1000))]).unwrap();
+        before.store_and_wait(&body(2), &[envelope(of(2000), of(2000))]).unwrap();
+        let stats = opened.stats();
+        let oldest = stats.oldest.map(|age| age.as_secs() / 8);
+        assert_eq!((stats.messages, oldest), (3, Some(125)), "{kind}");
+        assert!(body(30).len() as u64 <= stats.live_bytes && stats.live_bytes <= stats.used_bytes, "{kind}: {stats:?}");
+        assert!(stats.sync_micros.p999 != 0 && stats.batch.p50 == 1 && stats.free_bytes != 0, "{kind}: {stats:?}");
+        before.unlink(id(of(1000))).wait().unwrap();
+        before.close();
+        drop((before, opened));
+        let opened = store(kind, &base).unwrap();
+        let after = spool(&opened);
+        assert_eq!(handed_over(&after).len(), 2, "{kind}");
+        let stats = opened.stats();
+        assert_eq!((stats.messages, stats.recovered, stats.handed_over), (2, 2, 2), "{kind}");
+        assert!(stats.index_complete && stats.live_bytes != 0, "{kind}: {stats:?}");
+        for gone in [1008, 2000] {
+            after.unlink(id(of(gone))).wait().unwrap();
+        }
+        after.store_and_wait(&body(2), &[envelope(of(3000), of(3000))]).unwrap();
+        let stats = opened.stats();
+        assert_eq!((stats.messages, stats.oldest.map(|age| age.as_secs() / 8)), (1, Some(375)), "{kind}");
+    });
+}
+
+#[test]
+fn a_damaged_body_is_set_aside_once() {
+    for kind in [Kind::File, Kind::Sqlite] {
+        let base = tempfile::tempdir().unwrap();
+        let opened = store(kind, base.path()).unwrap();
+        let spool = spool(&opened);
+        spool.store_and_wait(&body(20), &[envelope(1, 1)]).unwrap();
+        let file = find(base.path(), ".body").expect("a body file");
+        let mut octets = std::fs::read(&file).unwrap();
+        octets[20] ^= 1;
+        std::fs::write(&file, &octets).unwrap();
+        for _ in 0..3 {
+            assert!(spool.read(id(1)).wait().is_err());
+        }
+        let aside = std::fs::read(base.path().join("damaged/10-00-00000-00000000.body"));
+        assert_eq!(aside.unwrap(), octets, "{kind}");
+        let stats = opened.stats();
+        assert_eq!((stats.damaged, stats.set_aside), (3, 1), "{kind}");
+    }
+}
+
+#[test]
+fn a_start_after_a_crash_removes_bodies_without_a_row_and_no_others() {
+    let base = tempfile::tempdir().unwrap();
+    let opened = store(Kind::Sqlite, base.path()).unwrap();
+    spool(&opened).store_and_wait(&body(20), &[envelope(1, 1), envelope(2, 1)]).unwrap();
+    spool(&opened).close();
+    drop(opened);
+    let wanted = find(base.path(), ".body").expect("a body file");
+    let orphan = wanted.with_file_name("10-00001-00000000.body");
+    let unfinished = wanted.with_file_name("10-00002-00000000.body.tmp");
+    for path in [&orphan, &unfinished] {
+        std::fs::write(path, "left by a crash").unwrap();
+    }
+    // A start after an orderly end does not look.
+    drop(store(Kind::Sqlite, base.path()).unwrap());
+    assert!(orphan.exists());
+    std::fs::write(base.path().join("sqlite/running"), "").unwrap();
+    let opened = store(Kind::Sqlite, base.path()).unwrap();
+    assert!(!orphan.exists() && !unfinished.exists() && wanted.exists());
+    assert_eq!(spool(&opened).read(id(2)).wait().unwrap().1, body(20));
+    spool(&opened).close();
+    assert!(!base.path().join("sqlite/running").exists());
+}
+
+#[test]
 fn directories_of_past_windows_go_when_they_are_empty() {
     for (kind, below) in [(Kind::File, ""), (Kind::Sqlite, "sqlite")] {
         let base = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! `spool stats`: what the journal holds, how fast it syncs, what went wrong, and how far a start has come. `spool hold` and
+//! `spool stats`: what the spool holds, how fast it syncs, what went wrong, and how far a start has come. `spool hold` and
 //! `spool release`: the time in which its files may be copied.
 
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use console::{Command, CommandError, Invocation, Reply};
 use serde_json::json;
-use spool::{Journal, SpoolStats, Store};
+use spool::{Journal, Kind, SpoolStats, Store};
 
 use super::command;
 use crate::house::House;
@@ -15,7 +15,7 @@ use crate::house::House;
 /// The family.
 pub fn commands(house: &Rc<House>) -> Vec<Command> {
     vec![
-        command(house, "spool stats", "the journal: messages, space, syncs, damage", |house, asked| async move {
+        command(house, "spool stats", "the spool: messages, space, syncs, damage", |house, asked| async move {
             asked.no_args()?;
             Ok(stats(&house))
         }),
@@ -56,8 +56,12 @@ async fn release(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandEr
 fn journal(house: &House) -> Result<Arc<Journal>, CommandError> {
     match &house.store {
         Store::Journal(journal) => Ok(journal.clone()),
+        Store::Memory(_) => Err(CommandError::Failed("a memory spool has no files to copy".to_owned())),
         _ => Err(CommandError::Failed(
-            "only the journal back end can be held; stop the daemon to copy this spool".to_owned(),
+            "only the journal back end can be held. Copy this spool twice with rsync -aH --delete, first while the daemon runs \
+             and again after stopping it: the second copy takes moments and is the good one. Or take a snapshot of its file \
+             system, which is as good as a power loss: nothing acknowledged is missing"
+                .to_owned(),
         )),
     }
 }
@@ -66,21 +70,22 @@ fn journal(house: &House) -> Result<Arc<Journal>, CommandError> {
 fn stats(house: &House) -> Reply {
     let stats = house.store.stats();
     let age = stats.oldest.map(|made| house.clock.unix().saturating_sub(made));
-    let text = rows(&stats, age).iter().map(|(name, value)| format!("{name:>16}: {value}\n")).collect::<String>();
-    Reply::new(text, json(&stats, age))
+    let kind = house.store.kind();
+    let text = rows(kind, &stats, age).iter().map(|(name, value)| format!("{name:>16}: {value}\n")).collect::<String>();
+    Reply::new(text, json(kind, &stats, age))
 }
 
-fn rows(stats: &SpoolStats, age: Option<Duration>) -> Vec<(&'static str, String)> {
+fn rows(kind: Kind, stats: &SpoolStats, age: Option<Duration>) -> Vec<(&'static str, String)> {
     let millis = |micros: u64| micros as f64 / 1e3;
     let average = stats.sync_time.as_secs_f64() * 1e3 / stats.commits.max(1) as f64;
     let (sync, batch) = (stats.sync_micros, stats.batch);
     let oldest = age.map_or_else(|| "no message".to_owned(), |age| format!("{} s old", age.as_secs()));
-    vec![
+    let is_journal = kind == Kind::Journal;
+    let mut rows = vec![
+        ("Back end", kind.to_string()),
         ("Messages", stats.messages.to_string()),
         ("Oldest", oldest),
-        ("Segments", format!("{} in use, {} spare", stats.segments, stats.spare_segments)),
         ("Space", format!("{} bytes live of {} used, {} free", stats.live_bytes, stats.used_bytes, stats.free_bytes)),
-        ("Reclaimed", format!("{} segments recycled, {} compacted", stats.recycled, stats.compacted)),
         ("Index", format!("{} bytes", stats.index_bytes)),
         (
             "Commits",
@@ -106,21 +111,30 @@ fn rows(stats: &SpoolStats, age: Option<Duration>) -> Vec<(&'static str, String)
             format!("{} failures, {} times full, {} damaged records", stats.failures, stats.full, stats.damaged),
         ),
         ("Set aside", format!("{} records", stats.set_aside)),
-        ("Read at start", progress(stats)),
-    ]
+        ("Read at start", progress(is_journal, stats)),
+    ];
+    if is_journal {
+        let segments = format!("{} in use, {} spare", stats.segments, stats.spare_segments);
+        let reclaimed = format!("{} segments recycled, {} compacted", stats.recycled, stats.compacted);
+        rows.splice(3..3, [("Segments", segments), ("Reclaimed", reclaimed)]);
+    }
+    rows
 }
 
-fn progress(stats: &SpoolStats) -> String {
+fn progress(is_journal: bool, stats: &SpoolStats) -> String {
+    if !is_journal {
+        return format!("{} messages, {} handed over", stats.recovered, stats.handed_over);
+    }
     let (done, total) = (stats.recovery_done, stats.recovery_total);
     let segments = format!("{done} of {total} segments, {} by summary", stats.summaries_read);
     let index = if stats.index_complete { "index complete" } else { "index not complete" };
     format!("{} messages, {segments}; {index}, {} handed over", stats.recovered, stats.handed_over)
 }
 
-fn json(stats: &SpoolStats, age: Option<Duration>) -> serde_json::Value {
+fn json(kind: Kind, stats: &SpoolStats, age: Option<Duration>) -> serde_json::Value {
     let quantiles = |of: spool::Quantiles| json!({ "p50": of.p50, "p99": of.p99, "p999": of.p999 });
     json!({
-        "messages": stats.messages, "oldestAgeSeconds": age.map(|age| age.as_secs()), "segments": stats.segments,
+        "backend": kind.as_str(), "messages": stats.messages, "oldestAgeSeconds": age.map(|age| age.as_secs()), "segments": stats.segments,
         "spareSegments": stats.spare_segments, "recycled": stats.recycled, "compacted": stats.compacted,
         "liveBytes": stats.live_bytes, "usedBytes": stats.used_bytes, "freeBytes": stats.free_bytes,
         "indexBytes": stats.index_bytes, "commits": stats.commits, "operations": stats.operations,

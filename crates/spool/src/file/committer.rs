@@ -97,7 +97,7 @@ impl Committer {
         self.sync(&mut plans, touched);
         self.settle(plans);
         if stored != 0 {
-            self.files.counts.committed(self.files.clock.now() - began, stored, octets);
+            self.files.ledger.gauges.committed(self.files.clock.now() - began, stored, octets);
         }
         self.leave_old_windows();
         match closing {
@@ -246,7 +246,7 @@ impl Committer {
                 tracing::error!(target: "SPOOL", "message {id} cannot be removed, trying again with the next: {error}");
                 self.unremoved.push(id);
             } else {
-                self.files.counts.unlinked.add(1);
+                self.files.ledger.gauges.unlinked.add(1);
             }
             self.owed.insert(self.files.directory(id));
             self.owed_unlinks += 1;
@@ -290,11 +290,11 @@ impl Committer {
     fn settle(&mut self, plans: Vec<Plan>) {
         for plan in plans {
             let Some(error) = plan.error.clone() else {
-                self.files.counts.messages.add(plan.new.len() as u64);
+                plan.new.iter().for_each(|&id| self.files.ledger.census.add(id, plan.octets() / plan.new.len() as u64));
                 plan.promise.keep(Ok(()));
                 continue;
             };
-            self.files.counts.failed(&error);
+            self.files.ledger.failed(&error);
             tracing::error!(target: "SPOOL", "not stored: {error}");
             self.undo(&plan);
             plan.promise.keep(Err(error));
@@ -386,11 +386,8 @@ impl Files {
 
     /// Removes a message: its body first, so that a crash in between leaves metadata without a body, which is no mail.
     fn remove(&self, id: MessageId) -> Result<(), SpoolError> {
-        let known = self.exists(id);
         self.remove_files(id)?;
-        if known {
-            self.counts.messages.sub(1);
-        }
+        self.ledger.census.remove(id);
         Ok(())
     }
 }

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use message::MessageId;
 use scheduler::Clock;
 
-use super::counts::Counts;
 use super::layout::{self, BODY, META};
 use super::meta::{BodyMark, Meta};
 use crate::disk::{CrashPoints, Disk};
 use crate::error::SpoolError;
+use crate::ledger::Ledger;
 
 /// Where they are and how they are kept.
 pub struct Files {
@@ -24,7 +24,7 @@ pub struct Files {
     pub threads: usize,
     pub clock: Clock,
     pub crash: CrashPoints,
-    pub counts: Counts,
+    pub ledger: Arc<Ledger>,
     /// The window up to which empty directories have been removed.
     pub swept: Mutex<String>,
 }
@@ -44,13 +44,8 @@ impl Files {
     }
 
     /// A message's body, which is what `mark` says.
-    pub fn body(&self, id: MessageId, mark: BodyMark) -> Result<Vec<u8>, SpoolError> {
+    pub fn body_of(&self, id: MessageId, mark: BodyMark) -> Result<Vec<u8>, SpoolError> {
         read_body(self.disk.as_ref(), &self.base, id, mark)
-    }
-
-    /// Whether there is such a message.
-    pub fn exists(&self, id: MessageId) -> bool {
-        self.disk.open(&self.path(id, META)).is_ok()
     }
 
     pub fn sync_dir(&self, directory: &Path) -> Result<(), SpoolError> {

@@ -60,6 +60,21 @@ pub fn list(disk: &dyn Disk, base: &Path) -> Result<Listing, OpenError> {
     Ok(listing)
 }
 
+/// What is told of a name: its directory, that one's own name, and the name.
+type Each<'a> = &'a mut dyn FnMut(&Path, &str, &str) -> Result<(), OpenError>;
+
+/// Gives every name in the directories of messages, one directory in memory at a time.
+pub fn for_each_name(disk: &dyn Disk, base: &Path, each: Each<'_>) -> Result<(), OpenError> {
+    for window in names(disk, base)?.into_iter().filter(|name| layout::is_window(name)) {
+        let window = base.join(window);
+        for pair in names(disk, &window)?.into_iter().filter(|name| layout::is_pair(name)) {
+            let directory = window.join(&pair);
+            names(disk, &directory)?.iter().try_for_each(|name| each(&directory, &pair, name))?;
+        }
+    }
+    Ok(())
+}
+
 impl Listing {
     fn directory(&mut self, directory: &Path, pair: &str, names: Vec<String>) {
         let (mut metas, mut bodies) = (BTreeSet::new(), HashSet::new());

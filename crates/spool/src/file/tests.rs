@@ -47,7 +47,7 @@ impl Run {
     fn read(&self, id: u64) -> Result<(Vec<u8>, Vec<u8>), SpoolError> {
         let id = MessageId::from_bits(id);
         let meta = self.files.meta(id)?;
-        let body = self.files.body(id, meta.body)?;
+        let body = self.files.body_of(id, meta.body)?;
         Ok((meta.encoded, body))
     }
 }

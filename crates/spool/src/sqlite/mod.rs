@@ -2,45 +2,35 @@
 //!
 //! The part of Momentum's header cache: a start reads headers from the table and opens no other file, and operators may ask
 //! `headers.db` with SQL while the daemon runs. [`SqliteStore`] is a chain's last module; `writer` is its one thread, `table`
-//! the database. The database does its own input and output, past the disk seam: power loss cannot be simulated under it,
-//! `kill -9` is tested instead.
+//! the database, `orphans` clears up after a crash. The database does its own input and output, past the disk seam: power
+//! loss is simulated under the whole process instead (`tests/power_loss`).
 
+mod orphans;
 mod table;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use message::MessageId;
 use scheduler::{Clock, Meters};
 
-use crate::chain::{BodyIn, BodyOut, CommitSet, HeadersIn, HeadersOut, IoCaller, IoModule, IoResult};
 use crate::disk::Disk;
 use crate::error::{OpenError, SpoolError};
-use crate::file::counts::Counts;
 use crate::file::opening::{failed, take_lock};
-use crate::file::{Listing, list, read_body};
+use crate::file::{Listing, body_path, list, read_body};
 use crate::journal::JournalOptions;
-use crate::stats::SpoolStats;
-use crate::ticket::Ticket;
-use crate::writer::Writer;
+use crate::ledger::Ledger;
+use crate::shelf::{Backing, Shelf, Shelved};
+use orphans::Running;
 use table::Table;
 use writer::SqliteWriter;
 
 /// A store that runs.
-pub struct SqliteStore {
-    reader: Reader,
-    writer: Arc<Writer>,
-    counts: Arc<Counts>,
-    old: Mutex<Vec<MessageId>>,
-    newest: Option<MessageId>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    lock: Mutex<Option<Box<dyn Send + Sync>>>,
-}
+pub type SqliteStore = Shelf<Reader>;
 
 /// What is stored, for whoever reads.
-pub(crate) struct Reader {
+pub struct Reader {
     table: Mutex<Table>,
     disk: Arc<dyn Disk>,
     base: PathBuf,
@@ -48,29 +38,29 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Opens the store below the spool directory `base`; takes no lock.
-    pub fn open(base: &Path, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+    pub(crate) fn open(base: &Path, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let base = base.join(DIRECTORY);
         let table = Mutex::new(Table::open(&base.join(DATABASE), true)?);
         Ok(Self { table, disk, base })
     }
 
     /// Every message's id and its batch.
-    pub fn ids(&self) -> Result<Vec<(MessageId, MessageId)>, SpoolError> {
+    pub(crate) fn ids(&self) -> Result<Vec<(MessageId, MessageId)>, SpoolError> {
         self.table().ids()
     }
 
     /// The names of the bodies and of what is beside them. No file is opened.
-    pub fn bodies(&self) -> Result<Listing, OpenError> {
+    pub(crate) fn bodies(&self) -> Result<Listing, OpenError> {
         list(self.disk.as_ref(), &self.base)
     }
 
     /// A message's encoded headers.
-    pub fn headers(&self, id: MessageId) -> Result<Vec<u8>, SpoolError> {
+    pub(crate) fn record(&self, id: MessageId) -> Result<Vec<u8>, SpoolError> {
         Ok(self.table().row(id)?.headers)
     }
 
     /// A message's body.
-    pub fn body(&self, id: MessageId) -> Result<Vec<u8>, SpoolError> {
+    pub(crate) fn read(&self, id: MessageId) -> Result<Vec<u8>, SpoolError> {
         let row = self.table().row(id)?;
         read_body(self.disk.as_ref(), &self.base, row.batch, row.body).map_err(|error| match error {
             SpoolError::Missing { .. } => SpoolError::Damaged { id, why: "its body is missing".to_owned() },
@@ -85,7 +75,7 @@ impl Reader {
 }
 
 impl SqliteStore {
-    /// Takes the spool's lock, opens the database, and starts the writer.
+    /// Takes the spool's lock, opens the database, clears away what a crash left, and starts the writer.
     pub fn open(
         options: &JournalOptions,
         disk: Arc<dyn Disk>,
@@ -97,122 +87,56 @@ impl SqliteStore {
         disk.sync_dir(&options.base).map_err(failed("sync", &options.base))?;
         let lock = take_lock(disk.as_ref(), &options.base, options.mode)?;
         let table = Table::open(&base.join(DATABASE), options.force_fsync)?;
-        let ids = table.ids().map_err(|error| failed("read", &base)(std::io::Error::other(error)))?;
-        let counts = Arc::new(Counts::new(meters, "sqlite"));
-        counts.recovered.set(ids.len() as u64);
-        let writer = Arc::new(Writer::new(options.waiting_bytes, options.unlink_backlog));
-        let mut committer = SqliteWriter {
+        let running = Running::begin(disk.clone(), &base, options.mode, &table)?;
+        let mut ids = Vec::new();
+        let each = &mut |id| ids.push(id);
+        table.each_id(each).map_err(|error| failed("read", &base)(std::io::Error::other(error)))?;
+        let newest = ids.iter().max().copied();
+        let ledger = Arc::new(Ledger::new(meters, Reader::KIND, options, disk.clone()));
+        ledger.adopt(ids.into_iter());
+        let backing = Arc::new(Reader::open(&options.base, disk.clone())?);
+        let mut writer = SqliteWriter {
             table,
-            disk: disk.clone(),
+            disk,
             base,
             mode: options.mode,
             force_fsync: options.force_fsync,
             clock,
             crash: options.crash_points.clone(),
-            counts: counts.clone(),
+            ledger: ledger.clone(),
+            running,
             newest_window: String::new(),
+            unremoved: Vec::new(),
         };
-        let reader = Reader::open(&options.base, disk)?;
-        let source = Arc::clone(&writer);
-        let work = move || while source.take().is_some_and(|ops| !committer.commit(ops)) {};
-        let thread = std::thread::Builder::new().name("spool-sqlite".to_owned()).spawn(work);
-        let thread = thread.map_err(failed("start a thread for", &options.base))?;
-        Ok(Self {
-            reader,
-            writer,
-            counts,
-            newest: ids.iter().map(|&(id, _)| id).max(),
-            old: Mutex::new(ids.into_iter().map(|(id, _)| id).collect()),
-            thread: Mutex::new(Some(thread)),
-            lock: Mutex::new(Some(lock)),
-        })
-    }
-
-    /// The newest id found. Ids made by this run must be later.
-    pub fn newest(&self) -> Option<MessageId> {
-        self.newest
-    }
-
-    /// How the store is doing.
-    pub fn stats(&self) -> SpoolStats {
-        let (waiting_bytes, unlinks_waiting) = self.writer.depth();
-        SpoolStats { waiting_bytes, unlinks_waiting, ..self.counts.stats() }
+        Self::start(backing, ledger, newest, lock, clock, move |ops| writer.commit(ops))
     }
 }
 
-impl IoModule for SqliteStore {
-    fn name(&self) -> &str {
-        "sqlite"
+impl Backing for Reader {
+    const KIND: &'static str = "sqlite";
+
+    fn headers(&self, id: MessageId) -> Result<Shelved, SpoolError> {
+        let row = self.table().row(id)?;
+        Ok(Shelved { batch: row.batch, body: row.body, encoded: row.headers })
     }
 
-    fn owns_disk_queue(&self) -> bool {
-        true
+    fn body(&self, id: MessageId) -> Result<Vec<u8>, SpoolError> {
+        self.read(id)
     }
 
-    fn process_disk_queue(&self, each: &mut dyn FnMut(MessageId, Vec<u8>)) -> Result<(), SpoolError> {
-        let old = std::mem::take(&mut *self.old.lock().unwrap_or_else(PoisonError::into_inner));
-        for id in old {
-            match self.reader.headers(id) {
-                Ok(headers) => each(id, headers),
-                Err(SpoolError::Missing { .. }) => {}
-                Err(error) => tracing::error!(target: "SPOOL", "left in the spool, not delivered: {error}"),
-            }
-            self.counts.handed_over.add(1);
-        }
-        Ok(())
+    fn body_file(&self, id: MessageId) -> Result<PathBuf, SpoolError> {
+        Ok(body_path(&self.base, self.table().row(id)?.batch))
     }
 
-    fn write_headers(&self, _: IoCaller, set: &mut CommitSet, headers: &mut HeadersOut<'_>, _: bool) -> IoResult {
-        set.staged(self).push_headers(headers);
-        IoResult::Done
+    /// SQLite knows no damaged row, only a damaged page: that is an error of the device and stays where it is.
+    fn set_headers_aside(&self, _: MessageId, why: &SpoolError) {
+        tracing::error!(target: "SPOOL", critical = true, "{why}");
     }
 
-    fn read_headers(&self, _: IoCaller, headers: &mut HeadersIn) -> IoResult {
-        match self.reader.headers(headers.id) {
-            Ok(encoded) => headers.encoded = Some(encoded),
-            Err(error) => return IoResult::Fail(error),
-        }
-        IoResult::Done
-    }
-
-    fn unlink_headers(&self, _: IoCaller, set: &mut CommitSet, id: MessageId) -> IoResult {
-        set.staged(self).unlinked.push(id);
-        IoResult::Cont
-    }
-
-    fn write_body(&self, _: IoCaller, set: &mut CommitSet, body: &mut BodyOut<'_>, _: bool) -> IoResult {
-        set.staged(self).body = Some((body.batch, body.octets.clone()));
-        IoResult::Done
-    }
-
-    fn read_body(&self, _: IoCaller, body: &mut BodyIn) -> IoResult {
-        match self.reader.body(body.id) {
-            Ok(octets) => body.octets = Some(octets),
-            Err(error) => return IoResult::Fail(error),
-        }
-        IoResult::Done
-    }
-
-    fn commit(&self, set: &mut CommitSet) {
-        let Some(staged) = set.take(self) else { return };
-        self.writer.push(staged, set);
-    }
-
-    fn close(&self) {
-        let (promise, ticket) = Ticket::new();
-        self.writer.close(promise);
-        let _ = ticket.wait();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(panic)) = thread.map(JoinHandle::join) {
-            std::panic::resume_unwind(panic);
-        }
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-}
-
-impl Drop for SqliteStore {
-    fn drop(&mut self) {
-        self.close();
+    /// Free pages of the database, and its write-ahead log.
+    fn dead_bytes(&self) -> u64 {
+        let log = self.disk.open(&self.base.join(format!("{DATABASE}-wal"))).and_then(|log| log.len());
+        self.table().free_bytes() + log.unwrap_or(0)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The table: one row a message, its headers as octets and, for whoever asks with SQL, what they say.
 //!
-//! WAL with `synchronous = FULL`: a committed transaction survives a power loss. One connection writes, another reads; each
-//! is used by one thread at a time.
+//! WAL with `synchronous = FULL`: the log is synced with each commit, and its directory with the first sync of a log that may
+//! be new, so a committed transaction survives a power loss. EXTRA would add nothing: it syncs the directory after a rollback
+//! journal is removed, and there is none. One connection writes, another reads; each is used by one thread at a time.
 
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,40 @@ impl Table {
         connection.execute_batch(SCHEMA).map_err(failed)?;
         connection.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
         Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Makes everything durable that can be read, also what a killed process had written and not synced: copies the log into
+    /// the database, with a sync of each.
+    pub fn make_durable(&self) -> Result<(), SpoolError> {
+        let checkpoint = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let done = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], checkpoint);
+        match done {
+            Ok(0) => Ok(()),
+            Ok(_) => {
+                Err(SpoolError::from_io("copy the log of", &self.path, std::io::ErrorKind::ResourceBusy.into(), (0, 0)))
+            }
+            Err(error) => Err(self.failed("copy the log of", &error)),
+        }
+    }
+
+    /// Octets of the database that hold nothing.
+    pub fn free_bytes(&self) -> u64 {
+        let figure =
+            |name: &str| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap_or(0);
+        figure("freelist_count") as u64 * figure("page_size") as u64
+    }
+
+    /// Gives every message's id. Reads the index of batches and no headers.
+    pub fn each_id(&self, each: &mut dyn FnMut(MessageId)) -> Result<(), SpoolError> {
+        let mut read = || -> rusqlite::Result<()> {
+            let mut all = self.connection.prepare("SELECT id FROM message INDEXED BY message_batch")?;
+            let mut rows = all.query([])?;
+            while let Some(row) = rows.next()? {
+                each(id_of(row.get(0)?));
+            }
+            Ok(())
+        };
+        read().map_err(|error| self.failed("read", &error))
     }
 
     /// Every message's id and its batch.

@@ -1,7 +1,8 @@
 //! The one writer of an `sqlite` store: bodies as files first, then all headers of a batch in one transaction.
 //!
 //! Runs on the store's thread. Invariant: a row is committed only when its body is durable, and a body is removed only when
-//! the rows that wanted it are durably gone; so a crash leaves at most bodies that nobody wants.
+//! the rows that wanted it are durably gone; so a crash leaves at most bodies that nobody wants, which the next start removes.
+//! A message whose removal failed is removed with the next batch.
 
 use std::collections::BTreeSet;
 use std::io::IoSlice;
@@ -11,12 +12,13 @@ use std::sync::Arc;
 use message::MessageId;
 use scheduler::Clock;
 
+use super::orphans::Running;
 use super::table::{Row, Table};
 use crate::chain::Staged;
 use crate::disk::{CrashPoints, Disk};
 use crate::error::SpoolError;
-use crate::file::counts::Counts;
 use crate::file::{BODY, BodyMark, body_directory, body_path, sweep, window};
+use crate::ledger::Ledger;
 use crate::ticket::Promise;
 use crate::writer::Op;
 
@@ -30,9 +32,12 @@ pub struct SqliteWriter {
     pub force_fsync: bool,
     pub clock: Clock,
     pub crash: CrashPoints,
-    pub counts: Arc<Counts>,
+    pub ledger: Arc<Ledger>,
+    pub running: Running,
     /// The newest window that mail has come into.
     pub newest_window: String,
+    /// Messages whose removal failed.
+    pub unremoved: Vec<MessageId>,
 }
 
 /// A store on its way.
@@ -54,32 +59,61 @@ impl SqliteWriter {
                 Op::Close(promise) => closing = Some(promise),
             }
         }
-        let octets = plans.iter().map(|plan| plan.staged.encoded.len() as u64 + plan.body_octets()).sum();
+        let octets = plans.iter().map(Plan::octets).sum();
         let newest = plans.iter().filter_map(|plan| Some(window(plan.staged.body.as_ref()?.0))).max();
         self.crash.pass("write");
         self.bodies(&mut plans);
         self.crash.pass("written");
-        let ids: Vec<MessageId> = unlinks.iter().map(|(id, _)| *id).collect();
-        let done = self.transact(&mut plans, &ids);
+        let again = std::mem::take(&mut self.unremoved);
+        let ids: Vec<MessageId> = again.into_iter().chain(unlinks.iter().map(|(id, _)| *id)).collect();
+        let mut done = self.transact(&mut plans, &ids);
+        if done.is_err() && !ids.is_empty() && !plans.is_empty() {
+            // What is new may be what there is no room for: that finished mail stays finished does not wait for it.
+            self.settle(std::mem::take(&mut plans), done.as_ref().err());
+            done = self.transact(&mut [], &ids);
+        }
+        if done.is_ok() {
+            for &id in &ids {
+                self.ledger.census.remove(id);
+            }
+        }
         if !plans.is_empty() {
-            self.counts.committed(self.clock.now() - began, plans.len() as u64, octets);
+            self.ledger.gauges.committed(self.clock.now() - began, plans.len() as u64, octets);
         }
         self.settle(plans, done.as_ref().err());
-        if let Ok(freed) = &done {
-            self.counts.unlinked.add(ids.len() as u64);
-            freed.iter().for_each(|&batch| self.forget(batch));
-        }
-        for (id, promise) in unlinks {
-            if let Err(error) = &done {
-                tracing::error!(target: "SPOOL", "message {id} is not removed, a restart may deliver it again: {error}");
-            }
-            let result = done.as_ref().map(drop).map_err(Clone::clone);
-            if let Some(promise) = promise {
-                promise.keep(result);
-            }
-        }
+        self.unlinked(ids, unlinks, done);
         self.leave_old_windows(newest);
+        if closing.is_some() && self.unremoved.is_empty() {
+            self.running.end();
+        }
         closing.map(|promise| promise.keep(Ok(()))).is_some()
+    }
+
+    /// After the rows of finished messages are gone, or are not.
+    fn unlinked(
+        &mut self,
+        ids: Vec<MessageId>,
+        unlinks: Vec<(MessageId, Option<Promise<()>>)>,
+        done: Result<Vec<MessageId>, SpoolError>,
+    ) {
+        match &done {
+            Ok(freed) => {
+                self.ledger.gauges.unlinked.add(ids.len() as u64);
+                freed.iter().for_each(|&batch| self.forget(batch));
+            }
+            Err(error) => {
+                if !ids.is_empty() {
+                    let count = ids.len();
+                    tracing::error!(target: "SPOOL", "{count} finished messages are not removed, trying again with the next: {error}");
+                }
+                self.unremoved = ids;
+            }
+        }
+        for (_, promise) in unlinks {
+            if let Some(promise) = promise {
+                promise.keep(done.as_ref().map(drop).map_err(Clone::clone));
+            }
+        }
     }
 
     /// Removes the empty directories of windows that no new mail falls into, once in each window.
@@ -186,11 +220,15 @@ impl SqliteWriter {
 
     fn settle(&self, plans: Vec<Plan>, failed: Option<&SpoolError>) {
         for plan in plans {
-            let Some(error) = plan.error.or_else(|| failed.cloned()) else {
+            let Some(error) = plan.error.clone().or_else(|| failed.cloned()) else {
+                if plan.staged.body.is_some() {
+                    let share = plan.octets() / plan.staged.headers.len().max(1) as u64;
+                    plan.staged.headers.iter().for_each(|headers| self.ledger.census.add(headers.id, share));
+                }
                 plan.promise.keep(Ok(()));
                 continue;
             };
-            self.counts.failed(&error);
+            self.ledger.failed(&error);
             tracing::error!(target: "SPOOL", "not stored: {error}");
             if let Some((batch, _)) = &plan.staged.body
                 && matches!(self.table.wants(*batch), Ok(false))
@@ -207,7 +245,8 @@ impl SqliteWriter {
         let path = body_path(&self.base, batch);
         match self.disk.remove(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(target: "SPOOL", "a body that no message wants stays: {}", self.failed("remove", &path, error));
+                self.running.leave_orphan();
+                tracing::warn!(target: "SPOOL", "a body that no message wants stays until the next start: {}", self.failed("remove", &path, error));
             }
             _ => {}
         }
@@ -220,7 +259,8 @@ impl SqliteWriter {
 }
 
 impl Plan {
-    fn body_octets(&self) -> u64 {
-        self.staged.body.as_ref().map_or(0, |(_, octets)| octets.len() as u64)
+    fn octets(&self) -> u64 {
+        let body = self.staged.body.as_ref().map_or(0, |(_, octets)| octets.len());
+        (body + self.staged.encoded.len()) as u64
     }
 }
