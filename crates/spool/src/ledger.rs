@@ -70,9 +70,10 @@ impl Ledger {
         })
     }
 
-    /// Octets of new mail the device has room for.
+    /// Octets of new mail the device has room for; none if it has no files left.
     pub fn room(&self) -> u64 {
-        self.disk.space(&self.base).map_or(0, |space| space.free_bytes.saturating_sub(KEPT_FREE))
+        let Ok(space) = self.disk.space(&self.base) else { return 0 };
+        if space.free_files < FILES_KEPT_FREE { 0 } else { space.free_bytes.saturating_sub(KEPT_FREE) }
     }
 
     /// A record that cannot be read: `file` gets one more name in `damaged`, for the operator, unless it has it already.
@@ -97,3 +98,5 @@ impl Ledger {
 
 /// Octets of the device that new mail leaves to what must be written about old mail.
 const KEPT_FREE: u64 = 1 << 20;
+/// And files: headers are rewritten under a new name first, and a batch does many at once.
+const FILES_KEPT_FREE: u64 = 64;

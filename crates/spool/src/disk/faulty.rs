@@ -531,7 +531,8 @@ impl Disk for FaultyDisk {
 
     fn space(&self, _: &Path) -> io::Result<Space> {
         let state = self.state();
-        Ok(Space { free_bytes: state.capacity.saturating_sub(state.used()), total_bytes: state.capacity })
+        let (free_bytes, total_bytes) = (state.capacity.saturating_sub(state.used()), state.capacity);
+        Ok(Space { free_bytes, total_bytes, free_files: u64::MAX })
     }
 
     fn random(&self) -> io::Result<u64> {

@@ -66,13 +66,15 @@ pub enum Lock {
     Taken(Option<u32>),
 }
 
-/// Room on a file system, in octets.
+/// Room on a file system.
 #[derive(Clone, Copy, Debug)]
 pub struct Space {
-    /// Left for us.
+    /// Octets left for us.
     pub free_bytes: u64,
-    /// Altogether.
+    /// Octets altogether.
     pub total_bytes: u64,
+    /// Files that can still be made.
+    pub free_files: u64,
 }
 
 impl dyn DiskFile + '_ {

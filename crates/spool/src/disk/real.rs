@@ -75,7 +75,10 @@ impl Disk for RealDisk {
 
     fn space(&self, path: &Path) -> io::Result<Space> {
         let found = rustix::fs::statvfs(path)?;
-        Ok(Space { free_bytes: found.f_bavail * found.f_frsize, total_bytes: found.f_blocks * found.f_frsize })
+        // A file system that makes inodes as it needs them says that it has none at all.
+        let free_files = if found.f_files == 0 { u64::MAX } else { found.f_favail };
+        let (free_bytes, total_bytes) = (found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize);
+        Ok(Space { free_bytes, total_bytes, free_files })
     }
 
     fn random(&self) -> io::Result<u64> {
