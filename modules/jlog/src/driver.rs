@@ -1,4 +1,4 @@
-//! The drivers of `jlog://folder=>subscriber` and of its alias `cluster://`.
+//! The drivers of `jlog://folder=>subscriber?max_bytes=N` and of its alias `cluster://`.
 //!
 //! Written: each line is a record, without its LF; a flush returns when it is durable. The subscriber in the name is
 //! added when the log is opened for writing, and begins with the oldest record, so that nothing is removed unread. Read:
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use io_wrapper::{Driver, Flags, Stream};
 
 use crate::folder::{Folder, Position, Start};
-use crate::{Reader, Writer};
+use crate::{Reader, SEGMENT_OCTETS, Writer};
 
 /// The driver of one of the two schemes.
 #[derive(Clone, Debug)]
@@ -46,7 +46,12 @@ impl JlogDriver {
         Ok(writer)
     }
 
-    fn parse<'r>(&self, rest: &'r str) -> io::Result<(&'r str, Option<&'r str>)> {
+    /// The folder, the subscriber, and the bound if there is one.
+    fn parse<'r>(&self, rest: &'r str) -> io::Result<(&'r str, Option<&'r str>, Option<u64>)> {
+        let (rest, octets_max) = match rest.rsplit_once(MAX_BYTES) {
+            None => (rest, None),
+            Some((rest, digits)) => (rest, Some(bound(digits)?)),
+        };
         let (path, subscriber) = match rest.split_once("=>") {
             Some((path, subscriber)) => (path, Some(subscriber)),
             None => (rest, self.subscriber),
@@ -56,7 +61,7 @@ impl JlogDriver {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let path = path.trim_end_matches('/');
-        Ok((if path.is_empty() { "/" } else { path }, subscriber))
+        Ok((if path.is_empty() { "/" } else { path }, subscriber, octets_max))
     }
 }
 
@@ -66,7 +71,7 @@ impl Driver for JlogDriver {
     }
 
     fn open(&self, rest: &str, flags: Flags, mode: u32) -> io::Result<Box<dyn Stream>> {
-        let (path, subscriber) = self.parse(rest)?;
+        let (path, subscriber, octets_max) = self.parse(rest)?;
         match (flags.read, flags.append) {
             (true, false) if !flags.write => {
                 let subscriber = subscriber.ok_or_else(|| {
@@ -82,6 +87,9 @@ impl Driver for JlogDriver {
                 let writer = self.writer(path, mode)?;
                 if let Some(subscriber) = subscriber {
                     lock(&writer).folder().subscribe(subscriber, Start::Oldest)?;
+                }
+                if let Some(octets_max) = octets_max {
+                    lock(&writer).bound(octets_max);
                 }
                 Ok(Box::new(Writing { writer, line: Vec::new() }))
             }
@@ -209,4 +217,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The octets a log may have: two segments at least, or it would be thrown away as it is written.
+fn bound(digits: &str) -> io::Result<u64> {
+    let octets_max = digits.parse().ok().filter(|octets_max| 2 * SEGMENT_OCTETS <= *octets_max);
+    octets_max.ok_or_else(|| {
+        let text = format!("max_bytes is {digits:?}: it must be a number of at least {}", 2 * SEGMENT_OCTETS);
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })
+}
+
+const MAX_BYTES: &str = "?max_bytes=";
 const PENDING_OCTETS_MAX: usize = 1 << 20;

@@ -22,6 +22,15 @@ pub struct Position {
     pub offset: u64,
 }
 
+/// What a bound has cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Octets of the segments that were removed.
+    pub octets: u64,
+    /// Who had not acknowledged all of them.
+    pub subscribers: Vec<String>,
+}
+
 /// Where a new subscriber begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -93,17 +102,78 @@ impl Folder {
         Ok(lengths.map(|found| found.len()).sum())
     }
 
+    /// Removes the oldest segments, read or not, until all together have at most `octets_max`; never the newest. What was lost
+    /// with that is told once each time, and counted in the folder.
+    pub fn bound(&self, octets_max: u64) -> io::Result<Option<Dropped>> {
+        let (mut segments, mut octets) = (self.segments()?, self.octets()?);
+        segments.pop();
+        let mut dropped = Dropped::default();
+        for segment in segments {
+            if octets <= octets_max {
+                break;
+            }
+            let length = fs::metadata(self.segment(segment)).map_or(0, |found| found.len());
+            for (subscriber, checkpoint) in self.checkpoints()? {
+                if checkpoint < (Position { segment, offset: length }) && !dropped.subscribers.contains(&subscriber) {
+                    dropped.subscribers.push(subscriber);
+                }
+            }
+            match fs::remove_file(self.segment(segment)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            octets = octets.saturating_sub(length);
+            dropped.octets += length;
+        }
+        if dropped.subscribers.is_empty() {
+            return Ok(None);
+        }
+        let all = self.dropped_octets()? + dropped.octets;
+        io_wrapper::replace(&self.0.join(DROPPED), format!("{all}\n").as_bytes(), 0o640)?;
+        Ok(Some(dropped))
+    }
+
+    /// Octets removed by [`Folder::bound`] that a subscriber had not read, since the log was made.
+    pub fn dropped_octets(&self) -> io::Result<u64> {
+        match fs::read_to_string(self.0.join(DROPPED)) {
+            Ok(text) => Ok(text.trim().parse().unwrap_or(0)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Octets between a place and the end of the log, heads of segments not counted.
+    pub fn octets_behind(&self, position: Position) -> io::Result<u64> {
+        let mut octets = 0;
+        for number in self.segments()?.into_iter().filter(|&number| position.segment <= number) {
+            let start = if number == position.segment { position.offset.max(HEAD_OCTETS) } else { HEAD_OCTETS };
+            octets += fs::metadata(self.segment(number)).map_or(0, |found| found.len()).saturating_sub(start);
+        }
+        Ok(octets)
+    }
+
+    /// The subscribers, each with how far it has acknowledged.
+    pub fn checkpoints(&self) -> io::Result<Vec<(String, Position)>> {
+        let mut found = Vec::new();
+        for subscriber in self.subscribers()? {
+            // One that was removed meanwhile is none.
+            if let Some(checkpoint) = self.checkpoint_of(&subscriber)? {
+                found.push((subscriber, checkpoint));
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many segments there are.
+    pub fn segment_count(&self) -> io::Result<usize> {
+        Ok(self.segments()?.len())
+    }
+
     /// Removes the segments that every subscriber has left behind, but never the newest; how many.
     pub fn remove_read_segments(&self) -> io::Result<usize> {
         let (mut segments, mut removed) = (self.segments()?, 0);
         segments.pop();
-        let mut needed = u64::MAX;
-        for subscriber in self.subscribers()? {
-            // One that was removed meanwhile needs nothing.
-            if let Some(checkpoint) = self.checkpoint_of(&subscriber)? {
-                needed = needed.min(checkpoint.segment);
-            }
-        }
+        let needed = self.checkpoints()?.iter().map(|(_, checkpoint)| checkpoint.segment).min().unwrap_or(u64::MAX);
         for segment in segments.into_iter().filter(|&segment| segment < needed) {
             match fs::remove_file(self.segment(segment)) {
                 Ok(()) => removed += 1,
@@ -171,4 +241,5 @@ fn parse(text: &str) -> Option<Position> {
 const CHECKPOINT: &str = "postrider jlog 1 ";
 const SEGMENT: &str = ".jlog";
 const SUBSCRIBER: &str = ".subscriber";
+const DROPPED: &str = "dropped";
 const NAME_OCTETS_MAX: usize = 100;

@@ -12,6 +12,7 @@
 //!        record                    length u32, CRC-32C u32, the octets
 //!                                  the CRC is over segment number u64, offset u64, length u32 and the octets, so that
 //!                                  a record counts only where it was written
+//! FOLDER/dropped                   octets that a bound has removed unread, as text
 //! FOLDER/NAME.subscriber           "postrider jlog 1 SEGMENT OFFSET\n": everything before is acknowledged
 //! ```
 //!
@@ -26,7 +27,7 @@ mod segment;
 mod writer;
 
 pub use driver::JlogDriver;
-pub use folder::{Folder, Position, Start};
+pub use folder::{Dropped, Folder, Position, Start};
 pub use module::{ECM, Jlog};
 pub use reader::{Reader, Record};
 pub use segment::RECORD_OCTETS_MAX;

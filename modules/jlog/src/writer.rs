@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::time::Duration;
 
-use crate::folder::Folder;
+use crate::folder::{Dropped, Folder};
 use crate::segment::{self, HEAD_OCTETS, RECORD_OCTETS_MAX};
 
 /// Appends to a log; held by one process at a time.
@@ -19,6 +19,8 @@ use crate::segment::{self, HEAD_OCTETS, RECORD_OCTETS_MAX};
 pub struct Writer {
     folder: Folder,
     mode: u32,
+    /// What all segments may have together, give or take one.
+    octets_max: u64,
     /// Number of the segment being written, or of the last one.
     number: u64,
     segment: Option<Segment>,
@@ -48,7 +50,8 @@ impl Writer {
             // A checkpoint may be all that is left of a segment; its number must not come again.
             number = number.max(folder.checkpoint_of(&subscriber)?.map_or(0, |checkpoint| checkpoint.segment));
         }
-        Ok(Self { folder, mode, number, segment: None, pending: Vec::new(), _lock: lock })
+        let octets_max = u64::MAX;
+        Ok(Self { folder, mode, octets_max, number, segment: None, pending: Vec::new(), _lock: lock })
     }
 
     /// Takes one record, at most [`RECORD_OCTETS_MAX`] octets, into memory.
@@ -90,10 +93,40 @@ impl Writer {
         self.pending.shrink_to(PENDING_KEPT_OCTETS);
         if segment.octets < SEGMENT_OCTETS {
             self.segment = Some(segment);
-        } else if let Err(error) = self.folder.remove_read_segments() {
-            tracing::warn!(target: "IO", "{}: segments that were read are not removed: {error}", self.folder.path().display());
+        } else {
+            self.clear_up();
         }
         Ok(())
+    }
+
+    /// Keeps the log within so many octets from now on, or a smaller bound it has already: past it the oldest records go,
+    /// read or not. A segment may be too much, and the newest always stays.
+    pub fn bound(&mut self, octets_max: u64) {
+        self.octets_max = self.octets_max.min(octets_max);
+        self.clear_up();
+    }
+
+    /// Removes what was read, and what there is no room for.
+    fn clear_up(&self) {
+        let path = self.folder.path().display();
+        if let Err(error) = self.folder.remove_read_segments() {
+            tracing::warn!(target: "IO", "{path}: segments that were read are not removed: {error}");
+        }
+        if self.octets_max == u64::MAX {
+            return;
+        }
+        match self.folder.bound(self.octets_max) {
+            Ok(None) => {}
+            Ok(Some(Dropped { octets, subscribers })) => {
+                let (max, who) = (self.octets_max, subscribers.join(", "));
+                tracing::error!(
+                    target: "IO",
+                    "{path}: {octets} octets are dropped that {who} has not read: max_bytes is {max}; let it read, or remove it \
+                     with ec_jlog --remove"
+                );
+            }
+            Err(error) => tracing::warn!(target: "IO", "{path}: the log cannot be kept within max_bytes: {error}"),
+        }
     }
 
     /// The log.

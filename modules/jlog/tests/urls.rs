@@ -74,3 +74,62 @@ fn what_cannot_be_done_is_refused_clearly() {
     assert_eq!(log.seek(Seek::Start(0)).unwrap_err().kind(), ErrorKind::Unsupported);
     assert_eq!(log.read(&mut [0]).unwrap_err().kind(), ErrorKind::Unsupported);
 }
+
+#[test]
+fn a_log_with_a_bound_drops_the_oldest_records_of_a_subscriber_that_never_reads() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("main.rt");
+    let (wrappers, folder) = (wrappers(), Folder::new(&path));
+    let refused = wrappers.open(&format!("jlog://{}=>slow?max_bytes=100", path.display()), Flags::APPEND, 0o640);
+    assert!(refused.err().unwrap().to_string().contains("at least 8388608"));
+    let url = format!("jlog://{}=>slow?max_bytes=12000000", path.display());
+    let mut log = wrappers.mkpath_and_open(&url, Flags::APPEND, 0o640).unwrap();
+    folder.subscribe("quick", jlog::Start::Oldest).unwrap();
+    let mut quick = wrappers.open(&format!("jlog://{}=>quick", path.display()), Flags::READ, 0).unwrap();
+    for number in 0..40 {
+        log.write_all(format!("{number} {}\n", "x".repeat(1_000_000)).as_bytes()).unwrap();
+        log.flush().unwrap();
+        assert!(quick.read_to_end(2_000_000).unwrap().starts_with(format!("{number} ").as_bytes()));
+        quick.sync().unwrap();
+        assert!(folder.octets().unwrap() <= 12_000_000 + jlog::SEGMENT_OCTETS + 1_000_000, "{number}");
+    }
+    let mut slow = wrappers.open(&format!("jlog://{}=>slow", path.display()), Flags::READ, 0).unwrap();
+    let text = String::from_utf8(slow.read_to_end(50_000_000).unwrap()).unwrap();
+    let told: Vec<u32> = text.lines().map(|line| line.split_once(' ').unwrap().0.parse().unwrap()).collect();
+    assert_eq!(told, (told[0]..40).collect::<Vec<u32>>(), "what is left comes in order, to the end");
+    let lost = u64::from(told[0]);
+    assert!((20..39).contains(&lost), "{lost}");
+    let dropped = folder.dropped_octets().unwrap();
+    assert!(lost * 1_000_000 < dropped && dropped < (lost + 1) * 1_000_100, "{dropped} for {lost}");
+    slow.sync().unwrap();
+    let behind = folder.checkpoints().unwrap().into_iter().map(|(_, at)| folder.octets_behind(at).unwrap());
+    assert_eq!(behind.collect::<Vec<u64>>(), [0, 0]);
+}
+
+#[test]
+fn the_tool_shows_who_is_behind_and_looks_after_subscribers() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("main.rt");
+    let mut log =
+        wrappers().mkpath_and_open(&format!("jlog://{}=>stats", path.display()), Flags::APPEND, 0o640).unwrap();
+    log.write_all(b"one\ntwo\nthree\n").unwrap();
+    log.flush().unwrap();
+    let tool = |arguments: &[&str]| {
+        let ran =
+            std::process::Command::new(env!("CARGO_BIN_EXE_ec_jlog")).arg(&path).args(arguments).output().unwrap();
+        (ran.status.success(), String::from_utf8(ran.stdout).unwrap() + &String::from_utf8(ran.stderr).unwrap())
+    };
+    assert_eq!(tool(&[]), (true, "1 segments, 51 octets\nstats: at 0:0, 35 octets not acknowledged\n".to_owned()));
+    assert_eq!(tool(&["-r", "stats", "-n", "2"]), (true, "one\ntwo\n".to_owned()));
+    assert_eq!(tool(&["-r", "stats", "-n", "2", "--acknowledge"]), (true, "one\ntwo\n".to_owned()));
+    assert_eq!(tool(&["-r", "stats"]), (true, "three\n".to_owned()));
+    assert_eq!(tool(&["-a", "late", "--newest"]), (true, "added\n".to_owned()));
+    assert!(
+        tool(&[]).1.contains("late: at 1:51, 0 octets not acknowledged\nstats: at 1:38, 13 octets"),
+        "{:?}",
+        tool(&[])
+    );
+    assert_eq!(tool(&["-e", "late"]), (true, "removed\n".to_owned()));
+    let (success, told) = tool(&["-e", "late"]);
+    assert!(!success && told.contains("there is no subscriber late"), "{told}");
+}
