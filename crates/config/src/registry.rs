@@ -60,10 +60,10 @@ impl Places {
                 ("global", ..) => places.mask |= bits::GLOBAL,
                 ("any", ..) => places.mask = u32::MAX,
                 ("module", ..) => places.every_module = true,
-                (_, Some((parent, inner)), _) => places.stanzas.push((Some(parent), inner)),
-                (_, None, Some(kind)) if kind.bit == bits::LISTENER => places.listeners.push(kind.word),
+                (_, Some((parent, inner)), _) => push_alone(&mut places.stanzas, (Some(parent), inner)),
+                (_, None, Some(kind)) if kind.bit == bits::LISTENER => push_alone(&mut places.listeners, kind.word),
                 (_, None, Some(kind)) if kind.bit != bits::STANZA => places.mask |= kind.bit,
-                _ => places.stanzas.push((None, word)),
+                _ => push_alone(&mut places.stanzas, (None, word)),
             }
         }
         places.mask |= if places.listeners.is_empty() { 0 } else { bits::LISTENER };
@@ -218,6 +218,13 @@ impl fmt::Debug for Registry {
     }
 }
 
+/// Adds to a list that nearly always has one element, and there are thousands of them: room for the next ones would be most of
+/// what the registry takes up.
+fn push_alone<T>(list: &mut Vec<T>, element: T) {
+    list.reserve_exact(1);
+    list.push(element);
+}
+
 impl Registry {
     /// A registry that knows the documented names and no declaration yet.
     pub fn new() -> Self {
@@ -254,7 +261,7 @@ impl Registry {
             "directive" => {}
             _ => {
                 let id = self.intern(row.name);
-                self.names[id as usize].documented.push(Awaited { row, places });
+                push_alone(&mut self.names[id as usize].documented, Awaited { row, places });
             }
         }
     }
@@ -312,7 +319,7 @@ impl Registry {
         for scope in option.scopes() {
             self.enliven(*scope);
         }
-        self.names[id].declared.push(Declaration { owner, option, places, default });
+        push_alone(&mut self.names[id].declared, Declaration { owner, option, places, default });
     }
 
     /// Makes the stanza of a scope known and its content checked.

@@ -139,6 +139,7 @@ fn above_memory_hwm_mail_is_put_off_and_what_cannot_be_let_go_is_what_counts() {
             client.ask("MAIL FROM:<ann@client.test>", "250").await;
             client.ask("RCPT TO:<bob@sink.test>", "250").await;
             client.ask("DATA", "354").await;
+            client.send_raw(letter("slow").replace('\n', "\r\n").as_bytes()).await;
             for _ in 0..90 {
                 client.send_raw(line.as_bytes()).await;
             }
