@@ -67,7 +67,8 @@ pub const MEMORY_GOAL: Opt<u64> = Opt::new(
     "90",
     scopes::GLOBAL,
     "Percent of memory from which the daemon lets go of what it can read from disk again: bodies of queued mail. Of the \
-     machine's memory, or of what its control group or ulimit -m allows, if that is less; the page cache does not count.",
+     machine's memory, or of what its control group or ulimit -m allows, if that is less. What counts is what the daemon has \
+     allocated, as the console's memory shows it by owner; the page cache does not.",
 )
 .check(a_percentage);
 /// From where on no mail is taken.
