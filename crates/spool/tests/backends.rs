@@ -253,6 +253,56 @@ fn a_damaged_body_is_set_aside_once() {
 }
 
 #[test]
+fn what_a_later_release_wrote_is_left_as_it_is() {
+    let base = tempfile::tempdir().unwrap();
+    let opened = store(Kind::File, base.path()).unwrap();
+    let before = spool(&opened);
+    [1, 2].into_iter().for_each(|new| before.store_and_wait(&body(new), &[envelope(new, new)]).unwrap());
+    before.close();
+    let file = base.path().join("00000/10/00-00000-00000000.meta");
+    let newer = std::fs::read_to_string(&file).unwrap().replace("postrider message 1", "postrider message 2");
+    std::fs::write(&file, &newer).unwrap();
+    drop((before, opened));
+    let after = spool(&store(Kind::File, base.path()).unwrap());
+    assert_eq!(handed_over(&after), [envelope(2, 2)]);
+    assert!(after.read(id(1)).wait().unwrap_err().to_string().contains("written by a later release"));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), newer);
+
+    let base = tempfile::tempdir().unwrap();
+    drop(store(Kind::Sqlite, base.path()).unwrap());
+    let table = rusqlite::Connection::open(base.path().join("sqlite/headers.db")).unwrap();
+    table.pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(store(Kind::Sqlite, base.path()), Err(OpenError::Version { found: 99, .. })));
+}
+
+#[test]
+fn a_clock_that_jumps_back_loses_nothing() {
+    each_on_disk(|kind, base, mut now| {
+        let mut expected = Vec::new();
+        for (boot, hours) in [500, 400, 450, 100, 500].into_iter().enumerate() {
+            for number in 0..3 {
+                let new = (hours * 3600) << 32 | (boot as u64) << 8 | number;
+                now.store_and_wait(&body(number), &[envelope(new, new)]).unwrap();
+                expected.push(new);
+            }
+            // The first of each boot goes, and with the last boots its window too.
+            let gone = expected.remove(boot * 2);
+            now.unlink(id(gone)).wait().unwrap();
+            now.close();
+            now = spool(&store(kind, base).unwrap());
+            let mut found: Vec<u64> = handed_over(&now).iter().map(|envelope| envelope.id.to_bits()).collect();
+            let mut sorted = expected.clone();
+            found.sort_unstable();
+            sorted.sort_unstable();
+            assert_eq!(found, sorted, "{kind}, boot {boot}");
+        }
+        for new in expected {
+            assert_eq!(now.read(id(new)).wait().unwrap().1, body(new & 0xFF), "{kind}");
+        }
+    });
+}
+
+#[test]
 fn a_start_after_a_crash_removes_bodies_without_a_row_and_no_others() {
     let base = tempfile::tempdir().unwrap();
     let opened = store(Kind::Sqlite, base.path()).unwrap();

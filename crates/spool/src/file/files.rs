@@ -88,6 +88,11 @@ impl Files {
 /// A message's metadata.
 pub fn read_meta(disk: &dyn Disk, base: &Path, id: MessageId) -> Result<Meta, SpoolError> {
     let contents = contents(disk, base, id, META)?;
+    if let Some(newer) = Meta::newer_format(&contents) {
+        let why = format!("written by a later release: format {newer}; start that release, or convert with its tools");
+        let error = io::Error::new(io::ErrorKind::Unsupported, why);
+        return Err(SpoolError::from_io("read", &layout::path(base, id, META), error, (0, 0)));
+    }
     let meta = Meta::parse(&contents).map_err(|why| SpoolError::Damaged { id, why })?;
     if meta.id != id {
         return Err(SpoolError::Damaged { id, why: format!("its metadata is that of {}", meta.id) });
