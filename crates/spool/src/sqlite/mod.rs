@@ -2,10 +2,11 @@
 //!
 //! The part of Momentum's header cache: a start reads headers from the table and opens no other file, and operators may ask
 //! `headers.db` with SQL while the daemon runs. [`SqliteStore`] is a chain's last module; `writer` is its one thread, `table`
-//! the database, `orphans` clears up after a crash. The database does its own input and output, past the disk seam: power
+//! the database, `orphans` clears up after a crash, `reserve` is room for what must be written on a full device. The database does its own input and output, past the disk seam: power
 //! loss is simulated under the whole process instead (`tests/power_loss`).
 
 mod orphans;
+mod reserve;
 mod table;
 mod writer;
 
@@ -23,6 +24,7 @@ use crate::journal::JournalOptions;
 use crate::ledger::Ledger;
 use crate::shelf::{Backing, Shelf, Shelved};
 use orphans::Running;
+use reserve::Reserve;
 use table::Table;
 use writer::SqliteWriter;
 
@@ -86,7 +88,8 @@ impl SqliteStore {
         disk.create_dir(&base).map_err(failed("create", &base))?;
         disk.sync_dir(&options.base).map_err(failed("sync", &options.base))?;
         let lock = take_lock(disk.as_ref(), &options.base, options.mode)?;
-        let table = Table::open(&base.join(DATABASE), options.force_fsync)?;
+        let reserve = Reserve::new(disk.clone(), &base, options.mode);
+        let table = reserve.with_room(|| Table::open(&base.join(DATABASE), options.force_fsync))?;
         let running = Running::begin(disk.clone(), &base, options.mode, &table)?;
         let mut ids = Vec::new();
         let each = &mut |id| ids.push(id);
@@ -94,7 +97,8 @@ impl SqliteStore {
         let newest = ids.iter().max().copied();
         let ledger = Arc::new(Ledger::new(meters, Reader::KIND, options, disk.clone()));
         ledger.adopt(ids.into_iter());
-        let backing = Arc::new(Reader::open(&options.base, disk.clone())?);
+        let backing = Arc::new(reserve.with_room(|| Reader::open(&options.base, disk.clone()))?);
+        let reserve_is_due = !reserve.take();
         let mut writer = SqliteWriter {
             table,
             disk,
@@ -105,8 +109,10 @@ impl SqliteStore {
             crash: options.crash_points.clone(),
             ledger: ledger.clone(),
             running,
+            reserve,
             newest_window: String::new(),
             unremoved: Vec::new(),
+            reserve_is_due,
         };
         Self::start(backing, ledger, newest, lock, clock, move |ops| writer.commit(ops))
     }

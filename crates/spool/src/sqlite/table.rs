@@ -31,21 +31,29 @@ pub struct Table {
 impl Table {
     /// Opens or makes the database at `path`.
     pub fn open(path: &Path, force_fsync: bool) -> Result<Self, OpenError> {
-        let failed = |error: rusqlite::Error| OpenError::Io {
-            doing: "open",
-            path: path.to_owned(),
-            source: std::io::Error::other(error),
+        let failed = |error: rusqlite::Error| {
+            let source = match error.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => std::io::Error::new(std::io::ErrorKind::StorageFull, error),
+                _ => std::io::Error::other(error),
+            };
+            OpenError::Io { doing: "open", path: path.to_owned(), source }
         };
         let connection = Connection::open(path).map_err(failed)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        // Neither this nor what follows writes to a database that is as it should be: the device may be full.
+        let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
+        if mode != "wal" {
+            connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        }
         let synchronous = if force_fsync { "FULL" } else { "OFF" };
         connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
         let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
         if FORMAT < found {
             return Err(OpenError::Version { path: path.to_owned(), found, known: FORMAT });
         }
-        connection.execute_batch(SCHEMA).map_err(failed)?;
-        connection.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
+        if found != FORMAT {
+            connection.execute_batch(SCHEMA).map_err(failed)?;
+            connection.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
+        }
         Ok(Self { connection, path: path.to_owned() })
     }
 

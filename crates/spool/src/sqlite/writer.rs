@@ -13,6 +13,7 @@ use message::MessageId;
 use scheduler::Clock;
 
 use super::orphans::Running;
+use super::reserve::Reserve;
 use super::table::{Row, Table};
 use crate::chain::Staged;
 use crate::disk::{CrashPoints, Disk};
@@ -34,10 +35,13 @@ pub struct SqliteWriter {
     pub crash: CrashPoints,
     pub ledger: Arc<Ledger>,
     pub running: Running,
+    pub reserve: Reserve,
     /// The newest window that mail has come into.
     pub newest_window: String,
     /// Messages whose removal failed.
     pub unremoved: Vec<MessageId>,
+    /// The reserve was given up.
+    pub reserve_is_due: bool,
 }
 
 /// A store on its way.
@@ -67,10 +71,10 @@ impl SqliteWriter {
         let again = std::mem::take(&mut self.unremoved);
         let ids: Vec<MessageId> = again.into_iter().chain(unlinks.iter().map(|(id, _)| *id)).collect();
         let mut done = self.transact(&mut plans, &ids);
-        if done.is_err() && !ids.is_empty() && !plans.is_empty() {
+        if done.is_err() && !ids.is_empty() {
             // What is new may be what there is no room for: that finished mail stays finished does not wait for it.
             self.settle(std::mem::take(&mut plans), done.as_ref().err());
-            done = self.transact(&mut [], &ids);
+            done = self.unlink_with_the_reserve(&ids);
         }
         if done.is_ok() {
             for &id in &ids {
@@ -83,10 +87,25 @@ impl SqliteWriter {
         self.settle(plans, done.as_ref().err());
         self.unlinked(ids, unlinks, done);
         self.leave_old_windows(newest);
+        if self.reserve_is_due {
+            self.reserve_is_due = !self.reserve.take();
+        }
         if closing.is_some() && self.unremoved.is_empty() {
             self.running.end();
         }
         closing.map(|promise| promise.keep(Ok(()))).is_some()
+    }
+
+    /// Removes rows where there may be no room for new ones. The log is copied into the database, which has room for fewer rows.
+    fn unlink_with_the_reserve(&mut self, ids: &[MessageId]) -> Result<Vec<MessageId>, SpoolError> {
+        self.reserve.give_up();
+        let done = self.transact(&mut [], ids);
+        let copied = self.table.make_durable();
+        self.reserve_is_due = true;
+        match (done, copied) {
+            (Err(SpoolError::Full { .. }), Ok(())) => self.transact(&mut [], ids),
+            (done, _) => done,
+        }
     }
 
     /// After the rows of finished messages are gone, or are not.
@@ -131,7 +150,9 @@ impl SqliteWriter {
             let Some((batch, octets)) = &plan.staged.body else { continue };
             let directory = body_directory(&self.base, *batch);
             plan.error = self.body(*batch, &directory, octets).err();
-            touched.insert(directory);
+            if plan.error.is_none() {
+                touched.insert(directory);
+            }
         }
         for directory in touched.iter().filter(|_| self.force_fsync) {
             let Err(error) = self.disk.sync_dir(directory) else { continue };
@@ -139,7 +160,9 @@ impl SqliteWriter {
             let here = |plan: &&mut Plan| {
                 plan.staged.body.as_ref().is_some_and(|(batch, _)| body_directory(&self.base, *batch) == *directory)
             };
-            plans.iter_mut().filter(here).for_each(|plan| plan.error = Some(error.clone()));
+            plans.iter_mut().filter(here).for_each(|plan| {
+                plan.error.get_or_insert(error.clone());
+            });
         }
     }
 
