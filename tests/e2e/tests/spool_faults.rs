@@ -1,11 +1,10 @@
-//! What happens to a spool from outside while the daemon runs: it is copied, or it is read-only at the start. What was
-//! acknowledged is there afterwards.
+//! A spool that is copied while the daemon works: what was acknowledged is in the copy.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use e2e::{SOON, accept, ask, daemon, letter, succeed, testimony};
+use e2e::{SOON, accept, ask, daemon, succeed, testimony};
 use testkit::{DaemonSetup, Load, Sink, wait_until};
 
 /// A daemon with small segments that sends mail for `sink.test` to one sink and mail for `done.test` to another.
@@ -80,49 +79,4 @@ fn restored(copy: &Path, queued: &BTreeMap<String, String>) {
         let (_, body) = text.split_once("\n\n").unwrap_or_default();
         assert_eq!(found.get(subject).map(String::as_str), Some(body), "{subject}\n{}", testimony(&daemon));
     }
-}
-
-/// A tmpfs of our own; gone when dropped.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn at(path: PathBuf) -> Self {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "this test mounts a tmpfs and needs to be root; CI runs it as root"
-        );
-        std::fs::create_dir_all(&path).expect("a directory to mount on");
-        succeed(Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(&path));
-        Self(path)
-    }
-
-    /// Fails while files are open for writing, as a device that turns read-only by itself does not: so the kernel is asked to
-    /// do the same to the mount alone.
-    fn remount(&self, how: &str) {
-        succeed(Command::new("mount").args(["-o", &format!("remount,bind,{how}")]).arg(&self.0));
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
-#[test]
-fn a_spool_that_is_read_only_at_the_start_is_refused_and_kept() {
-    let sink = Sink::start();
-    sink.refuse_connections();
-    let mut daemon = relay(&sink, &sink).prepare();
-    let spool = Mounted::at(daemon.dir().join("spool"));
-    daemon.start();
-    accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter("kept"));
-    assert!(daemon.terminate(SOON).success());
-    spool.remount("ro");
-    assert!(daemon.start_or_end().is_err(), "started on a spool that takes nothing");
-    assert!(daemon.stderr().contains("Read-only file system"), "{}", daemon.stderr());
-    spool.remount("rw");
-    sink.accept_connections();
-    daemon.start();
-    sink.wait_for(1, SOON);
 }

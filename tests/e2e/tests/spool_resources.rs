@@ -44,6 +44,11 @@ impl Mounted {
         Self(path)
     }
 
+    /// Changes the mount alone, which nobody may have files open on for writing.
+    fn remount(&self, how: &str) {
+        succeed(Command::new("mount").args(["-o", &format!("remount,bind,{how}")]).arg(&self.0));
+    }
+
     /// Takes all the room that is left.
     fn fill_up(&self) {
         let ballast =
@@ -299,6 +304,26 @@ fn a_device_that_turns_read_only_refuses_mail_and_keeps_what_it_has() {
         delivered(&daemon, &sink, &expected, kind);
         accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter("after"));
         expected.insert("after".to_owned());
+        delivered(&daemon, &sink, &expected, kind);
+    }
+}
+
+#[test]
+fn a_spool_that_is_read_only_at_the_start_is_refused_and_kept() {
+    for kind in KINDS {
+        let sink = Sink::start();
+        sink.refuse_connections();
+        let mut daemon = house(kind, &sink);
+        let disk = Mounted::tmpfs(spool(&daemon), "size=64m");
+        daemon.start();
+        let expected = taken(&daemon, "kept", 3);
+        assert!(daemon.terminate(SOON).success());
+        disk.remount("ro");
+        assert!(daemon.start_or_end().is_err(), "{kind}: started on a spool that takes nothing");
+        assert!(daemon.stderr().to_lowercase().contains("read-only"), "{kind}: {}", daemon.stderr());
+        disk.remount("rw");
+        sink.accept_connections();
+        daemon.start();
         delivered(&daemon, &sink, &expected, kind);
     }
 }
