@@ -81,6 +81,11 @@ impl Transaction {
         &self.base
     }
 
+    /// Whether it began with an empty configuration.
+    pub fn is_from_scratch(&self) -> bool {
+        self.from_scratch
+    }
+
     /// Whether it would change anything.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty() && !self.from_scratch

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Open, aside, borrowed, completed, reply, told, words};
 use crate::commands::command;
-use crate::house::{House, refused};
+use crate::house::{House, Refusal, refused};
 
 /// The changing commands.
 pub fn commands(house: &Rc<House>) -> Vec<Command> {
@@ -22,7 +22,7 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
         "begin a transaction on an empty configuration",
         |house, asked| begin(house, asked, true),
     )
-    .help("What is built in remains: thread pools, debug flags and the format of timestamps. Committing it without a control listener closes the console.");
+    .help("What is built in remains: thread pools, debug flags and the format of timestamps. Committing it without a control listener closes the console;\nwithout any listener it is refused. config diff shows beforehand what a commit would warn of.");
     let set = command(house, "config set [SCOPE...] OPTION [=] VALUE", "set an option", |house, asked| async move {
         let line = asked.rest.clone();
         change(&house, &asked, move |transaction| transaction.set(&line)).await
@@ -66,6 +66,20 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
 
 fn none_open() -> CommandError {
     CommandError::Failed("no transaction is open in this session; begin one with config begin".to_owned())
+}
+
+/// A change made from the console must not leave a daemon that nobody can reach.
+fn check_reachable(transaction: &mut Transaction) -> Result<(), Refusal> {
+    let generation = transaction.generation().map_err(refused)?;
+    if generation.stanzas("listen").next().is_some() {
+        return Ok(());
+    }
+    let what = if transaction.is_from_scratch() { "a configuration from scratch" } else { "this change" };
+    Err(format!(
+        "{what} cannot be committed while it has no listener: the daemon would take no mail and answer no console, and only a \
+         signal could reach it; try config set control_listener listen /path/of/socket file_mode 0660"
+    )
+    .into())
 }
 
 fn counted(changes: usize) -> String {
@@ -113,6 +127,7 @@ async fn change(
         Box::new(move |configuration, prepare| {
             let mut transaction = configuration.begin(false);
             let answer = edit(&mut transaction)?;
+            check_reachable(&mut transaction)?;
             let generation = configuration.commit(&mut transaction, prepare).map_err(refused)?;
             Ok((generation, answer))
         }),
@@ -138,6 +153,7 @@ async fn commit(house: &Rc<House>, asked: &Invocation) -> Result<Reply, CommandE
             committing.with(|slot| {
                 let transaction = slot.as_mut().ok_or("the transaction has ended")?;
                 let changes = transaction.replay().len();
+                check_reachable(transaction)?;
                 let generation = configuration.commit(transaction, prepare).map_err(refused)?;
                 *slot = None;
                 Ok((generation, changes))
@@ -152,7 +168,8 @@ async fn commit(house: &Rc<House>, asked: &Invocation) -> Result<Reply, CommandE
     Ok(reply)
 }
 
-fn add_warnings(reply: &mut Reply, warnings: &config::Diagnostics) {
+/// Puts warnings before an answer.
+pub(super) fn add_warnings(reply: &mut Reply, warnings: &config::Diagnostics) {
     if !warnings.is_empty() {
         reply.text = format!("{}{}", warnings.render(false), reply.text);
         reply.json["warnings"] = warnings.to_json();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use config::{Configuration, Difference, Generation, differences, differences_json, differences_text};
+use config::{Configuration, Diagnostics, Difference, Generation, differences, differences_json, differences_text};
 use console::shapes::{ConfigReloaded, Shape as _};
 use console::{Command, CommandError, Invocation, Reply};
 use serde_json::json;
@@ -22,21 +22,21 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
             "read the files again; refused as a whole if there is a mistake",
             reload,
         )
-        .help("The running configuration stays if the files are refused. Work in progress keeps the one it started with. Changes from\nthe console that were not written back are dropped. With --dry-run nothing is put into effect: it tells what would\nchange, what would wait for the next start, and which options have no effect."),
+        .help("The running configuration stays if the files are refused. Work in progress keeps the one it started with. Changes from\nthe console that were not written back are dropped. With --dry-run nothing is put into effect: it tells what would\nchange, what would wait for the next start, and which options have no effect. With PATH that file is read, and once it is\nin effect it is the main file: a later config reload, SIGHUP and config writeback mean it. The next start of the daemon\nreads the file it is started with."),
         command(
             house,
             "config diff [FILE]",
             "what differs between the running configuration and its files",
             |house, asked| async move { diff(&house, &asked).await },
         )
-        .help("Lines with - are what runs; lines with + are what the files say, or FILE, or the open transaction of this session."),
+        .help("Lines with - are what runs; lines with + are what the files say, or FILE, or the open transaction of this session. Of a\ntransaction the warnings of its commit are shown too."),
         command(
             house,
             "config writeback [PATH]",
             "write the running configuration to the files it came from",
             |house, asked| async move { writeback(&house, &asked).await },
         )
-        .help("Only files with changes are written; comments and layout stay. Refused when a file was changed on disk since it was read.\nWith PATH everything goes into that one file. A relative PATH starts from the directory of the main file."),
+        .help("Only files with changes are written; comments and layout stay. All of them or none, also over a crash. Refused when a\nfile was changed on disk since it was read.\nWith PATH everything goes into that one file. A relative PATH starts from the directory of the main file."),
         command(
             house,
             "write config [PATH]",
@@ -127,14 +127,16 @@ async fn diff(house: &House, asked: &Invocation) -> Result<Reply, CommandError> 
         match transaction {
             Some(transaction) if path.is_none() => {
                 let inside = transaction.generation().map_err(refused)?;
-                Ok(differences(&running, &inside))
+                Ok((differences(&running, &inside), inside.warnings().beyond(running.warnings())))
             }
-            _ => Ok(differences(&running, &candidate(configuration, path.as_deref())?)),
+            _ => Ok((differences(&running, &candidate(configuration, path.as_deref())?), Diagnostics::default())),
         }
     });
-    let found = found.await?;
+    let (found, warnings) = found.await?;
     let text = if found.is_empty() { "No differences.\n".to_owned() } else { differences_text(&found) };
-    Ok(Reply::new(text, json!({ "differences": differences_json(&found) })))
+    let mut reply = Reply::new(text, json!({ "differences": differences_json(&found) }));
+    super::changing::add_warnings(&mut reply, &warnings);
+    Ok(reply)
 }
 
 async fn writeback(house: &House, asked: &Invocation) -> Result<Reply, CommandError> {
