@@ -39,8 +39,11 @@
 //! - BG stands before D; bindings outside every group belong to group `default`; a pathway ranks below its listener and
 //!   above the global scope (`lookup`). A binding or pathway in two groups is warned about and belongs to the first.
 //! - A missing include target, an include cycle, includes or scopes nested more than 32 deep, more than 10 000 files, a
-//!   file over 64 MiB or a load over 256 MiB are errors; so are more than 262 144 elements of a list, more than 4 096
-//!   patterns or 256 MiB of them, 20 000 names and 1 000 scope words that nobody declares.
+//!   file over 64 MiB or a load over 256 MiB are errors; so are more than 500 000 scopes, 2 000 000 options, 262 144
+//!   elements of a list and 1 048 576 of all lists, 4 096 patterns or 256 MiB of them, 20 000 names and 1 000 scope words that
+//!   nobody declares.
+//! - As root, a file that everyone may write is refused, and a directory in which others could replace it (`ways`).
+//! - A writeback of several files is all or nothing, over a crash too (`staging`).
 //! - A single value counts as an array of one. Domain patterns ignore case and know no look-around.
 //! - A `listen` name with a slash anywhere is a Unix socket, relative to the working directory.
 //! - A second `listen` of the same socket merges, with a warning; in another listener it draws a warning too.
