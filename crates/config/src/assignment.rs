@@ -7,6 +7,7 @@
 use crate::console::ScopePath;
 use crate::generation::Generation;
 use crate::kinds::Naming;
+use crate::lexer::is_smart_quote;
 use crate::parser::parse_value;
 use crate::suggest::hint;
 use crate::tree::{Quote, Scalar, Value, ValueKind};
@@ -44,12 +45,33 @@ impl Generation {
         let scope: Vec<&str> = words[..scope_words].iter().map(|word| word.text.as_str()).collect();
         let path = self.scope_path(&scope)?;
         if self.name_id(&option.text).is_none() {
-            return Err(format!("Unknown option '{}'{}", option.text, hint(&option.text, self.registry.all_names())));
+            return Err(self.no_option(&option.text));
         }
         if value.is_empty() {
             return Err(format!("{} needs a value; an empty one is \"\"", option.text));
         }
-        Ok(Assigned { path, option: option.text.clone(), value: value_of(value)? })
+        let value = value_of(value).map_err(|problem| self.scope_without_name(&option.text).unwrap_or(problem))?;
+        Ok(Assigned { path, option: option.text.clone(), value })
+    }
+
+    /// What is wrong with a word that is no option.
+    fn no_option(&self, word: &str) -> String {
+        if ["include", "readonly_include", "if_env"].iter().any(|own| own.eq_ignore_ascii_case(word)) {
+            return format!("'{word}' is a line of a file and no option: write it into a file, then config reload");
+        }
+        let known = self.registry.all_names().chain(self.registry.all_stanzas());
+        self.scope_without_name(word).unwrap_or_else(|| format!("Unknown option '{word}'{}", hint(word, known)))
+    }
+
+    /// What is wrong where a scope stands and its name, or the option in it, was left out.
+    fn scope_without_name(&self, word: &str) -> Option<String> {
+        let named = match self.registry.kind(&word.to_ascii_lowercase())?.naming {
+            Naming::Anonymous => "",
+            Naming::Named => " NAME",
+            Naming::Free => " [NAME]",
+        };
+        let command = format!("config set {word}{named} OPTION = VALUE");
+        Some(format!("'{word}' is a scope, and something is left out: {command}"))
     }
 
     /// How many of the words are the scope, when no `=` tells the option.
@@ -81,10 +103,15 @@ impl Generation {
 ///
 /// A list or a string that stands in quotes as a whole is what is left of a shell word: the quotes are the client's.
 fn value_of(text: &str) -> Result<Value, String> {
-    if let Some(value) = parse_value(text) {
+    let read = |text: &str| parse_value(text).or_else(|| plain_list(text));
+    if let Some(value) = read(text) {
         let word = value.scalar().filter(|scalar| scalar.quote() != Quote::Bare).map(|scalar| scalar.text());
-        let inner = word.filter(|word| word.starts_with(['(', '[', '"', '\''])).and_then(|word| parse_value(&word));
+        let inner = word.filter(|word| word.starts_with(['(', '[', '"', '\''])).and_then(|word| read(&word));
         return Ok(inner.unwrap_or(value));
+    }
+    if let Some(mark) = text.chars().next().filter(|first| is_smart_quote(*first)) {
+        let plain = text.trim_matches(is_smart_quote);
+        return Err(format!("typographic quotation mark {mark} where a plain \" belongs: write \"{plain}\""));
     }
     let quoted = match text.as_bytes() {
         [b'(' | b'[' | b'"' | b'\'', ..] => None,
@@ -94,6 +121,16 @@ fn value_of(text: &str) -> Result<Value, String> {
     quoted.ok_or_else(|| {
         format!("`{text}` is not a value: quote it if it contains blanks or # \" {{ }}, write a list as ( a b ) and a dictionary as [ k = v ]")
     })
+}
+
+/// A list of words none of which is quoted, though a file would want quotes for some.
+fn plain_list(text: &str) -> Option<Value> {
+    let inner = text.strip_prefix('(')?.strip_suffix(')')?;
+    if inner.contains(['"', '\'', '(', ')', '[', ']', '{', '}', '=', '#', '$']) {
+        return None;
+    }
+    let words = inner.split([' ', '\t', ',']).filter(|word| !word.is_empty());
+    Some(Value { kind: ValueKind::Array(words.map(Scalar::from_text).collect()), ..Value::from_text("") })
 }
 
 /// The first `=` that stands outside quotes and lists.

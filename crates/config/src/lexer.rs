@@ -453,7 +453,7 @@ fn opening(quote: Quote) -> &'static str {
     }
 }
 
-fn is_smart_quote(c: char) -> bool {
+pub(crate) fn is_smart_quote(c: char) -> bool {
     !c.is_ascii() && SMART_QUOTES.contains(c)
 }
 

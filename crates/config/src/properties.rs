@@ -168,6 +168,8 @@ fn comments(text: &str) -> Vec<String> {
 }
 
 proptest! {
+    // Some texts are no configuration once their blanks have changed; with many cases they are many.
+    #![proptest_config(ProptestConfig { max_global_rejects: 1 << 20, ..ProptestConfig::default() })]
     #[test]
     fn what_is_printed_reads_back_as_the_same_tree(items in any_items()) {
         let text = printed(&items);

@@ -69,6 +69,31 @@ fn a_commit_that_cannot_be_prepared_changes_nothing_and_may_be_tried_again() {
 }
 
 #[test]
+fn what_is_left_out_of_a_command_is_named() {
+    let configuration = load("");
+    let mut transaction = configuration.begin(false);
+    for (line, told) in [
+        (
+            "set domain retry_interval 5",
+            "'domain' is a scope, and something is left out: config set domain NAME OPTION = VALUE",
+        ),
+        ("set binding 5", "'binding' is a scope, and something is left out: config set binding NAME OPTION = VALUE"),
+        (
+            "set include missing.conf",
+            "'include' is a line of a file and no option: write it into a file, then config reload",
+        ),
+        ("set retry_intervall 5", "Unknown option 'retry_intervall'; did you mean `retry_interval`?"),
+        ("set doman a.test retry_interval 5", "Unknown option 'doman'; did you mean `domain`?"),
+        ("set hostname \u{201c}h\u{201d}", "typographic quotation mark \u{201c} where a plain \" belongs: write \"h\""),
+    ] {
+        assert_eq!(apply(&mut transaction, line), told, "{line}");
+    }
+    let told = apply(&mut transaction, "set relay_hosts \"( 10.0.0.0/33 ::1 )\"");
+    assert!(told.contains("`10.0.0.0/33` is not a CIDR block"), "{told}");
+    assert_eq!(apply(&mut transaction, "set relay_domains ( a/b, c )"), "Relay_Domains = ( \"a/b\" c )");
+}
+
+#[test]
 fn replay_gives_the_lines_that_repeat_a_transaction() {
     let configuration = load("retry_interval = 5");
     let mut transaction = configuration.begin(false);
