@@ -27,7 +27,7 @@ pub(crate) fn advise(generation: &Generation, reports: &mut Reports) {
 /// Mail leaves by binding default unless a module says otherwise.
 fn unreachable_bindings(generation: &Generation, reports: &mut Reports) {
     let assigns = |word: &&str| generation.registry().is_live(word) && generation.stanzas(word).next().is_some();
-    if declared(generation, GATEWAY).is_none() || ASSIGNING.iter().any(|word| assigns(&word)) {
+    if declared(generation, GATEWAY).is_none() || ASSIGNING.iter().any(assigns) {
         return;
     }
     let mut bindings = nodes(generation, bits::BINDING).filter(|(_, node)| node.name_text() != DEFAULT_GROUP);
