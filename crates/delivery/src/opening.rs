@@ -31,8 +31,8 @@ pub(crate) async fn open(
     let soon = !settings.fully_resolves;
     let mut route = candidates(maintainer, record, settings, soon).await.map_err(NotOpened::Unroutable)?;
     record.dns_failures.set(0);
-    let mut round = Round::default();
-    round.own_first = settings.limits.message(maintainer.deps.clock.now()).map_err(NotOpened::Saturated)?;
+    let own_first = settings.limits.message(maintainer.deps.clock.now()).map_err(NotOpened::Saturated)?;
+    let mut round = Round { own_first, ..Round::default() };
     loop {
         record.route.borrow_mut().clone_from(&route.candidates);
         if let Some(connection) = round.try_in_order(maintainer, record, settings, status, route.candidates).await {

@@ -23,7 +23,7 @@ const CONNECTION: &[Scope] = &[Scope::Domain, Scope::Binding, Scope::BindingGrou
 macro_rules! queue_options {
     ($($name:ident: $type:ty = $word:literal, $default:literal, $scopes:ident, $doc:literal $(, $check:ident)?;)*) => {
         $(#[doc = $doc] pub const $name: Opt<$type> =
-            Opt::new($word, $default, $scopes, $doc)$(.check($check))?;)*
+            Opt::new($word, $default, $scopes, $doc)$(.check(|value| $check(value)))?;)*
         /// Every option of this crate.
         pub const OPTIONS: &[&dyn Declared] = &[$(&$name),*];
     };
@@ -113,11 +113,11 @@ fn at_least_one_second(interval: &Seconds) -> Result<(), String> {
     if interval.0 == 0 { Err("must be at least 1 second".to_owned()) } else { Ok(()) }
 }
 
-fn a_host_name(name: &String) -> Result<(), String> {
+fn a_host_name(name: &str) -> Result<(), String> {
     checks::host_name(name)
 }
 
-fn an_own_address(address: &String) -> Result<(), String> {
+fn an_own_address(address: &str) -> Result<(), String> {
     checks::own_address(address)
 }
 

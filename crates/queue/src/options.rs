@@ -9,7 +9,7 @@ use crate::retry::RetryOptions;
 macro_rules! options {
     ($($name:ident: $type:ty = $word:literal, $default:literal, $scopes:ident, $doc:literal $(, $check:ident)? $(=> $how:ident)?;)*) => {
         $(#[doc = $doc] pub const $name: Opt<$type> =
-            Opt::new($word, $default, scopes::$scopes, $doc)$(.check($check))?$(.$how())?;)*
+            Opt::new($word, $default, scopes::$scopes, $doc)$(.check(|value| $check(value)))?$(.$how())?;)*
         /// Every option of this crate.
         pub const OPTIONS: &[&dyn Declared] = &[$(&$name),*];
     };
@@ -52,11 +52,11 @@ options! {
         "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets. It becomes the routing domain.", a_next_hop;
 }
 
-fn domain_globs(domains: &Vec<String>) -> Result<(), String> {
+fn domain_globs(domains: &[String]) -> Result<(), String> {
     checks::domain_globs(domains)
 }
 
-fn a_next_hop(host: &String) -> Result<(), String> {
+fn a_next_hop(host: &str) -> Result<(), String> {
     checks::next_hop(host)
 }
 

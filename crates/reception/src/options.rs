@@ -65,11 +65,11 @@ const CHOOSES_PATHWAY: &[Scope] = &[Scope::Listener("esmtp_listener"), Scope::Li
 /// See its doc.
 pub const HOSTNAME: Opt<String> =
     Opt::new("hostname", "", scopes::GLOBAL, "This host's name; unset: what the operating system says.")
-        .check(a_host_name);
+        .check(|name| checks::host_name(name));
 /// See its doc.
 pub const BANNER_HOSTNAME: Opt<String> =
     Opt::new("banner_hostname", "", scopes::LISTENER_ONLY, "Host name in the greeting and in the reply to EHLO.")
-        .check(a_host_name);
+        .check(|name| checks::host_name(name));
 /// See its doc.
 pub const STATIC_BANNER: Opt<String> =
     Opt::new("static_banner", "", scopes::LISTENER_ONLY, "The whole greeting; begins with 220, lines end with \\r\\n.")
@@ -80,7 +80,7 @@ pub const STATIC_BANNER: Opt<String> =
 /// See its doc.
 pub const RECEIVED_HOSTNAME: Opt<String> =
     Opt::new("received_hostname", "", scopes::LISTENER_ONLY, "Host name in Received fields; unset: hostname.")
-        .check(a_host_name);
+        .check(|name| checks::host_name(name));
 /// See its doc.
 pub const RFC2822_TRACE_HEADERS: Opt<bool> = Opt::new(
     "rfc2822_trace_headers",
@@ -119,7 +119,7 @@ pub const DOMAIN_FOR_UNQUALIFIED_SENDER_ADDRESS: Opt<String> = Opt::new(
     scopes::LISTENER,
     "Domain appended to a MAIL FROM address without one; unset: such an address is refused.",
 )
-.check(a_host_name);
+.check(|name| checks::host_name(name));
 /// See its doc.
 pub const DOMAIN_FOR_UNQUALIFIED_RECIPIENT_ADDRESSES: Opt<String> = Opt::new(
     "domain_for_unqualified_recipient_addresses",
@@ -127,7 +127,7 @@ pub const DOMAIN_FOR_UNQUALIFIED_RECIPIENT_ADDRESSES: Opt<String> = Opt::new(
     scopes::LISTENER,
     "Domain appended to a RCPT TO address without one; unset: such an address is refused.",
 )
-.check(a_host_name);
+.check(|name| checks::host_name(name));
 /// See its doc.
 pub const MAX_MESSAGE_SIZE: Opt<u64> = Opt::new(
     "max_message_size",
@@ -220,7 +220,7 @@ pub const RECONFIG_MESSAGE: Opt<String> = Opt::new(
     ESMTP_LISTENER,
     "Text of the 421 that ends a session whose options a reload has changed.",
 )
-.check(a_line);
+.check(|text| a_line(text));
 
 /// See its doc.
 pub const POLICY_TIMEOUT: Opt<Seconds> = Opt::new(
@@ -253,12 +253,8 @@ fn not_offered(keywords: &[String]) -> Option<String> {
 }
 
 /// It stands in greetings and header fields: a blank, a line end or a typing slip there would become part of them.
-fn a_host_name(name: &String) -> Result<(), String> {
-    checks::host_name(name)
-}
-
 /// One line, for it becomes one of a reply.
-fn a_line(text: &String) -> Result<(), String> {
+fn a_line(text: &str) -> Result<(), String> {
     if text.contains(['\r', '\n']) { Err("must be one line".to_owned()) } else { Ok(()) }
 }
 

@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use e2e::{SOON, accept, ask_json, daemon, daemon_listening, letter, testimony, wait};
-use testkit::{Daemon, Sink, free_addr};
+use testkit::{Sink, free_addr};
 
 /// One option at two values, and what each makes of the same words of a client.
 struct Inbound {
