@@ -579,6 +579,11 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
         "a_next_hop_that_never_reads_holds_up_neither_others_nor_the_end_of_the_daemon",
     ),
     (
+        "bounce_pattern",
+        "crates/queue/src/bounce_addresses.rs",
+        "the_domain_of_the_address_says_which_of_its_addresses_are_meant",
+    ),
+    (
         "capabilities",
         "tests/e2e/tests/inbound_security.rs",
         "started_as_root_it_becomes_the_user_on_every_thread_and_owns_what_it_writes",
@@ -876,6 +881,8 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
 /// Options that code reads and whose effect no test of this tree sees yet.
 const NOT_PROVEN: &[&str] = &[
     "backlog",
+    "bounce_domains",
+    "bounce_suppress_list",
     "compress",
     "connect_timeout_to_delay",
     "connection_allocation_aggressiveness",
