@@ -1,7 +1,8 @@
 //! Measures starts: fills a spool, forgets what the kernel cached of it, and opens it again.
 //!
-//! `spool_start [--dir DIRECTORY] [--messages N] [--body OCTETS] [--at-once N] [--keep yes]`. With `--keep`, a spool that is there is used
-//! as it is, and left. Memory is counted by the allocator.
+//! `spool_start [--store journal|file|sqlite] [--dir DIRECTORY] [--messages N] [--body OCTETS] [--at-once N] [--sync no] [--keep yes]`.
+//! With `--keep`, a spool that is there is used as it is, and left. With `--sync no` it is filled without syncs, which is quicker.
+//! Memory is counted by the allocator.
 
 #[path = "journal.rs"]
 #[allow(dead_code)]
@@ -22,7 +23,7 @@ use std::time::Duration;
 use message::{Body, IdGenerator};
 use scheduler::{Clock, Meters};
 use spool::disk::RealDisk;
-use spool::{Job, Journal, JournalOptions, ReadPool, Spool};
+use spool::{Job, JournalOptions, Kind, ReadPool, Spool, Store};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -41,6 +42,7 @@ fn main() -> Result<(), String> {
         (std::env::temp_dir().join("spool_start"), 1_000_000, 4096, false);
     // As 64 sessions with a message each.
     let mut at_once = 64;
+    let (mut kind, mut sync) = (Kind::Journal, true);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().ok_or(format!("{word} wants a value"))?;
@@ -50,20 +52,22 @@ fn main() -> Result<(), String> {
             "--messages" => messages = number()?,
             "--body" => body = number()?,
             "--at-once" => at_once = number()?,
+            "--store" => kind = value.parse()?,
+            "--sync" => sync = value == "yes",
             "--keep" => keep = value == "yes",
             _ => return Err(format!("unknown option {word}")),
         }
     }
     println!("{}", machine::describe(&directory));
-    if !keep || !directory.join("journal").exists() {
+    if !keep || !directory.join("lock").exists() {
         let _ = std::fs::remove_dir_all(&directory);
-        fill(&directory, messages, at_once, body as usize)?;
+        fill(kind, &directory, sync, (messages, at_once), body as usize)?;
     }
     for cached in [false, true] {
         if !cached {
             forget(&directory).map_err(|error| error.to_string())?;
         }
-        start(&directory, if cached { "from the page cache" } else { "from the device" })?;
+        start(kind, &directory, if cached { "from the page cache" } else { "from the device" })?;
     }
     if !keep {
         let _ = std::fs::remove_dir_all(&directory);
@@ -71,18 +75,18 @@ fn main() -> Result<(), String> {
     Ok(())
 }
 
-fn opened(directory: &Path, meters: &Meters) -> Result<(Arc<Journal>, Spool), String> {
-    let options = JournalOptions::new(directory);
-    let journal =
-        Journal::open(options, Arc::new(RealDisk), Clock::system(), meters).map_err(|error| error.to_string())?;
-    let journal = Arc::new(journal);
-    Ok((journal.clone(), Spool::new(vec![journal], Arc::new(Inline))))
+fn opened(kind: Kind, directory: &Path, sync: bool, meters: &Meters) -> Result<(Store, Spool), String> {
+    let options = JournalOptions { force_fsync: sync, ..JournalOptions::new(directory) };
+    let store =
+        Store::open(kind, options, Arc::new(RealDisk), Clock::system(), meters).map_err(|error| error.to_string())?;
+    let spool = Spool::new(vec![store.module()], Arc::new(Inline));
+    Ok((store, spool))
 }
 
-fn fill(directory: &Path, messages: u64, at_once: u64, body: usize) -> Result<(), String> {
+fn fill(kind: Kind, directory: &Path, sync: bool, (messages, at_once): (u64, u64), body: usize) -> Result<(), String> {
     let clock = Clock::system();
-    let (journal, spool) = opened(directory, &Meters::new())?;
-    let ids = IdGenerator::new(clock, std::process::id(), journal.newest());
+    let (store, spool) = opened(kind, directory, sync, &Meters::new())?;
+    let ids = IdGenerator::new(clock, std::process::id(), store.newest());
     let body = Body::from(vec![b'x'; body]);
     let began = clock.now();
     let mut stored = 0;
@@ -101,11 +105,11 @@ fn fill(directory: &Path, messages: u64, at_once: u64, body: usize) -> Result<()
     Ok(())
 }
 
-fn start(directory: &Path, how: &str) -> Result<(), String> {
+fn start(kind: Kind, directory: &Path, how: &str) -> Result<(), String> {
     let (clock, meters) = (Clock::system(), Meters::new());
     let region = Region::new(ALLOCATOR);
     let began = clock.now();
-    let (journal, spool) = opened(directory, &meters)?;
+    let (store, spool) = opened(kind, directory, true, &meters)?;
     let opened = clock.now() - began;
     let (first, handed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let (at_first, count) = (Arc::clone(&first), Arc::clone(&handed));
@@ -114,7 +118,7 @@ fn start(directory: &Path, how: &str) -> Result<(), String> {
             at_first.store((clock.now() - began).as_micros() as u64, Ordering::Relaxed);
         }
     }));
-    while meters.get("spool.journal.recovery.index_complete") == 0 {
+    while kind == Kind::Journal && meters.get("spool.journal.recovery.index_complete") == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
     let indexed = clock.now() - began;
@@ -131,9 +135,9 @@ fn start(directory: &Path, how: &str) -> Result<(), String> {
         indexed.as_secs_f64(),
         all.as_secs_f64(),
         meters.get("spool.journal.summaries.read"),
-        journal.stats().segments,
+        store.stats().segments,
         held as f64 / messages.max(1) as f64,
-        journal.stats().index_bytes as f64 / messages.max(1) as f64,
+        store.stats().index_bytes as f64 / messages.max(1) as f64,
     );
     spool.close();
     Ok(())
@@ -141,10 +145,15 @@ fn start(directory: &Path, how: &str) -> Result<(), String> {
 
 /// Drops what the kernel keeps of the spool's files.
 fn forget(directory: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(directory.join("journal"))? {
-        let file = std::fs::File::open(entry?.path())?;
-        file.sync_all()?;
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            forget(&path)?;
+        } else {
+            let file = std::fs::File::open(path)?;
+            file.sync_all()?;
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        }
     }
     Ok(())
 }
