@@ -8,7 +8,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use bounce::{Bouncer, BouncerParts};
+use bounce::{BounceReader, Bouncer, BouncerParts};
 use config::{Configuration, Environment, Generation, Lookup};
 use console::{Arrivals, Commands, Console, ControlListener, UserNames};
 use declarations::{Declarations, Schemes};
@@ -31,7 +31,7 @@ use crate::exit::Failure;
 use crate::house::{House, RELOAD_POOL, configure_paniclog, watchdog_limit};
 use crate::loops::{self, Pools};
 use crate::memory::{MemoryWatch, Watched};
-use crate::notifications::Notifications;
+use crate::notifications::{IncomingBounces, Notifications};
 use crate::statistics::Baseline;
 use crate::{PRODUCT, VERSION, accounting, commands, descriptors, generation, security};
 
@@ -111,6 +111,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         spool: spool.clone(),
         intake: intake.clone(),
         pressure,
+        bounces: Arc::new(IncomingBounces(BounceReader::new(pools.clone(), &ground.meters))),
         system_hostname: node_name().into(),
     };
     let mut netlisteners = netlisteners(&configuration, &loops, &ground.meters);

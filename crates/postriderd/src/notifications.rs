@@ -1,4 +1,5 @@
-//! Lets delivery tell senders of failures through `bounce`: the two rooms stand side by side and do not know each other.
+//! Lets delivery tell senders of failures, and reception read bounces, through `bounce`: the rooms stand side by side and do not
+//! know each other.
 
 use bounce::Bouncer;
 use delivery::{FailedMessage, Local, NotStored};
@@ -24,6 +25,28 @@ impl delivery::Bouncer for Notifications {
                 quiet: false,
             };
             self.0.bounce(&told).await.map(drop).map_err(|error| NotStored(error.to_string()))
+        })
+    }
+}
+
+/// The reader of bounces as reception sees it.
+pub struct IncomingBounces(pub bounce::BounceReader);
+
+impl reception::BounceReader for IncomingBounces {
+    fn read(&self, bounce: reception::IncomingBounce) -> reception::Reading<'_> {
+        let reception::IncomingBounce { generation, body, to } = bounce;
+        Box::pin(async move {
+            let read = self.0.read(bounce::IncomingBounce { generation, body, to }).await;
+            let bounced = read.map_err(|rejected| {
+                tracing::error!(target: "BOUNCE", "a bounce could not be read, it was refused with 451: {rejected}");
+                reception::TooBusy
+            })?;
+            let of = |bounced: bounce::Bounced| reception::BouncedRecipient {
+                recipient: bounced.recipient,
+                class: bounced.class.code(),
+                reply: bounced.reply,
+            };
+            Ok(bounced.into_iter().map(of).collect())
         })
     }
 }

@@ -25,9 +25,14 @@ impl DomainGlobs {
         globs
     }
 
+    /// Whether it holds no domain.
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.endings.is_empty()
+    }
+
     /// Whether a domain is in the list; case does not matter.
     pub fn matches(&self, domain: &str) -> bool {
-        if self.exact.is_empty() && self.endings.is_empty() {
+        if self.is_empty() {
             return false;
         }
         let domain = domain.to_ascii_lowercase();

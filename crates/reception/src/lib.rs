@@ -6,6 +6,7 @@
 //!
 //! Everything here lives on the event loop of its session. Knows nothing of delivery.
 
+mod bounces;
 mod conformance;
 mod context;
 mod epoch;
@@ -14,6 +15,7 @@ mod link;
 mod listener;
 mod options;
 mod phases;
+mod recipients;
 mod refusal;
 mod relay;
 mod session;
@@ -21,6 +23,7 @@ mod store;
 mod throttle;
 mod validation;
 
+pub use bounces::{BounceReader, BouncedRecipient, IncomingBounce, Reading, TooBusy};
 pub use context::{Scope, ValidationContext};
 pub use listener::{EsmtpListener, Parts};
 pub use options::{HOSTNAME, ListenerOptions, OPTIONS};

@@ -13,6 +13,7 @@ use queue::Intake;
 use scheduler::{Clock, Counter, LoopHandle, MemoryOwner, MemoryPressure, Meters, Pressure};
 use spool::Spool;
 
+use crate::bounces::BounceReader;
 use crate::epoch::{Epoch, WORD};
 use crate::link::Buffers;
 use crate::session;
@@ -33,6 +34,8 @@ pub struct Parts {
     pub intake: Intake,
     /// How short memory is: above the high-water mark no mail is taken.
     pub pressure: MemoryPressure,
+    /// Reads bounces that come as mail.
+    pub bounces: Arc<dyn BounceReader>,
     /// What the operating system calls this host; the `hostname` option goes before it.
     pub system_hostname: Arc<str>,
 }
@@ -91,6 +94,12 @@ pub(crate) struct ReceptionMeter {
     pub(crate) timed_out: Counter,
     pub(crate) reconfigured: Counter,
     pub(crate) policy_timed_out: Counter,
+    /// Recipients that policy refused beside others that it took.
+    pub(crate) recipients_refused: Counter,
+    /// Bounces that came as mail, those of them that were discarded, and those refused because they could not be read.
+    pub(crate) bounces: Counter,
+    pub(crate) bounces_discarded: Counter,
+    pub(crate) bounces_unread: Counter,
 }
 
 impl ReceptionMeter {
@@ -109,6 +118,10 @@ impl ReceptionMeter {
             timed_out: counter("sessions.timed_out"),
             reconfigured: counter("sessions.reconfigured"),
             policy_timed_out: counter("policy.timed_out"),
+            recipients_refused: counter("recipients.refused_by_policy"),
+            bounces: counter("bounces.accepted"),
+            bounces_discarded: counter("bounces.discarded"),
+            bounces_unread: counter("bounces.unread"),
         }
     }
 }
@@ -142,6 +155,7 @@ pub(crate) struct Shop {
     pub(crate) spool: Spool,
     pub(crate) intake: Intake,
     pub(crate) pressure: MemoryPressure,
+    pub(crate) bounces: Arc<dyn BounceReader>,
     pub(crate) meter: ReceptionMeter,
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) owners: Owners,
@@ -156,7 +170,7 @@ pub(crate) struct Shop {
 
 impl Shop {
     fn new(parts: Parts, throttles: Arc<Throttles>, meter: ReceptionMeter, owners: Owners) -> Self {
-        let Parts { clock, configuration, ids, spool, intake, pressure, system_hostname } = parts;
+        let Parts { clock, configuration, ids, spool, intake, pressure, bounces, system_hostname } = parts;
         let epoch = Epoch::new(configuration.current(), system_hostname.clone(), throttles.clone());
         let epoch = RefCell::new(Rc::new(epoch));
         let (buffers, date) = (Rc::new(Buffers::new(&owners.buffers)), Cell::default());
@@ -166,6 +180,7 @@ impl Shop {
             spool,
             intake,
             pressure,
+            bounces,
             meter,
             buffers,
             owners,

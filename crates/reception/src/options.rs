@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use config::{Chain, Declared, Dict, Generation, IpNets, Opt, Scope, Seconds, Throttle, checks, scopes};
 use message::envelope::Dictionary;
-use queue::{DomainGlobs, RELAY_DOMAINS};
+use queue::{BOUNCE_DOMAINS, DomainGlobs, RELAY_DOMAINS};
 use smtp::{Blanks, Extensions, Limits, Reply, ServerOptions, Timeouts, replies};
 
 use crate::conformance::{self, HeaderRules};
 use crate::throttle::{SharedThrottle, Throttles};
+use crate::{bounces, recipients};
 
 /// Every option of this crate.
 pub const OPTIONS: &[&dyn Declared] = &[
@@ -57,6 +58,8 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &RECONFIG_MESSAGE,
     &INBOUND_THROTTLE_MESSAGES,
     &POLICY_TIMEOUT,
+    &bounces::BOUNCE_BEHAVIOR,
+    &recipients::GENERATE_BOUNCES_FOR_MULTI_RECIPIENT_POLICY_REJECTIONS,
 ];
 
 const ESMTP_LISTENER: &[Scope] = &[Scope::Listener("esmtp_listener")];
@@ -282,6 +285,10 @@ pub struct ListenerOptions {
     pub relay_hosts: IpNets,
     /// Domains anyone may send to.
     pub relay_domains: DomainGlobs,
+    /// Domains whose mail counts as bounces.
+    pub bounce_domains: DomainGlobs,
+    /// Senders are told of recipients that policy refused beside others that it took.
+    pub bounces_policy_refusals: bool,
     /// Sender domains that may send anywhere.
     pub relay_for_sending_domains: DomainGlobs,
     /// Every client may relay.
@@ -305,6 +312,8 @@ impl PartialEq for ListenerOptions {
             && (self.header_octets_max, self.hops_max) == (other.header_octets_max, other.hops_max)
             && self.relay_hosts.nets() == other.relay_hosts.nets()
             && self.relay_domains == other.relay_domains
+            && self.bounce_domains == other.bounce_domains
+            && self.bounces_policy_refusals == other.bounces_policy_refusals
             && self.relay_for_sending_domains == other.relay_for_sending_domains
             && self.open_relay == other.open_relay
             && self.policy_timeout == other.policy_timeout
@@ -333,6 +342,8 @@ impl ListenerOptions {
             hops_max: reader.count(&MAX_RECEIVED_HEADERS, usize::MAX),
             relay_hosts: reader.read(&RELAY_HOSTS),
             relay_domains: DomainGlobs::new(&reader.read(&RELAY_DOMAINS)),
+            bounce_domains: DomainGlobs::new(&reader.read(&BOUNCE_DOMAINS)),
+            bounces_policy_refusals: reader.read(&recipients::GENERATE_BOUNCES_FOR_MULTI_RECIPIENT_POLICY_REJECTIONS),
             relay_for_sending_domains: DomainGlobs::new(&reader.read(&RELAY_FOR_SENDING_DOMAINS)),
             open_relay: reader.read(&OPEN_RELAY),
             policy_timeout: reader.read(&POLICY_TIMEOUT).into(),

@@ -1,5 +1,7 @@
 //! What a client is told when its message cannot be kept: one match, in one place.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use smtp::Reply;
 use spool::SpoolError;
 
@@ -24,7 +26,8 @@ pub(crate) const TOO_MANY_MESSAGES_NOW: Reply =
 
 /// The spool has no room.
 pub(crate) const STORAGE_FULL: Reply = Reply::new(452, (4, 3, 1), "insufficient system storage");
-const OVERLOADED: Reply = Reply::new(451, (4, 3, 2), "system too busy, try again later");
+/// The work that a message needs cannot be taken on now.
+pub(crate) const OVERLOADED: Reply = Reply::new(451, (4, 3, 2), "system too busy, try again later");
 const FAILED: Reply = Reply::new(451, (4, 3, 0), "transaction failed");
 const CLOSING: Reply = Reply::new(421, (4, 3, 2), "Service shutting down");
 
@@ -36,4 +39,9 @@ pub(crate) fn reply_to(error: &SpoolError) -> Reply {
         SpoolError::Closed => CLOSING,
         SpoolError::Io { .. } | SpoolError::Missing { .. } | SpoolError::Damaged { .. } => FAILED,
     }
+}
+
+/// What records and trace fields show for the end of a Unix socket, which has no address.
+pub(crate) fn shown(address: Option<SocketAddr>) -> SocketAddr {
+    address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
 }

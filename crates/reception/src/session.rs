@@ -4,7 +4,6 @@
 //! A transaction keeps the configuration generation it began with. Between transactions a session goes over to a newer
 //! generation if its own options are the same there; if they are not, it ends with 421 at the next MAIL or RSET.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,10 +21,10 @@ use crate::link::{Event, Link};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
 use crate::phases::SessionFacts;
-use crate::refusal::{MEMORY_FULL, POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW};
-use crate::relay;
+use crate::refusal::{MEMORY_FULL, POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
 use crate::store::{Bringing, Kept};
 use crate::validation;
+use crate::{bounces, relay};
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(shop: Rc<Shop>, accepted: Accepted) {
@@ -238,6 +237,7 @@ impl Session {
         self.can_relay
             || self.context.get(Scope::Connection, "can_relay") == "true"
             || relay::recipient_is_ours(&self.options, &transaction.reverse_path, forward_path.mailbox())
+            || bounces::is_bounce_address(&self.options, &self.epoch.generation, forward_path.mailbox())
     }
 
     /// The message may come: here it gets its id and the header fields in front of it.
@@ -249,7 +249,7 @@ impl Session {
         let helo = self.core.helo();
         let trace = Trace {
             reverse_path: &transaction.reverse_path,
-            peer: address(self.facts.peer),
+            peer: shown(self.facts.peer),
             helo: helo.map_or("", |helo| &*helo.name),
             host: &self.options.received_hostname,
             with: if helo.is_some_and(|helo| helo.extended) { With::Esmtp } else { With::Smtp },
@@ -317,8 +317,8 @@ impl Session {
         let context = relaying_denied.unwrap_or_else(|| self.context_with(&[Phase::Ehlo, Phase::MailFrom]));
         self.epoch.logs.rejection(&logging::RejectionRecord {
             at: self.shop.clock.unix(),
-            remote: address(self.facts.peer),
-            local: address(self.facts.local),
+            remote: shown(self.facts.peer),
+            local: shown(self.facts.local),
             connection: self.facts.connection,
             phase,
             code: refusal.reply.code,
@@ -358,9 +358,4 @@ fn phase_name(phase: Phase) -> &'static str {
 fn log_text(refusal: &Refusal) -> String {
     let reply = refusal.reply.to_string();
     reply.get(4..).unwrap_or("").to_owned()
-}
-
-/// What records and trace fields show for the end of a Unix socket, which has no address.
-fn address(address: Option<SocketAddr>) -> SocketAddr {
-    address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
 }

@@ -5,8 +5,7 @@
 //! else: what a delivery loop has no room for is handed over once the client has its reply. A message stored whose session
 //! then dies is delivered all the same.
 //!
-//! One message is stored for each RCPT: a recipient named twice gets two, as with Momentum. A recipient that policy
-//! refuses here refuses the whole message, so that the client knows of everything that was not accepted.
+//! One message is stored for each RCPT: a recipient named twice gets two, as with Momentum.
 
 use std::time::Duration;
 
@@ -19,13 +18,15 @@ use smtp::{ForwardPath, Mailbox, Received, Reply, Transaction, replies};
 use spool::SpoolError;
 use tracing::error;
 
+use crate::bounces::{self, BouncedRecipient, Bounces, TooBusy};
 use crate::conformance::{DateHeader, MissingHeaders};
 use crate::context::{Scope, ValidationContext};
 use crate::epoch::Epoch;
 use crate::front::{Front, Needed};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
-use crate::phases::{FinalVerdict, MessageArgs, RecipientArgs, SessionFacts};
+use crate::phases::{MessageArgs, SessionFacts};
+use crate::recipients::{in_time, refused};
 use crate::refusal;
 use crate::validation::Rejected;
 
@@ -56,30 +57,32 @@ impl Bringing<'_> {
     /// What to tell the client, and what is left to do then.
     pub(crate) async fn store(&mut self, received: Received) -> Result<Kept, Rejected> {
         let Received { mut transaction, body, .. } = received;
-        let mut body = self.checked(body).map_err(rejected)?;
+        let mut body = self.checked(body).map_err(Rejected::by_us)?;
         let patience = self.options.policy_timeout;
         in_time(patience, self.message_phases(&mut transaction, &mut body)).await?;
         if transaction.forward_paths.is_empty() {
-            return Err(rejected(refusal::NO_RECIPIENTS));
+            return Err(Rejected::by_us(refusal::NO_RECIPIENTS));
         }
-        let mut envelopes = self.envelopes(transaction, &body);
-        if !self.epoch.phases.recipients_idle() {
-            for envelope in &mut envelopes {
-                in_time(patience, self.recipient_phases(envelope, &body)).await?;
-            }
+        let envelopes = self.envelopes(transaction, &body);
+        let mut envelopes = self.decide_recipients(envelopes, &body).await?;
+        let mut to_be_sent = envelopes.iter().filter(|envelope| envelope.delivery.failed.is_none());
+        if to_be_sent.any(|envelope| self.epoch.default_binding.refuses(&envelope.queue)) {
+            return Err(Rejected::by_us(refusal::NO_BINDING));
         }
-        if envelopes.iter().any(|envelope| self.epoch.default_binding.refuses(&envelope.queue)) {
-            return Err(rejected(refusal::NO_BINDING));
-        }
+        let bounces = Bounces::among(&mut envelopes, &body, self.epoch, self.options, &*self.shop.bounces).await;
+        let bounces = bounces.map_err(|TooBusy| {
+            self.shop.meter.bounces_unread.add(1);
+            Rejected::by_us(refusal::OVERLOADED)
+        })?;
         if let Err(error) = self.shop.spool.store(&body, &envelopes).await {
             error!(target: "SPOOL", "message {} is refused: {error}", self.batch);
             self.shop.meter.store_failures.add(1);
             if matches!(error, SpoolError::Full { .. }) {
                 self.shop.spool.was_full();
             }
-            return Err(rejected(refusal::reply_to(&error)));
+            return Err(Rejected::by_us(refusal::reply_to(&error)));
         }
-        let waiting = self.hand_over(envelopes, body);
+        let waiting = self.hand_over(envelopes, body, &bounces);
         Ok(Kept { reply: Reply::with_text(250, Some((2, 0, 0)), format!("OK {}", self.batch)), waiting })
     }
 
@@ -133,44 +136,6 @@ impl Bringing<'_> {
         Ok(())
     }
 
-    async fn recipient_phases(&mut self, envelope: &mut Envelope, body: &Body) -> Result<(), Rejected> {
-        let phases = &self.epoch.phases;
-        let session = self.facts;
-        let mut args = RecipientArgs { session, envelope, body, context: &mut *self.context };
-        let module = phases.each_rcpt.call(&mut args).await.map(|(_, module)| module);
-        phases.core_each_rcpt.call(&mut args).await;
-        phases.post_each_rcpt.call(&mut args).await;
-        refused(args.context, module)?;
-
-        phases.set_binding.call_now(&mut args);
-        self.route_again(envelope);
-
-        let mut args = RecipientArgs { session, envelope, body, context: &mut *self.context };
-        let verdict = phases.final2.call(&mut args).await;
-        let module = verdict.as_ref().map(|(_, module)| module.clone());
-        refused(args.context, module.clone())?;
-        if let Some((verdict, _)) = verdict {
-            let reply = match verdict {
-                FinalVerdict::Reject => refusal::REJECTED,
-                FinalVerdict::Defer => refusal::DEFERRED,
-            };
-            return Err(Rejected { reply, disconnect: false, module });
-        }
-        phases.finalize.call(&mut args).await;
-        phases.post_final.call(&mut args).await;
-        let variables = args.context.variables.clone();
-        envelope.context = variables;
-        Ok(())
-    }
-
-    /// The gateway of another binding may be another, and policy may have changed the recipient.
-    fn route_again(&self, envelope: &mut Envelope) {
-        let queue = &envelope.queue;
-        let domain = envelope.forward_path.mailbox().domain();
-        let domain = queue::routing_domain(&self.epoch.generation, &queue.binding_group, &queue.binding, domain);
-        envelope.queue.domain = domain;
-    }
-
     /// One envelope for each recipient; the first has the batch's id.
     fn envelopes(&self, transaction: Transaction, body: &Body) -> Vec<Envelope> {
         let created = self.shop.clock.unix();
@@ -207,34 +172,32 @@ impl Bringing<'_> {
     }
 
     /// Gives the messages to their queues; those whose delivery loop is behind are returned.
-    fn hand_over(&self, envelopes: Vec<Envelope>, body: Body) -> Vec<Arrival> {
+    fn hand_over(&self, envelopes: Vec<Envelope>, body: Body, bounces: &Bounces) -> Vec<Arrival> {
         let at = self.shop.clock.unix();
         self.shop.meter.messages.add(1);
         self.shop.meter.recipients.add(envelopes.len() as u64);
         self.shop.meter.octets.add(body.len() as u64);
         let mut waiting = Vec::new();
-        for envelope in envelopes {
+        for (place, envelope) in envelopes.into_iter().enumerate() {
             self.epoch.logs.reception(&logging::ReceptionRecord { at, envelope: &envelope });
+            if bounces.places.binary_search(&place).is_ok() {
+                self.log_bounce(&envelope, at, &bounces.bounced);
+            }
             // Where delivery has ended, the message waits on disk for the next start.
             waiting.extend(self.shop.intake.offer(envelope, body.clone()).err());
         }
         waiting
     }
-}
 
-/// The phases of a message or of one recipient, or the refusal of both if policy takes too long.
-async fn in_time(patience: Duration, phases: impl Future<Output = Result<(), Rejected>>) -> Result<(), Rejected> {
-    let answered = tokio::time::timeout(patience, phases).await;
-    answered.unwrap_or_else(|_| Err(rejected(refusal::POLICY_TIMED_OUT)))
-}
-
-fn rejected(reply: Reply) -> Rejected {
-    Rejected { reply, disconnect: false, module: None }
-}
-
-fn refused(context: &mut ValidationContext, module: Option<std::sync::Arc<str>>) -> Result<(), Rejected> {
-    match context.take_refusal() {
-        Some((reply, disconnect)) => Err(Rejected { reply, disconnect, module }),
-        None => Ok(()),
+    fn log_bounce(&self, envelope: &Envelope, at: Duration, bounced: &[BouncedRecipient]) {
+        self.shop.meter.bounces.add(1);
+        for BouncedRecipient { recipient, class, reply } in bounced {
+            let recipient = recipient.as_ref();
+            self.epoch.logs.out_of_band(&logging::OutOfBandRecord { at, envelope, recipient, class: *class, reply });
+        }
+        if envelope.delivery.failed.is_some() {
+            self.shop.meter.bounces_discarded.add(1);
+            self.log_refused(envelope, &bounces::DISCARDED, "");
+        }
     }
 }

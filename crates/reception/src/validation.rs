@@ -76,7 +76,13 @@ pub(crate) fn set_variables(phase: Phase, core: &ServerSession, facts: &SessionF
     }
 }
 
-fn set_address(context: &mut ValidationContext, what: &str, verb: &str, text: &str, mailbox: Option<&smtp::Mailbox>) {
+pub(crate) fn set_address(
+    context: &mut ValidationContext,
+    what: &str,
+    verb: &str,
+    text: &str,
+    mailbox: Option<&smtp::Mailbox>,
+) {
     let (local_part, domain) = mailbox.map_or(("", ""), |mailbox| (mailbox.local_part(), mailbox.domain()));
     context.set(Scope::Message, &format!("{what}_string"), &format!("{verb}:<{text}>"));
     context.set(Scope::Message, &format!("{what}_localpart"), local_part);
@@ -88,4 +94,11 @@ pub(crate) struct Rejected {
     pub(crate) reply: Reply,
     pub(crate) disconnect: bool,
     pub(crate) module: Option<Arc<str>>,
+}
+
+impl Rejected {
+    /// Refused by no module.
+    pub(crate) fn by_us(reply: Reply) -> Self {
+        Self { reply, disconnect: false, module: None }
+    }
 }

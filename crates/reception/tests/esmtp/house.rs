@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use config::{Configuration, Declared, Environment, Registry};
 use hooks::{Answer, HookSetBuilder};
-use logging::{LogReception, LogRejection};
+use logging::{LogOutOfBandBounce, LogReception, LogRejection};
 use message::IdGenerator;
 use netlistener::Netlisteners;
 use queue::{Arrival, Arrivals};
-use reception::{EsmtpListener, Parts};
+use reception::{BounceReader, BouncedRecipient, EsmtpListener, IncomingBounce, Parts, Reading, TooBusy};
 use scheduler::{Clock, LoopHandle, MemoryPressure, Meters};
 use spool::chain::CommitSet;
 use spool::{IoModule, Job, Memory, Promise, ReadPool, Spool, SpoolError};
@@ -38,6 +38,7 @@ pub struct House {
     pub seen: Seen,
     pub meters: Meters,
     pub pressure: MemoryPressure,
+    pub bounces: Arc<Bounces>,
     pub spool: Spool,
     arrivals: tokio::sync::Mutex<Arrivals>,
     hooks: Hooks,
@@ -68,6 +69,20 @@ impl IoModule for Disk {
             (Some(held), None) => held.push(part),
             (None, None) => part.keep(Ok(())),
         }
+    }
+}
+
+/// What every bounce says, and the addresses that bounces came to.
+pub struct Bounces {
+    pub say: Mutex<Result<Vec<BouncedRecipient>, TooBusy>>,
+    pub to: Mutex<Vec<String>>,
+}
+
+impl BounceReader for Bounces {
+    fn read(&self, bounce: IncomingBounce) -> Reading<'_> {
+        self.to.lock().unwrap().extend(bounce.to);
+        let said = self.say.lock().unwrap().clone();
+        Box::pin(std::future::ready(said))
     }
 }
 
@@ -112,6 +127,7 @@ impl House {
         let clock = Clock::simulated(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000));
         let spool = Spool::new(vec![disk.clone(), memory.clone()], Arc::new(NoReads));
         let pressure = MemoryPressure::default();
+        let bounces = Arc::new(Bounces { say: Mutex::new(Ok(Vec::new())), to: Mutex::default() });
         let parts = Parts {
             clock,
             configuration: configuration.clone(),
@@ -119,6 +135,7 @@ impl House {
             spool: spool.clone(),
             intake,
             pressure: pressure.clone(),
+            bounces: bounces.clone(),
             system_hostname: "mx.here.test".into(),
         };
         let listeners = open_listeners(&configuration, parts, &meters);
@@ -132,6 +149,7 @@ impl House {
             seen,
             meters,
             pressure,
+            bounces,
             spool,
             arrivals,
             hooks,
@@ -217,6 +235,15 @@ pub fn log_hooks(builder: &mut HookSetBuilder, seen: &Seen) {
         }),
     );
     let log = seen.clone();
+    builder.last::<LogOutOfBandBounce>(
+        "logger",
+        Arc::new(move |record| {
+            let recipient = record.recipient.map_or("-", |mailbox| mailbox.as_str());
+            log.lock().unwrap().push(format!("B {recipient} {} {}", record.class, record.reply));
+            Answer::Cont
+        }),
+    );
+    let log = seen.clone();
     builder.last::<LogRejection>(
         "logger",
         Arc::new(move |record| {
@@ -281,6 +308,13 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
         assert!(self.say("EHLO pc.example.test").await.starts_with("250-mx.here.test says EHLO to 127.0.0.1:"));
         assert_eq!(self.say("MAIL FROM:<a@x.test>").await, "250 2.1.0 MAIL FROM accepted");
         assert_eq!(self.say("RCPT TO:<b@here.test>").await, "250 2.1.5 RCPT TO accepted");
+    }
+
+    /// Begins a transaction from the null reverse-path.
+    pub async fn begin(&mut self) {
+        assert!(self.reply().await.starts_with("220"));
+        assert!(self.say("EHLO pc.example.test").await.starts_with("250"));
+        assert!(self.say("MAIL FROM:<>").await.starts_with("250"));
     }
 
     /// Sends a message and gives the reply to it.

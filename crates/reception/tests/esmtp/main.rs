@@ -1,5 +1,6 @@
 //! The ESMTP listener on real sockets: a client talks, a memory spool and a queue's end listen.
 
+mod bounces;
 mod conformance;
 mod house;
 mod listeners;

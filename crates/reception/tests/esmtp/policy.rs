@@ -182,6 +182,81 @@ fn policy_refuses_with_its_own_words_and_the_log_names_it() {
     });
 }
 
+/// Refuses recipients by their local parts, once the message is there.
+fn each_refusals(builder: &mut HookSetBuilder, seen: &Seen) {
+    log_hooks(builder, seen);
+    builder.last::<ValidateDataSpoolEachRcpt>(
+        "scanner",
+        Arc::new(|args: &mut RecipientArgs<'_>| {
+            match args.envelope.forward_path.mailbox().local_part() {
+                "never" => args.context.set_code(550, "5.7.1 not for you"),
+                "later" => args.context.set_code(451, "4.7.1 not yet"),
+                "closed" => {
+                    args.context.set_code(554, "5.7.1 go away");
+                    args.context.disconnect = true;
+                }
+                _ => return Answer::Cont,
+            }
+            Answer::Done(())
+        }),
+    );
+}
+
+#[test]
+fn a_recipient_refused_after_the_message_fails_and_the_others_get_it() {
+    in_house(LISTEN, each_refusals, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        client.say("RCPT TO:<never@here.test>").await;
+        assert!(client.data("Subject: x\r\n").await.starts_with("250 2.0.0"));
+        let arrived = house.arrived(2).await;
+        assert_eq!(arrived[0].envelope.delivery.failed, None);
+        let failed = arrived[1].envelope.delivery.failed.as_ref().unwrap();
+        assert_eq!((&*failed.reply, failed.quiet), ("550 5.7.1 not for you", false));
+        let seen = house.seen();
+        assert!(seen[0].starts_with("sending body response: 550 5.7.1 not for you by scanner ["), "{seen:?}");
+        assert!(seen[0].contains("rcptto_localpart=never"));
+        assert_eq!((seen.len(), house.meters.get("reception.recipients.refused_by_policy")), (3, 1));
+    });
+}
+
+#[test]
+fn without_notifications_a_refused_recipient_is_dropped_and_logged() {
+    let text = format!("generate_bounces_for_multi_recipient_policy_rejections = false {LISTEN}");
+    in_house(&text, each_refusals, async |house| {
+        let mut client = house.client().await;
+        client.begin().await;
+        client.say("RCPT TO:<never@here.test>").await;
+        client.say("RCPT TO:<b@here.test>").await;
+        assert!(client.data("Subject: x\r\n").await.starts_with("250 2.0.0"));
+        assert_eq!(house.arrived(1).await[0].envelope.forward_path.as_str(), "b@here.test");
+        assert_eq!(house.memory.len().0, 1);
+        assert!(house.seen()[0].contains("550 5.7.1 not for you by scanner"));
+    });
+}
+
+#[test]
+fn the_client_hears_of_a_refusal_of_all_for_now_or_with_a_close() {
+    in_house(LISTEN, each_refusals, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        client.say("RSET").await;
+        for (recipients, reply) in [
+            (&["never@here.test", "never@there.test"][..], "550 5.7.1 not for you"),
+            (&["b@here.test", "never@here.test", "later@here.test"], "451 4.7.1 not yet"),
+            (&["b@here.test", "closed@here.test"], "554 5.7.1 go away"),
+        ] {
+            client.say("MAIL FROM:<>").await;
+            for recipient in recipients {
+                client.say(&format!("RCPT TO:<{recipient}>")).await;
+            }
+            assert_eq!(client.data("Subject: x\r\n").await, reply);
+        }
+        assert_eq!((client.reply().await.as_str(), house.memory.len().0), ("", 0));
+        assert_eq!(house.meters.get("reception.recipients.refused_by_policy"), 0);
+    });
+}
+
 fn slow(builder: &mut HookSetBuilder, seen: &Seen) {
     let seen = seen.clone();
     builder.last::<ValidateConnect>(

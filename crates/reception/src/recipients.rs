@@ -1,0 +1,147 @@
+//! The phases of each recipient of a message, and what a refusal there comes to.
+//!
+//! A transient refusal, one that closes the connection, or that of every recipient refuses the whole message: the client hears of
+//! it and still has it. A permanent refusal of some does not keep the others from being delivered (reference: operations.md
+//! section 3): their messages are stored in order to fail, so that the sender is told even if the daemon dies first.
+//!
+//! Invariant: of every recipient of an acknowledged message, either a message is stored or the rejectlog says that it was dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{Opt, scopes};
+use message::{Body, Envelope, FailedHere};
+use smtp::Reply;
+
+use crate::context::ValidationContext;
+use crate::phases::{FinalVerdict, RecipientArgs};
+use crate::refusal;
+use crate::store::Bringing;
+use crate::validation::{self, Rejected};
+
+/// See its doc.
+pub const GENERATE_BOUNCES_FOR_MULTI_RECIPIENT_POLICY_REJECTIONS: Opt<bool> = Opt::new(
+    "generate_bounces_for_multi_recipient_policy_rejections",
+    "true",
+    scopes::PATHWAY,
+    "Tell the sender, by a delivery status notification, of recipients that policy refused after the message had come while it \
+     took others; else they are dropped with a line in the rejectlog. If all are refused, the client gets the reply.",
+);
+
+impl Bringing<'_> {
+    /// Brings each recipient to policy. What comes back is to be stored: all of `envelopes`, less what is dropped.
+    pub(crate) async fn decide_recipients(
+        &mut self,
+        mut envelopes: Vec<Envelope>,
+        body: &Body,
+    ) -> Result<Vec<Envelope>, Rejected> {
+        if self.epoch.phases.recipients_idle() {
+            return Ok(envelopes);
+        }
+        let (recipients, patience) = (envelopes.len(), self.options.policy_timeout);
+        let mut refused = Vec::new();
+        for (place, envelope) in envelopes.iter_mut().enumerate() {
+            match in_time(patience, self.recipient_phases(envelope, body)).await {
+                Ok(()) => {}
+                Err(rejected) if rejected.disconnect || !rejected.reply.is_permanent() => return Err(rejected),
+                Err(rejected) => refused.push((place, rejected)),
+            }
+            if refused.len() == recipients {
+                return Err(refused.swap_remove(0).1);
+            }
+        }
+        for (place, rejected) in &refused {
+            self.refuse_recipient(&mut envelopes[*place], rejected);
+        }
+        if !self.options.bounces_policy_refusals {
+            envelopes.retain(|envelope| envelope.delivery.failed.is_none());
+        }
+        Ok(envelopes)
+    }
+
+    async fn recipient_phases(&mut self, envelope: &mut Envelope, body: &Body) -> Result<(), Rejected> {
+        let phases = &self.epoch.phases;
+        let session = self.facts;
+        let mut args = RecipientArgs { session, envelope, body, context: &mut *self.context };
+        let module = phases.each_rcpt.call(&mut args).await.map(|(_, module)| module);
+        phases.core_each_rcpt.call(&mut args).await;
+        phases.post_each_rcpt.call(&mut args).await;
+        refused(args.context, module)?;
+
+        phases.set_binding.call_now(&mut args);
+        self.route_again(envelope);
+
+        let mut args = RecipientArgs { session, envelope, body, context: &mut *self.context };
+        let verdict = phases.final2.call(&mut args).await;
+        let module = verdict.as_ref().map(|(_, module)| module.clone());
+        refused(args.context, module.clone())?;
+        if let Some((verdict, _)) = verdict {
+            let reply = match verdict {
+                FinalVerdict::Reject => refusal::REJECTED,
+                FinalVerdict::Defer => refusal::DEFERRED,
+            };
+            return Err(Rejected { reply, disconnect: false, module });
+        }
+        phases.finalize.call(&mut args).await;
+        phases.post_final.call(&mut args).await;
+        let variables = args.context.variables.clone();
+        envelope.context = variables;
+        Ok(())
+    }
+
+    /// The gateway of another binding may be another, and policy may have changed the recipient.
+    fn route_again(&self, envelope: &mut Envelope) {
+        let queue = &envelope.queue;
+        let domain = envelope.forward_path.mailbox().domain();
+        let domain = queue::routing_domain(&self.epoch.generation, &queue.binding_group, &queue.binding, domain);
+        envelope.queue.domain = domain;
+    }
+
+    /// Marks a recipient's message as failed, and tells the rejectlog.
+    fn refuse_recipient(&self, envelope: &mut Envelope, rejected: &Rejected) {
+        let Rejected { reply, module, .. } = rejected;
+        self.shop.meter.recipients_refused.add(1);
+        envelope.context = self.context.variables.clone();
+        envelope.delivery.failed = Some(Box::new(FailedHere { reply: reply.to_string().into(), quiet: false }));
+        self.log_refused(envelope, reply, module.as_deref().unwrap_or(""));
+    }
+
+    /// A line of the rejectlog about one recipient of a message that is taken otherwise.
+    pub(crate) fn log_refused(&self, envelope: &Envelope, reply: &Reply, module: &str) {
+        if self.epoch.logs.rejection.is_empty() {
+            return;
+        }
+        let mut context = ValidationContext { variables: envelope.context.clone(), ..ValidationContext::default() };
+        let recipient = &envelope.forward_path;
+        validation::set_address(&mut context, "rcptto", "RCPT TO", recipient.as_str(), Some(recipient.mailbox()));
+        let text = reply.to_string();
+        self.epoch.logs.rejection(&logging::RejectionRecord {
+            at: self.shop.clock.unix(),
+            remote: refusal::shown(self.facts.peer),
+            local: refusal::shown(self.facts.local),
+            connection: self.facts.connection,
+            phase: smtp::server::ReceptionState::SendingBodyResponse.as_str(),
+            code: reply.code,
+            module,
+            context: &context.variables,
+            text: text.get(4..).unwrap_or(""),
+        });
+    }
+}
+
+/// The phases of a message or of one recipient, or the refusal of both if policy takes too long.
+pub(crate) async fn in_time(
+    patience: Duration,
+    phases: impl Future<Output = Result<(), Rejected>>,
+) -> Result<(), Rejected> {
+    let answered = tokio::time::timeout(patience, phases).await;
+    answered.unwrap_or_else(|_| Err(Rejected::by_us(refusal::POLICY_TIMED_OUT)))
+}
+
+/// The refusal that policy has set.
+pub(crate) fn refused(context: &mut ValidationContext, module: Option<Arc<str>>) -> Result<(), Rejected> {
+    match context.take_refusal() {
+        Some((reply, disconnect)) => Err(Rejected { reply, disconnect, module }),
+        None => Ok(()),
+    }
+}
