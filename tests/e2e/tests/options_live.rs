@@ -579,6 +579,16 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
         "a_next_hop_that_never_reads_holds_up_neither_others_nor_the_end_of_the_daemon",
     ),
     (
+        "bounce_behavior",
+        "crates/reception/tests/esmtp/bounces.rs",
+        "one_that_is_discarded_is_stored_to_fail_quietly_and_the_rejectlog_says_so",
+    ),
+    (
+        "bounce_domains",
+        "crates/reception/tests/esmtp/bounces.rs",
+        "anyone_may_send_to_the_addresses_that_bounces_come_to_and_to_no_others",
+    ),
+    (
         "bounce_pattern",
         "crates/queue/src/bounce_addresses.rs",
         "the_domain_of_the_address_says_which_of_its_addresses_are_meant",
@@ -656,6 +666,11 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
         "generate_bounces",
         "crates/bounce/src/bouncer_tests.rs",
         "nobody_is_told_of_mail_from_the_null_reverse_path_or_against_the_options",
+    ),
+    (
+        "generate_bounces_for_multi_recipient_policy_rejections",
+        "crates/reception/tests/esmtp/policy.rs",
+        "without_notifications_a_refused_recipient_is_dropped_and_logged",
     ),
     (
         "group",
@@ -881,7 +896,6 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
 /// Options that code reads and whose effect no test of this tree sees yet.
 const NOT_PROVEN: &[&str] = &[
     "backlog",
-    "bounce_domains",
     "bounce_suppress_list",
     "compress",
     "connect_timeout_to_delay",
