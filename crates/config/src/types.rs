@@ -195,11 +195,17 @@ impl From<Seconds> for std::time::Duration {
     }
 }
 
+/// More is a mistake, and would not fit into the clock.
+const SECONDS_MAX: u64 = u32::MAX as u64;
+
 impl OptionType for Seconds {
     const EXPECTED: &'static str = "a number of seconds";
     const SHAPE: Shape = Shape::Seconds;
     fn parse(value: &Value) -> Result<Self, String> {
-        number(value, Self::EXPECTED).map(Seconds)
+        match number(value, Self::EXPECTED)? {
+            seconds if seconds <= SECONDS_MAX => Ok(Seconds(seconds)),
+            seconds => Err(format!("must be at most {SECONDS_MAX} seconds (136 years), found {seconds}")),
+        }
     }
     fn unset() -> Option<Self> {
         Some(Seconds(0))
@@ -294,10 +300,11 @@ impl OptionType for Throttle {
         let text = scalar_of(value, Self::EXPECTED)?.text();
         let (count, seconds) = text.split_once('/').unwrap_or((&text, "1"));
         match (count.trim().parse(), seconds.trim().parse()) {
-            (Ok(count), Ok(per_seconds)) if per_seconds > 0 => {
+            (Ok(count), Ok(per_seconds)) if (1..=SECONDS_MAX).contains(&per_seconds) => {
                 Ok(Throttle { count, per_seconds, scope_id: ScopeId::default() })
             }
             (Ok(_), Ok(0)) => Err(format!("a rate needs at least one second, found `{text}`")),
+            (Ok(_), Ok(_)) => Err(format!("a rate counts over at most {SECONDS_MAX} seconds, found `{text}`")),
             _ => Err(format!("expected {}, found `{text}`", Self::EXPECTED)),
         }
     }

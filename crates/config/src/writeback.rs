@@ -78,22 +78,27 @@ impl Configuration {
     /// Writes the running configuration as one file, what the files include in the place of the include.
     pub fn writeback_to(&self, path: &Path) -> Result<Written, String> {
         let _alone = self.alone();
-        let path = self.beside_main(path);
+        let path = self.new_file(path)?;
         source::replace(&path, &self.current().whole_text())?;
         Ok(Written { files: vec![path], homeless: String::new() })
     }
 
     /// `write config PATH`: writes what runs as `config showrecurse` prints it.
     pub fn dump_to(&self, path: &Path) -> Result<PathBuf, String> {
-        let path = self.beside_main(path);
+        let path = self.new_file(path)?;
         let text = self.current().show(&[], true)?.text;
         source::replace(&path, &(text + "\n"))?;
         Ok(path)
     }
 
-    /// A relative name starts from the directory of the main file, wherever the daemon runs.
-    fn beside_main(&self, path: &Path) -> PathBuf {
-        self.path().parent().unwrap_or(Path::new("")).join(path)
+    /// Where a new file goes: a relative name starts from the directory of the main file, wherever the daemon runs. The daemon
+    /// may write almost anything as root, so what is there already is never replaced.
+    fn new_file(&self, path: &Path) -> Result<PathBuf, String> {
+        let path = self.path().parent().unwrap_or(Path::new("")).join(path);
+        match source::kind_of(&path) {
+            None => Ok(path),
+            Some(_) => Err(format!("{} is there already and is not overwritten: name a new file", path.display())),
+        }
     }
 
     /// Whether a text was changed since its file was read or written.

@@ -313,13 +313,28 @@ fn a_scope_without_its_name_is_told_to_need_one() {
 }
 
 #[test]
+fn a_file_that_is_there_is_not_replaced_by_name() {
+    let etc = Etc::new(&[("ecelerity.conf", "retry_interval = 5\n"), ("precious", "other people's\n")]);
+    let configuration = etc.load().expect("valid");
+    for refused in [
+        configuration.writeback_to(&etc.path("precious")).map(|_| ()),
+        configuration.writeback_to(&etc.main()).map(|_| ()),
+        configuration.dump_to(&etc.path("precious")).map(|_| ()),
+    ] {
+        assert!(refused.expect_err("it is there").contains("not overwritten"));
+    }
+    assert_eq!(std::fs::read_to_string(etc.path("precious")).expect("still there"), "other people's\n");
+    configuration.writeback_to(&etc.path("new")).expect("a new file is free");
+}
+
+#[test]
 fn what_is_no_regular_file_is_never_replaced() {
     let etc = Etc::new(&[("ecelerity.conf", "retry_interval = 5\n")]);
     let configuration = etc.load().expect("valid");
     let _socket = std::os::unix::net::UnixListener::bind(etc.path("socket")).expect("a socket");
     let socket = std::fs::metadata(etc.path("socket")).expect("there").file_type();
     let refused = configuration.writeback_to(&etc.path("socket")).expect_err("no regular file");
-    assert!(refused.ends_with("socket is not a regular file and was left alone; name another path"), "{refused}");
+    assert!(refused.ends_with("socket is there already and is not overwritten: name a new file"), "{refused}");
     assert!(configuration.dump_to(&etc.path("socket")).is_err());
     assert_eq!(std::fs::metadata(etc.path("socket")).expect("still there").file_type(), socket);
     assert!(configuration.writeback_to(etc.main().parent().expect("a directory")).is_err());

@@ -143,6 +143,13 @@ fn a_rate_is_a_number_a_second_or_in_so_many_seconds() {
 }
 
 #[test]
+fn a_time_no_clock_can_count_to_is_refused() {
+    assert!(read("retry_interval = 4294967295").get(&RETRY_INTERVAL, &Lookup::Global).0 == 4_294_967_295);
+    assert!(refusal("retry_interval = 4294967296").contains("at most 4294967295 seconds"));
+    assert!(refusal("outbound_throttle_messages = \"1/18446744073709551615\"").contains("at most 4294967295 seconds"));
+}
+
+#[test]
 fn socket_addresses_take_brackets_or_the_older_dot() {
     let address =
         |text: &str| global(&format!("statsd_test = {text}"), &STATSD).map(|Address(address)| address.to_string());

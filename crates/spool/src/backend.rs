@@ -131,6 +131,9 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let (base, mode) = (options.base.clone(), options.mode);
         let found = Kind::of_directory(disk.as_ref(), &base)?;
+        if let Some(found) = found.filter(|&found| found != kind) {
+            return Err(OpenError::OtherKind { base, found, asked: kind });
+        }
         if kind == Kind::Memory {
             // An error, so that no choice of debug_flags hides it.
             tracing::error!(
@@ -138,13 +141,7 @@ impl Store {
                 "spool_backend is memory: NOTHING IS WRITTEN TO DISK, and every stop of this process, also an orderly one, loses \
                  all mail it has acknowledged and not delivered"
             );
-            if let Some(found) = found {
-                tracing::warn!(target: "SPOOL", "{} holds a {found} store, which is not read", base.display());
-            }
             return Ok(Self::Memory(Arc::new(Memory::new())));
-        }
-        if let Some(found) = found.filter(|&found| found != kind) {
-            return Err(OpenError::OtherKind { base, found, asked: kind });
         }
         make_base(disk.as_ref(), &base)?;
         let store = match kind {

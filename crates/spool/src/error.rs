@@ -148,6 +148,12 @@ impl fmt::Display for OpenError {
                 "{} is of spool format {found}, this release knows formats up to {known}: start the release that wrote it",
                 path.display()
             ),
+            Self::OtherKind { base, found, asked: asked @ Kind::Memory } => write!(
+                f,
+                "spool {base} holds a {found} store and spool_backend is {asked}: mail in it would be passed over; set \
+                 spool_backend = \"{found}\", or spoolbase to a directory without a spool",
+                base = base.display()
+            ),
             Self::OtherKind { base, found, asked } => write!(
                 f,
                 "spool {base} holds a {found} store and spool_backend is {asked}: mail in it would be passed over; convert it \

@@ -197,6 +197,19 @@ fn a_damaged_body_is_told_and_not_delivered() {
 }
 
 #[test]
+fn memory_does_not_pass_over_the_mail_of_another_store() {
+    each(|kind, base, _| {
+        if kind == Kind::Memory {
+            return;
+        }
+        let base = base.join("another");
+        store(kind, &base).unwrap();
+        let Err(refused) = store(Kind::Memory, &base) else { panic!("{kind} is passed over") };
+        assert!(refused.to_string().contains(&format!("holds a {kind} store")), "{refused}");
+    });
+}
+
+#[test]
 fn every_store_tells_its_messages_their_age_and_its_syncs() {
     each(|kind, base, _| {
         if kind == Kind::Memory {

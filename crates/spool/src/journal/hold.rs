@@ -46,15 +46,15 @@ pub enum Void {
 }
 
 impl Hold {
-    /// Holds for at most `lasting`. Waits for the piece of upkeep that is being done. A hold there is already is prolonged.
+    /// Holds for at most `lasting`. Waits for the piece of upkeep that is being done. A hold there is already is prolonged, never cut short.
     pub fn begin(&self, now: Instant, lasting: Duration) {
         let _work = self.work();
         let mut state = self.state();
-        let since = match *state {
-            State::Held { since, until } if now < until => since,
-            _ => now,
+        let (since, former) = match *state {
+            State::Held { since, until } if now < until => (since, until),
+            _ => (now, now),
         };
-        *state = State::Held { since, until: now + lasting };
+        *state = State::Held { since, until: former.max(now + lasting) };
     }
 
     /// Gives it back; how long it was held. An error says why nothing copied meanwhile can be relied on.
