@@ -580,18 +580,23 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
     (
         "bounce_behavior",
-        "crates/reception/tests/esmtp/bounces.rs",
-        "one_that_is_discarded_is_stored_to_fail_quietly_and_the_rejectlog_says_so",
+        "tests/e2e/tests/bounces_inbound.rs",
+        "one_that_is_discarded_is_accepted_logged_and_gone_also_after_a_crash",
     ),
     (
         "bounce_domains",
-        "crates/reception/tests/esmtp/bounces.rs",
-        "anyone_may_send_to_the_addresses_that_bounces_come_to_and_to_no_others",
+        "tests/e2e/tests/bounces_inbound.rs",
+        "a_bounce_is_taken_from_anyone_logged_for_each_recipient_and_delivered",
     ),
     (
         "bounce_pattern",
         "crates/queue/src/bounce_addresses.rs",
         "the_domain_of_the_address_says_which_of_its_addresses_are_meant",
+    ),
+    (
+        "bounce_suppress_list",
+        "tests/e2e/tests/bounces_inbound.rs",
+        "a_bounce_is_taken_from_anyone_logged_for_each_recipient_and_delivered",
     ),
     (
         "capabilities",
@@ -896,7 +901,6 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
 /// Options that code reads and whose effect no test of this tree sees yet.
 const NOT_PROVEN: &[&str] = &[
     "backlog",
-    "bounce_suppress_list",
     "compress",
     "connect_timeout_to_delay",
     "connection_allocation_aggressiveness",
