@@ -74,6 +74,8 @@ fn summary_has_its_lines_in_the_documented_order() {
             "DNS Rate Limiter",
             "Successfully Delivered Messages",
             "Failed Messages",
+            // Not documented: without it nobody sees that mail is being delayed.
+            "Transient Failures",
             "Rejected Messages",
             "Received Messages",
             "Delivery Rate",

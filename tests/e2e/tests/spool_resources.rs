@@ -119,7 +119,7 @@ fn taken(daemon: &Daemon, prefix: &str, count: usize) -> BTreeSet<String> {
         let mut subjects = BTreeSet::new();
         for number in 0..count {
             let subject = format!("{prefix} {number}");
-            assert!(offered(&daemon, &mut client, &subject, "short", &[]).await);
+            assert!(offered(daemon, &mut client, &subject, "short", &[]).await);
             subjects.insert(subject);
         }
         subjects
