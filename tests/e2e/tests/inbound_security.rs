@@ -11,7 +11,10 @@ const NOBODY: u32 = 65534;
 /// A scratch directory that root has made for a service of user nobody.
 fn prepared(more: &str) -> Daemon {
     let daemon = daemon_listening(&format!("{MAILDIR}{more}"), "relay_hosts = ( \"127.0.0.0/8\" )").prepare();
-    std::os::unix::fs::chown(daemon.dir(), Some(NOBODY), Some(NOBODY)).expect("these tests run as root");
+    // The configuration as well: its directory may belong to whoever owns it, also in /tmp.
+    for path in [daemon.dir().to_owned(), daemon.dir().join("daemon.conf")] {
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).expect("these tests run as root");
+    }
     daemon
 }
 

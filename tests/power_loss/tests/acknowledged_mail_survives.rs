@@ -21,11 +21,21 @@ fn measure() -> Measure {
 fn lived(subject: Subject, seed: u64, measure: Measure) -> Outcome {
     // In memory if that is possible: what the disk would do is not the disk's business here.
     let memory = Path::new("/dev/shm");
-    let scratch = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    let scratch = scratch.expect("a scratch directory");
     let writer = Path::new(env!("CARGO_BIN_EXE_power_loss_writer"));
-    Life { subject, seed, measure, writer, scratch: scratch.path() }.live()
+    let mut last = String::new();
+    for _ in 0..RECORDINGS {
+        let scratch = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let scratch = scratch.expect("a scratch directory");
+        match (Life { subject, seed, measure, writer, scratch: scratch.path() }).live() {
+            Ok(outcome) => return outcome,
+            Err(why) => last = why,
+        }
+    }
+    panic!("{RECORDINGS} recordings in a row: {last}");
 }
+
+/// How often a life is recorded whose calls cannot be put in order.
+const RECORDINGS: usize = 4;
 
 fn keeps_its_promises(subject: Subject) {
     let (first, lives) = (from_environment("POWER_LOSS_SEED", 1), from_environment("POWER_LOSS_LIVES", 2));
