@@ -239,6 +239,10 @@ fn a_daemon_that_runs_out_of_descriptors_serves_again_when_some_are_free() {
     std::io::Read::read_exact(&mut crowd[0], &mut answer).expect("the first gets an answer");
     assert!([*b"220 ", *b"421 "].contains(&answer), "{answer:?}");
     drop(crowd);
+    wait(&daemon, "the crowd has left", || {
+        let mut next = std::net::TcpStream::connect(daemon.addr()).expect("it listens");
+        std::io::Read::read_exact(&mut next, &mut answer).is_ok() && answer == *b"220 "
+    });
     accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter("after the crowd"));
     sink.wait_for(1, SOON);
     assert!(daemon.is_running());
