@@ -84,6 +84,19 @@ domain \"here.test\" {
 }
 ";
 
+/// A daemon with small segments that sends mail for `sink.test` to one sink and mail for `done.test` to another, under the
+/// domains' own names: what one daemon has queued another can send elsewhere.
+pub fn relay_of_two(sink: &Sink, done: &Sink) -> DaemonSetup {
+    let route = |domain, hop: &Sink| {
+        format!("domain \"{domain}\" {{ routes = ( \"smtp://127.0.0.1?port={}\" ) }}\n", hop.addr().port())
+    };
+    daemon(&format!(
+        "spool_segment_bytes = 262144\nhost_failure_retry = 1\nmx_failures_to_delay = 0\n{}{}",
+        route("sink.test", sink),
+        route("done.test", done)
+    ))
+}
+
 /// A daemon that delivers `here.test` into Maildirs and nothing else anywhere.
 pub fn maildir_relay() -> DaemonSetup {
     daemon(MAILDIR)

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use e2e::{SOON, accept, block_on, daemon, wait};
-use testkit::{Daemon, DaemonSetup, Dialogue, Sink};
+use e2e::{SOON, accept, block_on, relay_of_two, wait};
+use testkit::{Daemon, Dialogue, Sink};
 
 /// Messages in the spool that is damaged.
 const MESSAGES: usize = 24;
@@ -15,19 +15,6 @@ const MESSAGES: usize = 24;
 const DAMAGES: usize = 100;
 /// Chooses the bits; `POSTRIDER_SEED` replaces it.
 const SEED: u64 = 20;
-
-/// A daemon with small segments that sends mail for `sink.test` to one sink and mail for `done.test` to another, under the
-/// domains' own names: what one daemon has queued another can send elsewhere.
-fn relay(sink: &Sink, done: &Sink) -> DaemonSetup {
-    let route = |domain, hop: &Sink| {
-        format!("domain \"{domain}\" {{ routes = ( \"smtp://127.0.0.1?port={}\" ) }}\n", hop.addr().port())
-    };
-    daemon(&format!(
-        "spool_segment_bytes = 262144\nhost_failure_retry = 1\nmx_failures_to_delay = 0\n{}{}",
-        route("sink.test", sink),
-        route("done.test", done)
-    ))
-}
 
 fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -58,7 +45,7 @@ impl Original {
     fn make() -> Self {
         let (sink, done) = (Sink::start(), Sink::start());
         sink.refuse_connections();
-        let mut daemon = relay(&sink, &done).start();
+        let mut daemon = relay_of_two(&sink, &done).start();
         let mut texts = BTreeMap::new();
         block_on(async {
             let mut client = Dialogue::greeted(daemon.addr()).await;
@@ -108,7 +95,7 @@ impl Original {
     /// what the daemon says.
     fn start_on(&self, damaged: &[u8], enough: impl Fn(&BTreeSet<String>, &str) -> bool) -> Outcome {
         let (sink, done) = (Sink::start(), Sink::start());
-        let mut copy = relay(&sink, &done).prepare();
+        let mut copy = relay_of_two(&sink, &done).prepare();
         copy_tree(&self.daemon.dir().join("spool"), &copy.dir().join("spool"));
         fs::write(copy.dir().join(&self.segment), damaged).expect("a writable copy");
         copy.start();
@@ -218,9 +205,9 @@ fn a_segment_of_noise_is_set_aside_and_the_daemon_starts() {
 #[test]
 fn a_second_daemon_on_the_same_spool_is_refused_and_told_who_owns_it() {
     let sink = Sink::start();
-    let first = relay(&sink, &sink).start();
+    let first = relay_of_two(&sink, &sink).start();
     let owner = e2e::ask(&first, &["pid"]);
-    let mut second = relay(&sink, &sink).prepare();
+    let mut second = relay_of_two(&sink, &sink).prepare();
     let shared = format!("spoolbase = \"{}\"\n", first.dir().join("spool").display());
     second.write_config(&e2e::configuration(&shared, ""));
     second.spawn();

@@ -4,27 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use e2e::{SOON, accept, ask, daemon, succeed, testimony};
-use testkit::{DaemonSetup, Load, Sink, wait_until};
-
-/// A daemon with small segments that sends mail for `sink.test` to one sink and mail for `done.test` to another.
-fn relay(sink: &Sink, done: &Sink) -> DaemonSetup {
-    let route = |domain, hop: &Sink| {
-        format!("domain \"{domain}\" {{ routes = ( \"smtp://127.0.0.1?port={}\" ) }}\n", hop.addr().port())
-    };
-    daemon(&format!(
-        "spool_segment_bytes = 262144\nhost_failure_retry = 1\nmx_failures_to_delay = 0\n{}{}",
-        route("sink.test", sink),
-        route("done.test", done)
-    ))
-}
+use e2e::{SOON, accept, ask, relay_of_two, succeed, testimony};
+use testkit::{Load, Sink, wait_until};
 
 #[test]
 fn a_spool_copied_with_cp_while_the_daemon_works_has_everything_that_was_acknowledged() {
     let (sink, done) = (Sink::start(), Sink::start());
     sink.refuse_connections();
     done.discard_bodies();
-    let daemon = relay(&sink, &done).start();
+    let daemon = relay_of_two(&sink, &done).start();
     // Mail that comes and goes, so that segments are filled, compacted and used again.
     let load = Load {
         messages: 1_000_000,
@@ -63,7 +51,7 @@ fn a_spool_copied_with_cp_while_the_daemon_works_has_everything_that_was_acknowl
 fn restored(copy: &Path, queued: &BTreeMap<String, String>) {
     let (sink, done) = (Sink::start(), Sink::start());
     done.discard_bodies();
-    let mut daemon = relay(&sink, &done).prepare();
+    let mut daemon = relay_of_two(&sink, &done).prepare();
     succeed(Command::new("cp").arg("-a").arg(copy).arg(daemon.dir().join("spool")));
     daemon.start();
     sink.wait_for(queued.len(), SOON);

@@ -46,7 +46,8 @@ pub enum Void {
 }
 
 impl Hold {
-    /// Holds for at most `lasting`. Waits for the piece of upkeep that is being done. A hold there is already is prolonged, never cut short.
+    /// Holds for at most `lasting`. Waits for the piece of upkeep that is being done. A hold there is already is prolonged,
+    /// never cut short.
     pub fn begin(&self, now: Instant, lasting: Duration) {
         let _work = self.work();
         let mut state = self.state();

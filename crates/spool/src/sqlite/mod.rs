@@ -2,8 +2,9 @@
 //!
 //! The part of Momentum's header cache: a start reads headers from the table and opens no other file, and operators may ask
 //! `headers.db` with SQL while the daemon runs. [`SqliteStore`] is a chain's last module; `writer` is its one thread, `table`
-//! the database, `orphans` clears up after a crash, `reserve` is room for what must be written on a full device. The database does its own input and output, past the disk seam: power
-//! loss is simulated under the whole process instead (`tests/power_loss`).
+//! the database, `orphans` clears up after a crash, `reserve` is room for what must be written on a full device. The database
+//! does its own input and output, past the disk seam: power loss is simulated under the whole process instead
+//! (`tests/power_loss`).
 
 mod orphans;
 mod reserve;

@@ -174,4 +174,5 @@ fn new_segment(spare: &Spare, mark: u64, role: Role) -> Segment {
     }
 }
 
+/// Zeros written at once: 255 of 256 commits of 4 KiB then leave the file's length as it is.
 const FILL_AHEAD: u64 = 1 << 20;
