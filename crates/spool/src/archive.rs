@@ -247,14 +247,20 @@ fn journal_faults(journal: &Inspection) -> Vec<Fault> {
             false => Fault::Damage(format!("{place}: these are no records")),
         });
     }
+    faults.extend(journal.heads().iter().map(|head| Fault::Damage(head.to_string())));
+    let unnoted = journal
+        .unnoted()
+        .map(|path| format!("{}: cannot be read: whether the last commits are all there is not known", path.display()));
+    faults.extend(unnoted.map(Fault::Damage));
     for segment in journal.segments() {
         let path = segment.path.display();
-        if segment.bad_header {
-            faults.push(Fault::Damage(format!("{path}: neither copy of its header can be read")));
-        }
         let Some(used) = &segment.used else { continue };
         if let Some(why) = &used.unread {
             faults.push(Fault::Damage(format!("{path}: cannot be read to its end: {why}")));
+        }
+        if used.summary == SummaryState::Damaged {
+            let why = "its summary does not check out; the next start reads the segment instead";
+            faults.push(Fault::Damage(format!("{path}: {why}")));
         }
         if used.summary == SummaryState::Wrong {
             faults.push(Fault::Damage(format!("{path}: its summary says something else; delete the summary")));

@@ -43,6 +43,7 @@ impl Reader {
     /// Opens the store below the spool directory `base`; takes no lock.
     pub(crate) fn open(base: &Path, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let base = base.join(DIRECTORY);
+        refuse_emptied(disk.as_ref(), &base)?;
         let table = Mutex::new(Table::open(&base.join(DATABASE), true)?);
         Ok(Self { table, disk, base })
     }
@@ -90,6 +91,7 @@ impl SqliteStore {
         disk.sync_dir(&options.base).map_err(failed("sync", &options.base))?;
         let lock = take_lock(disk.as_ref(), &options.base, options.mode)?;
         let reserve = Reserve::new(disk.clone(), &base, options.mode);
+        refuse_emptied(disk.as_ref(), &base)?;
         let table = reserve.with_room(|| Table::open(&base.join(DATABASE), options.force_fsync))?;
         let running = Running::begin(disk.clone(), &base, options.mode, &table)?;
         let mut ids = Vec::new();
@@ -117,6 +119,22 @@ impl SqliteStore {
         };
         Self::start(backing, ledger, newest, lock, clock, move |ops| writer.commit(ops))
     }
+}
+
+/// An empty database is a new one to SQLite; where there are bodies it was one that held their mail. Nothing is done to them.
+fn refuse_emptied(disk: &dyn Disk, base: &Path) -> Result<(), OpenError> {
+    let path = base.join(DATABASE);
+    let octets = disk.open(&path).and_then(|file| file.len()).unwrap_or(0);
+    let log = disk.open(&base.join(format!("{DATABASE}-wal"))).and_then(|file| file.len()).unwrap_or(0);
+    let bodies = if octets == 0 && log == 0 { list(disk, base).map_or(0, |found| found.orphans.len()) } else { 0 };
+    if bodies == 0 {
+        return Ok(());
+    }
+    let why = format!(
+        "it is empty or gone, and there are {bodies} bodies of messages: put a copy of it back, or move {} away to begin anew",
+        base.display()
+    );
+    Err(failed("use", &path)(std::io::Error::other(why)))
 }
 
 impl Backing for Reader {

@@ -40,6 +40,9 @@ fn live_through(seed: u64) -> u64 {
     if random.one_in(3) {
         disk.set_capacity((6 + random.below(14)) * SEGMENT);
     }
+    if random.one_in(2) {
+        disk.lose_pages();
+    }
     for _ in 0..3 + random.below(4) {
         if !random.one_in(4) {
             disk.arm(Fault::PowerLoss(1 + random.below(120)));
