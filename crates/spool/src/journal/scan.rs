@@ -83,7 +83,7 @@ impl<'a> Scanner<'a> {
                     true => self.certain.max(self.limit.min(start + PAGE as u64)),
                     false => self.certain,
                 };
-                return Ok((start < end).then(|| Found::Damage(start as u32..end as u32, None)));
+                return Ok((start < end).then_some(Found::Damage(start as u32..end as u32, None)));
             }
         }
         Ok(Some(Found::Damage(start as u32..self.offset as u32, None)))
