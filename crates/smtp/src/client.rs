@@ -33,7 +33,7 @@ use bytes::Bytes;
 pub use extensions::Extensions;
 pub use failures::{Cause, MESSAGE_TOO_LARGE};
 pub use outbox::Outbox;
-pub use reply_reader::{Garbage, LINE_OCTETS_MAX, LINES_MAX, ReplyReader, TEXT_OCTETS_MAX};
+pub use reply_reader::{Garbage, REPLY_OCTETS_MAX, ReplyReader, TEXT_OCTETS_MAX};
 pub use stage::Stage;
 pub use transaction::{Done, Failure, Outcome};
 
