@@ -13,6 +13,7 @@ use message::{MessageId, QueueName};
 use queue::QueueId;
 use smtp::client::Stage;
 
+use crate::hosts::Peer;
 use crate::limits::Awaits;
 use crate::options::QueueSettings;
 use crate::route::Candidate;
@@ -63,6 +64,11 @@ impl DomainRecord {
 
     pub(crate) fn settings(&self) -> Rc<QueueSettings> {
         self.settings.borrow().clone()
+    }
+
+    /// An address as this queue's binding sees it.
+    pub(crate) fn peer(&self, remote: SocketAddr) -> Peer {
+        Peer::of(&self.name, remote)
     }
 
     pub(crate) fn use_settings(&self, settings: Rc<QueueSettings>) {
