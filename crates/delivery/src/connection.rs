@@ -116,6 +116,7 @@ pub(crate) struct Connection {
     named: u64,
     /// The host has answered for a message, other than by ending the session.
     has_served: bool,
+    has_sent_body: bool,
     /// A message was charged with the session's end, and waits so long.
     charged: Option<Duration>,
     over: Option<End>,
@@ -167,6 +168,7 @@ impl Connection {
             delivered: 0,
             named: 0,
             has_served: false,
+            has_sent_body: false,
             charged: None,
             over: None,
         };
@@ -178,7 +180,12 @@ impl Connection {
                     return Err(end.failure().cloned().map_or_else(closed, NoSession::Refused));
                 }
                 Some(Event::Done(_)) => {}
-                None => connection.progress().await,
+                None => {
+                    connection.progress().await;
+                    if !connection.session.is_ending() && connection.session.stage() != Stage::ReadingBanner {
+                        dial.greeted(maintainer.deps.clock.now());
+                    }
+                }
             }
         }
     }
@@ -198,6 +205,11 @@ impl Connection {
             }
             self.fill();
             self.status.ending.set(self.session.is_ending());
+            if !self.has_sent_body && self.session.stage() == Stage::SendingBody {
+                // Lets the loop see what has come by now, once a session: a host that thanks ahead does so the first time.
+                self.has_sent_body = true;
+                tokio::task::yield_now().await;
+            }
             self.progress().await;
         }
         let ended_by_us = self.status.ending.replace(true);

@@ -136,9 +136,10 @@ impl Hosts {
         self.standings.get(peer).map_or((None, None), |standing| (standing.connect.get(), standing.deliver.get()))
     }
 
-    /// When it last failed, and why, if that is still remembered.
-    pub(crate) fn failed_at(&self, peer: &Peer) -> Option<(Instant, Arc<str>)> {
-        self.failed.get(peer).map(|failed| (failed.at, failed.why.clone()))
+    /// When it last failed or broke off, and why, if that is still remembered.
+    pub(crate) fn failed_at(&self, peer: &Peer, now: Instant) -> Option<(Instant, Arc<str>)> {
+        let failed = self.failed.get(peer).map(|failed| (failed.at, failed.why.clone()));
+        failed.or_else(|| self.standings.get(peer)?.broke_off(now))
     }
 }
 
@@ -169,7 +170,10 @@ mod tests {
         assert!(hosts.avoided_until(&remote, start + Duration::from_secs(3)).is_some());
         let other = peer("other", ([192, 0, 2, 1], 25));
         assert!(hosts.avoided_until(&other, start + Duration::from_secs(3)).is_none(), "each binding for itself");
-        assert_eq!(hosts.failed_at(&remote).expect("remembered").1.as_ref(), "Connection refused (os error 111)");
+        assert_eq!(
+            hosts.failed_at(&remote, start).expect("remembered").1.as_ref(),
+            "Connection refused (os error 111)"
+        );
         hosts.works(&remote);
         let again = hosts.failed(remote, start + Duration::from_secs(9), Duration::from_secs(120), "timed out".into());
         assert_eq!(again, Some(0), "it worked in between");
@@ -197,7 +201,7 @@ mod tests {
         for number in 1..=HOSTS_MAX as u32 {
             hosts.standing(remote(number), now).connected(Duration::from_secs(1));
             if number == 1 {
-                hosts.standing(remote(number), now).doubted(now + Duration::from_secs(1));
+                hosts.standing(remote(number), now).doubted(now, Duration::from_secs(1), "x".into());
             }
         }
         assert_eq!(hosts.standings.len(), 3);

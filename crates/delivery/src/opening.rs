@@ -19,7 +19,7 @@ use crate::options::QueueSettings;
 use crate::parting;
 use crate::record::{DomainRecord, Status};
 use crate::route::{self, Candidate, Route, Unroutable};
-use crate::standing::Standing;
+use crate::standing::{Dial, Standing};
 use crate::throttle::Token;
 use crate::unreachable::NotOpened;
 
@@ -107,12 +107,11 @@ impl Round {
             match Connection::open(maintainer, record, settings, status, &candidate, &dial).await {
                 Ok(mut connection) => {
                     maintainer.hosts.borrow_mut().works(&peer);
-                    dial.opened(clock.now());
                     dial.standing.connected(clock.now().saturating_duration_since(now));
                     connection.admitted([self.own_first.take(), room.first], room.slots);
                     return Some(connection);
                 }
-                Err(failure) if 0 < dial.others() => {
+                Err(failure) if failure.is_one_of(&dial) => {
                     parting::one_too_many(maintainer, record, &candidate, &dial, &failure);
                     self.is_saturated(Saturated::Full, clock.now());
                 }
@@ -233,6 +232,15 @@ pub(crate) enum NoSession {
 }
 
 impl NoSession {
+    /// Whether it says no more than that others have a session with the host. Its own word is believed even if those others are
+    /// still on their way; of a network that is silent nobody knows whether it lets them through.
+    fn is_one_of(&self, dial: &Dial) -> bool {
+        match self {
+            Self::Refused(failure) if !failure.internal => 0 < dial.others_begun(),
+            Self::Refused(_) | Self::Network(_) => 0 < dial.others(),
+        }
+    }
+
     /// The host says that it never takes mail, from anybody (RFC 7504).
     fn is_no_mail(&self) -> bool {
         matches!(self, Self::Refused(Failure { stage: Stage::ReadingBanner | Stage::AfterEhlo, reply, .. }) if reply.code == NO_MAIL)

@@ -64,7 +64,8 @@ fn cost(end: &End, has_served: bool, others: usize, is_charged: bool, has_mail: 
 
 /// Behind the reply to MAIL: the host has begun to deal with a message.
 fn is_within_message(stage: Stage) -> bool {
-    !matches!(stage, Stage::Idle | Stage::DuringMailFrom | Stage::AfterMailFrom | Stage::DuringRset | Stage::AfterRset)
+    use Stage::{AfterData, AfterRcptTo, DuringData, DuringRcptTo, ReadingConfirmation, SendingBody};
+    matches!(stage, DuringRcptTo | AfterRcptTo | DuringData | AfterData | SendingBody | ReadingConfirmation)
 }
 
 impl Parting<'_> {
@@ -79,7 +80,7 @@ impl Parting<'_> {
             }
             Cost::Turn => {
                 let pause = self.charged.unwrap_or_default().max(self.settings.host_failure_retry.into());
-                let times = self.dial.standing.doubted(now + pause + TURN_SLACK);
+                let times = self.dial.standing.doubted(now, pause + TURN_SLACK, self.why().to_string().into());
                 self.maintainer.meter.broken_off.add(1);
                 let (host, remote, domain) = (&self.candidate.host, self.candidate.remote, &self.record.name.domain);
                 let why = self.why();

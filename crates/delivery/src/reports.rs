@@ -290,7 +290,7 @@ fn domain_report(maintainer: &Rc<Maintainer>, domain: &str) -> DomainReport {
 fn address_report(record: &DomainRecord, candidate: &Candidate, hosts: &Hosts, now: Instant) -> AddressReport {
     let peer = record.peer(candidate.remote);
     let (connect_average, deliver_average) = hosts.averages(&peer);
-    let failed = hosts.failed_at(&peer);
+    let failed = hosts.failed_at(&peer, now);
     AddressReport {
         preference: candidate.preference,
         host: candidate.host.clone(),

@@ -6,8 +6,9 @@
 //!
 //! Shared by the connections of one loop. Invariant: `open` is at most `sessions`, and both are zero without a [`Dial`].
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One address under one binding.
@@ -18,11 +19,11 @@ pub(crate) struct Standing {
     pub(crate) deliver: Cell<Option<Duration>>,
     /// Connections that are opening or open.
     sessions: Cell<usize>,
-    /// Those with a session.
+    /// Those that the host has greeted.
     open: Cell<usize>,
     room: Cell<Option<Room>>,
     recipients: Cell<Option<(usize, Instant)>>,
-    doubt: Cell<Option<Doubt>>,
+    doubt: RefCell<Option<Doubt>>,
 }
 
 /// The sessions a host took when it refused one more.
@@ -33,11 +34,13 @@ struct Room {
     more_at: Instant,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Doubt {
+    at: Instant,
     until: Instant,
     /// Sessions in a row that gave reason for it.
     times: u32,
+    why: Arc<str>,
 }
 
 /// The place of one connection in the counts of its address, from the first packet to the last.
@@ -71,20 +74,26 @@ impl Standing {
 
     /// It has answered for a message.
     pub(crate) fn served(&self) {
-        self.doubt.set(None);
+        *self.doubt.borrow_mut() = None;
     }
 
-    /// It is in doubt; how many times in a row by now.
-    pub(crate) fn doubted(&self, until: Instant) -> u32 {
-        let known = self.doubt.get();
-        let times = known.map_or(0, |doubt| doubt.times).saturating_add(1);
-        self.doubt.set(Some(Doubt { until: known.map_or(until, |doubt| doubt.until.max(until)), times }));
+    /// It is in doubt for so long; how many times in a row by now.
+    pub(crate) fn doubted(&self, now: Instant, pause: Duration, why: Arc<str>) -> u32 {
+        let mut doubt = self.doubt.borrow_mut();
+        let (until, times) = doubt.as_ref().map_or((now, 0), |known| (known.until, known.times));
+        let times = times.saturating_add(1);
+        *doubt = Some(Doubt { at: now, until: until.max(now + pause), times, why });
         times
+    }
+
+    /// When it last gave reason for doubt, and which, while it is in doubt.
+    pub(crate) fn broke_off(&self, now: Instant) -> Option<(Instant, Arc<str>)> {
+        self.doubt.borrow().as_ref().filter(|doubt| now < doubt.until).map(|doubt| (doubt.at, doubt.why.clone()))
     }
 
     /// Whether others are to be tried before it.
     pub(crate) fn is_doubted(&self, now: Instant) -> bool {
-        self.doubt.get().is_some_and(|doubt| now < doubt.until)
+        self.doubt.borrow().as_ref().is_some_and(|doubt| now < doubt.until)
     }
 
     /// Whether anything is known that is not to be forgotten yet.
@@ -104,10 +113,12 @@ impl Standing {
 }
 
 impl Dial {
-    /// There is a session. One more than the host was thought to have room for makes room for the next.
-    pub(crate) fn opened(&self, now: Instant) {
+    /// The host has greeted. One session more than it was thought to have room for makes room for the next.
+    pub(crate) fn greeted(&self, now: Instant) {
+        if self.is_open.replace(true) {
+            return;
+        }
         let (standing, open) = (&self.standing, self.standing.open.get() + 1);
-        self.is_open.set(true);
         standing.open.set(open);
         if standing.room.get().is_some_and(|room| room.most < open) {
             standing.room.set(Some(Room { most: open, more_at: now }));
@@ -117,6 +128,11 @@ impl Dial {
     /// Open sessions with the address beside this one.
     pub(crate) fn others(&self) -> usize {
         self.standing.open.get() - usize::from(self.is_open.get())
+    }
+
+    /// As [`Dial::others`], with those that are still opening.
+    pub(crate) fn others_begun(&self) -> usize {
+        self.standing.sessions.get() - 1
     }
 
     /// The host refused this session while others live: there is room for those, and one more is tried in a while.
@@ -130,7 +146,7 @@ impl Drop for Dial {
         let standing = &self.standing;
         standing.sessions.set(standing.sessions.get() - 1);
         standing.open.set(self.others());
-        if standing.open.get() == 0 {
+        if standing.sessions.get() == 0 {
             standing.room.set(None);
         }
     }
@@ -154,7 +170,7 @@ mod tests {
         let (standing, now) = (Rc::<Standing>::default(), scheduler::Clock::system().now());
         let dial = |opens: bool| {
             let dial = standing.clone().dial();
-            opens.then(|| dial.opened(now));
+            opens.then(|| dial.greeted(now));
             dial
         };
         let living = [dial(true), dial(true)];
@@ -167,7 +183,7 @@ mod tests {
         assert!(standing.has_room(later));
         let third = dial(false);
         assert!(!standing.has_room(later), "one more, not two");
-        third.opened(later);
+        third.greeted(later);
         assert!(standing.has_room(later), "it was taken, so the next may be");
         drop((living, third));
         assert!(standing.has_room(now), "nobody is left to measure by");
@@ -177,11 +193,13 @@ mod tests {
     #[test]
     fn doubt_ends_with_its_time_or_with_a_message_that_was_answered() {
         let (standing, now) = (Standing::default(), scheduler::Clock::system().now());
-        let later = now + Duration::from_secs(60);
-        assert_eq!((standing.doubted(later), standing.doubted(now)), (1, 2));
+        let (pause, later) = (Duration::from_secs(60), now + Duration::from_secs(60));
+        let why = || Arc::from("no response");
+        assert_eq!((standing.doubted(now, pause, why()), standing.doubted(now, Duration::ZERO, why())), (1, 2));
+        assert_eq!(standing.broke_off(now), Some((now, why())));
         assert!(standing.is_doubted(now) && !standing.is_doubted(later));
         standing.served();
         assert!(!standing.is_doubted(now));
-        assert_eq!(standing.doubted(later), 1, "counted in a row");
+        assert_eq!(standing.doubted(now, pause, why()), 1, "counted in a row");
     }
 }

@@ -180,11 +180,13 @@ fn a_sibling_queue_waits_for_room_on_the_host_and_loses_nothing() {
         for _ in 0..10 {
             world.send(FROM, &["ann@x.test"]).await;
         }
-        world.pass(4).await;
+        // At the same moment, and when the other is at work.
         world.send(FROM, &["bob@y.test"]).await;
+        world.pass(4).await;
+        world.send(FROM, &["cat@y.test"]).await;
         world.pass(200).await;
         let log = world.log();
-        assert!(log.len() == 11 && log.iter().all(|line| line.contains(" D ")), "{log:#?}");
+        assert!(log.len() == 12 && log.iter().all(|line| line.contains(" D ")), "{log:#?}");
         assert_eq!(world.meters.get("delivery.connections.failed"), 0);
     });
 }
@@ -279,5 +281,48 @@ fn hosts_that_all_say_they_take_no_mail_at_all_fail_it_for_good() {
         world.send(FROM, &["bob@x.test"]).await;
         world.pass(2).await;
         assert_eq!(world.log(), ["202 T bob@x.test stage=12 retries=0 192.0.2.2 554 5.3.2 not now"]);
+    });
+}
+
+#[test]
+fn each_binding_makes_its_own_experience_with_a_host() {
+    simulate("binding \"other\" { }\n", async |world: World| {
+        two_hosts(&world);
+        world.network.once(1, "BANNER", Leave("554 5.7.1 not you"));
+        world.send(FROM, &["ann@x.test"]).await;
+        world.pass(2).await;
+        world.send_by("other", "bob@x.test").await;
+        world.pass(2).await;
+        world.send(FROM, &["cat@x.test"]).await;
+        world.pass(2).await;
+        assert_eq!(
+            world.log(),
+            [
+                "0 D ann@x.test retries=0 192.0.2.2",
+                "2 D bob@x.test retries=0 192.0.2.1",
+                "4 D cat@x.test retries=0 192.0.2.2"
+            ]
+        );
+    });
+}
+
+#[test]
+fn a_host_that_refuses_every_session_is_not_called_by_each_queue_for_ever() {
+    simulate("", async |world: World| {
+        world.network.host(1);
+        world.network.round_trip(1, Duration::from_secs(2));
+        world.network.always(1, "BANNER", Leave("421 4.3.2 not now"));
+        let domains: Vec<String> = (0..10).map(|number| format!("x{number}.test")).collect();
+        for domain in &domains {
+            world.network.mx(domain, &[(10, "mx.test", 1)]);
+            world.send(FROM, &[&format!("ann@{domain}")]).await;
+        }
+        world.pass(115).await;
+        assert!((1..=12).contains(&world.network.connections(1)), "{}", world.network.connections(1));
+        assert!(0 < world.meters.get("delivery.connections.failed"));
+        world.network.calm(1);
+        world.pass(2000).await;
+        let delivered = world.log().iter().filter(|line| line.contains(" D ")).count();
+        assert_eq!((delivered, world.stored()), (10, 0));
     });
 }

@@ -314,6 +314,14 @@ impl World {
         batch
     }
 
+    /// One message that leaves by a binding.
+    pub async fn send_by(&self, binding: &str, recipient: &str) {
+        for mut envelope in self.spooled(crate::FROM, &[recipient]).await {
+            envelope.queue.binding = binding.into();
+            assert!(self.intake.enqueue(envelope, BODY).await);
+        }
+    }
+
     /// One message to each recipient with a body of its own.
     pub async fn send_body(&self, recipients: &[&str], body: &'static [u8]) {
         let body = Body::from_static(body);
