@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 use crate::arguments::Arguments;
 use crate::exit::Failure;
-use crate::house::{House, RELOAD_POOL, configure_paniclog, watchdog_limit};
+use crate::house::{House, RELOAD_POOL, configure_paniclog, log_warnings, watchdog_limit};
 use crate::loops::{self, Pools};
 use crate::memory::{MemoryWatch, Watched};
 use crate::notifications::{IncomingBounces, Notifications};
@@ -243,9 +243,7 @@ fn warn(generation: &Generation) {
     if !warnings.is_empty() {
         eprint!("{}", warnings.render(std::io::IsTerminal::is_terminal(&std::io::stderr())));
     }
-    for warning in warnings.iter() {
-        tracing::warn!(target: "CONFIG", "{}: {}", warning.place(), warning.message);
-    }
+    log_warnings(generation);
 }
 
 fn console(commands: &Rc<Commands>, configuration: &Configuration, ground: &Ground) -> Rc<Console> {
