@@ -3,7 +3,7 @@
 //!
 //! The resident set is read from /proc, beside what the daemon's own accounts add up to. Each figure has its bar.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
