@@ -105,7 +105,7 @@ pub(crate) struct Connection {
     jobs: VecDeque<Job>,
     /// Taken for the jobs to come, in their order: one in memory, or several that are being read.
     upcoming: VecDeque<Upcoming>,
-    /// How many are read ahead; fewer when bodies are large.
+    /// How many are read ahead: one until it is known how large bodies are, fewer when they are large.
     ahead: usize,
     /// What outcomes still wait for: notifications.
     settling: JoinSet<()>,
@@ -161,7 +161,7 @@ impl Connection {
             buffer: Box::new([0; READ_OCTETS]),
             jobs: VecDeque::new(),
             upcoming: VecDeque::new(),
-            ahead: READ_AHEAD,
+            ahead: 1,
             settling: JoinSet::new(),
             unlinking: JoinSet::new(),
             delivered: 0,
@@ -218,7 +218,7 @@ impl Connection {
                 Upcoming::Ready(message)
                 | Upcoming::Converting { message, .. }
                 | Upcoming::Converted { message, .. } => Some(message),
-                Upcoming::Reading { held, id, read } if !self.maintainer.stopping.get() => {
+                Upcoming::Reading { held, id, read } if !self.maintainer.stopping.get() && !read.awaits_memory() => {
                     self.maintainer.taken_from_spool(held, id, read.await)
                 }
                 Upcoming::Reading { .. } => None,
@@ -329,8 +329,12 @@ impl Connection {
         }
     }
 
-    /// Has what comes next read while the session is busy, so that it need not wait for the disk.
+    /// Has what comes next read while the session is busy, so that it need not wait for the disk. What would take memory that
+    /// others wait for is read when its turn comes.
     fn read_ahead(&mut self, settings: &Rc<QueueSettings>) {
+        if self.maintainer.owners.bodies.is_scarce() {
+            return;
+        }
         while self.upcoming.len() < self.ahead && self.next_is_on_disk() && !self.used_up_soon(settings) {
             if !self.take_next(settings) {
                 return;
@@ -414,7 +418,7 @@ impl Connection {
         match taken.resident {
             Some(resident) => Upcoming::Ready(InHand { held: taken.held, resident }),
             None => {
-                let read = Box::new(self.maintainer.deps.spool.read(taken.id));
+                let read = Box::new(self.maintainer.deps.spool.read_for(taken.id, self.record.share()));
                 Upcoming::Reading { held: taken.held, id: taken.id, read }
             }
         }
@@ -495,7 +499,7 @@ impl Connection {
 
     fn read_again(&mut self, message: InHand) {
         let id = message.envelope().id;
-        let read = Box::new(self.maintainer.deps.spool.read(id));
+        let read = Box::new(self.maintainer.deps.spool.read_for(id, self.record.share()));
         self.upcoming.push_front(Upcoming::Reading { held: message.held, id, read });
     }
 

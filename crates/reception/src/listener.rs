@@ -92,6 +92,8 @@ pub(crate) struct ReceptionMeter {
     pub(crate) refused_transient: Counter,
     pub(crate) refused_permanent: Counter,
     pub(crate) timed_out: Counter,
+    /// Messages that were refused while they came, for want of memory.
+    pub(crate) no_memory: Counter,
     pub(crate) reconfigured: Counter,
     pub(crate) policy_timed_out: Counter,
     /// Recipients that policy refused beside others that it took.
@@ -116,6 +118,7 @@ impl ReceptionMeter {
             refused_transient: counter("replies.refused_transient"),
             refused_permanent: counter("replies.refused_permanent"),
             timed_out: counter("sessions.timed_out"),
+            no_memory: counter("messages.without_memory"),
             reconfigured: counter("sessions.reconfigured"),
             policy_timed_out: counter("policy.timed_out"),
             recipients_refused: counter("recipients.refused_by_policy"),
@@ -142,11 +145,14 @@ impl Owners {
         Self {
             sessions: meters.memory("reception:sessions"),
             buffers: meters.memory("reception:buffers"),
-            receiving: meters.memory("reception:messages"),
+            receiving: meters.memory(RECEIVING),
             bodies: meters.memory(message::BODIES),
         }
     }
 }
+
+/// What messages being received are charged to.
+pub const RECEIVING: &str = "reception:messages";
 
 /// Everything the sessions of one loop share.
 pub(crate) struct Shop {
