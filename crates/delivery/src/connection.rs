@@ -32,7 +32,7 @@ use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
 use crate::record::{DomainRecord, Status};
 use crate::replies::SESSION_ENDED;
 use crate::route::Candidate;
-use crate::seams::{Local, Stream};
+use crate::seams::{ConnectError, Local, Stream};
 use crate::seven_bit::Form;
 use crate::unreachable::NotOpened;
 
@@ -129,7 +129,7 @@ impl Connection {
         candidate: &Candidate,
     ) -> Result<Self, NoSession> {
         let remote = candidate.remote;
-        let stream = connect(maintainer, settings, status, candidate).await.map_err(NoSession::Network)?;
+        let stream = connect(maintainer, settings, status, candidate).await?;
         let options = ClientOptions {
             ehlo_name: settings.ehlo_name.clone(),
             timeouts: settings.timeouts,
@@ -242,7 +242,7 @@ impl Connection {
             retry_at = retry_at.min(hosts.avoided_until(&candidate.remote, now)?);
         }
         let refusal = Some(Box::new((self.candidate.clone(), failure)));
-        Some(NotOpened::Unreachable { retry_at, refusal, tried: true, connection: self.status.id })
+        Some(NotOpened::Unreachable { retry_at, refusal, tried: true, lack: None, connection: self.status.id })
     }
 
     /// Takes the session's events: outcomes go to the maintainer.
@@ -622,7 +622,7 @@ async fn connect(
     settings: &QueueSettings,
     status: &Status,
     candidate: &Candidate,
-) -> io::Result<Box<dyn Stream>> {
+) -> Result<Box<dyn Stream>, ConnectError> {
     let remote: SocketAddr = candidate.remote;
     *status.remote.borrow_mut() = Some((candidate.host.clone(), remote));
     status.enter(Stage::NotConnected, maintainer.deps.clock.now());

@@ -7,8 +7,10 @@
 //! Knows nothing of mail or of configuration files.
 
 mod clock;
+mod descriptors;
 mod event_loop;
 mod job;
+mod lack;
 mod master;
 mod memory;
 mod meters;
@@ -22,8 +24,10 @@ mod watchdog;
 mod wheel;
 
 pub use clock::Clock;
+pub use descriptors::{Descriptors, Shares};
 pub use event_loop::{LoopHandle, LoopPool};
 pub use job::{Completion, Job, Outcome, Rejected};
+pub use lack::{Lack, Step};
 pub use master::Master;
 pub use memory::{MemoryCharge, MemoryOwner};
 pub use meters::{Counter, Meters};
