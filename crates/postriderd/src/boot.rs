@@ -78,16 +78,12 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let (configuration, modules) = configure(&arguments.configuration, &ground)?;
     let current = configuration.current();
     settle(&ground, &current)?;
-    let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
-    let watchdog = Watchdog::start(ground.clock, watchdog_limit(&current), &ground.meters, report)
-        .map_err(system("start the watchdog"))?;
-    let master = Master::new(&watchdog, &ground.meters).map_err(system("start the master scheduler"))?;
+    let (watchdog, master) = master(&current, &ground)?;
     let pools = thread_pools(&current, &ground);
     let loops = Pools::start(&current, &watchdog, &ground.meters)?;
     let (spool, store) = open_spool(&current, &modules, &ground, &pools)?;
     let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), store.newest()));
-    let pressure = MemoryPressure::default();
-    let descriptors = Descriptors::default();
+    let (pressure, descriptors) = (MemoryPressure::default(), Descriptors::default());
     let resolver = resolver(&current, &ground, &descriptors)?;
     let mut netlisteners = netlisteners(&configuration, &loops, &ground.meters).within(&descriptors);
     let deps = Deps {
@@ -185,6 +181,14 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
         Failure::Configuration(diagnostics.render(colour))
     })?;
     Ok((configuration, modules))
+}
+
+fn master(generation: &Generation, ground: &Ground) -> Result<(Watchdog, Master), Failure> {
+    let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
+    let watchdog = Watchdog::start(ground.clock, watchdog_limit(generation), &ground.meters, report)
+        .map_err(system("start the watchdog"))?;
+    let master = Master::new(&watchdog, &ground.meters).map_err(system("start the master scheduler"))?;
+    Ok((watchdog, master))
 }
 
 fn thread_pools(generation: &Generation, ground: &Ground) -> ThreadPools {
