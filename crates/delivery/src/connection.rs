@@ -31,7 +31,7 @@ use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
 use crate::parting::Parting;
 use crate::record::{DomainRecord, Status};
 use crate::route::Candidate;
-use crate::seams::{Local, Stream};
+use crate::seams::{ConnectError, Local, Stream};
 use crate::seven_bit::Form;
 use crate::standing::Dial;
 use crate::unreachable::NotOpened;
@@ -132,7 +132,7 @@ impl Connection {
         dial: &Rc<Dial>,
     ) -> Result<Self, NoSession> {
         let remote = candidate.remote;
-        let stream = connect(maintainer, settings, status, candidate).await.map_err(NoSession::Network)?;
+        let stream = connect(maintainer, settings, status, candidate).await?;
         let options = ClientOptions {
             ehlo_name: settings.ehlo_name.clone(),
             timeouts: settings.timeouts,
@@ -656,7 +656,7 @@ async fn connect(
     settings: &QueueSettings,
     status: &Status,
     candidate: &Candidate,
-) -> io::Result<Box<dyn Stream>> {
+) -> Result<Box<dyn Stream>, ConnectError> {
     let remote: SocketAddr = candidate.remote;
     *status.remote.borrow_mut() = Some((candidate.host.clone(), remote));
     status.enter(Stage::NotConnected, maintainer.deps.clock.now());

@@ -2,7 +2,9 @@
 
 mod eight_bit;
 mod failed_here;
+mod lacks;
 mod limits;
+mod loops;
 mod methods;
 mod network;
 mod orders;
