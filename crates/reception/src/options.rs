@@ -44,6 +44,7 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &MAX_RECEPTIONS_PER_CONNECTION,
     &MAX_BAD_COMMANDS,
     &MAX_IDLE_COMMANDS,
+    &MAX_REFUSALS,
     &MAX_HEADER_SIZE,
     &MAX_RECEIVED_HEADERS,
     &IDLE_TIME,
@@ -161,6 +162,14 @@ pub const MAX_IDLE_COMMANDS: Opt<u64> = Opt::new(
     "1000",
     scopes::LISTENER,
     "NOOP, RSET, EHLO and the like between two messages; each one more counts as a bad command.",
+);
+/// See its doc.
+pub const MAX_REFUSALS: Opt<u64> = Opt::new(
+    "max_refusals",
+    "100",
+    scopes::LISTENER,
+    "MAIL, RCPT and DATA commands and messages refused between two accepted messages that end the session of a client that \
+     may not relay, with 421 4.7.0: those who try addresses. Recipients over a limit (452) do not count. 0: no limit.",
 );
 /// See its doc.
 pub const MAX_HEADER_SIZE: Opt<u64> =
@@ -419,6 +428,7 @@ impl Reader<'_> {
             session_recipients_max: unlimited(self.read(&MAX_RECIPIENTS_PER_CONNECTION)),
             session_messages_max: unlimited(self.read(&MAX_RECEPTIONS_PER_CONNECTION)),
             bad_commands_max: self.read(&MAX_BAD_COMMANDS).try_into().unwrap_or(u32::MAX),
+            refusals_max: self.read(&MAX_REFUSALS).try_into().ok().filter(|&count| count != 0).unwrap_or(u32::MAX),
             idle_commands_max: self.read(&MAX_IDLE_COMMANDS).try_into().unwrap_or(u32::MAX),
         }
     }
