@@ -13,7 +13,7 @@ pub mod seven_bit;
 pub mod trace;
 pub mod wire;
 
-pub use body::{BODIES, Body, Buffer, charged};
+pub use body::{BODIES, Body, Buffer, charged, lent};
 pub use date::Date;
 pub use envelope::{Context, DeliveryState, Dictionary, Envelope, FailedHere, Origin, Protocol, QueueName};
 pub use id::{IdGenerator, MessageId, NotAnId};

@@ -93,6 +93,8 @@ pub(crate) struct ReceptionMeter {
     pub(crate) refused_transient: Counter,
     pub(crate) refused_permanent: Counter,
     pub(crate) timed_out: Counter,
+    /// Messages that were refused while they came, for want of memory.
+    pub(crate) no_memory: Counter,
     pub(crate) reconfigured: Counter,
     pub(crate) policy_timed_out: Counter,
     /// Sessions ended for too many commands that were none, for too many refusals, and for speaking another protocol.
@@ -121,6 +123,7 @@ impl ReceptionMeter {
             refused_transient: counter("replies.refused_transient"),
             refused_permanent: counter("replies.refused_permanent"),
             timed_out: counter("sessions.timed_out"),
+            no_memory: counter("messages.without_memory"),
             reconfigured: counter("sessions.reconfigured"),
             policy_timed_out: counter("policy.timed_out"),
             too_many_errors: counter("sessions.too_many_errors"),
@@ -162,11 +165,14 @@ impl Owners {
         Self {
             sessions: meters.memory("reception:sessions"),
             buffers: meters.memory("reception:buffers"),
-            receiving: meters.memory("reception:messages"),
+            receiving: meters.memory(RECEIVING),
             bodies: meters.memory(message::BODIES),
         }
     }
 }
+
+/// What messages being received are charged to.
+pub const RECEIVING: &str = "reception:messages";
 
 /// Everything the sessions of one loop share.
 pub(crate) struct Shop {

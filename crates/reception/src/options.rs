@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::{Chain, Declared, Dict, Generation, IpNets, Opt, Scope, Seconds, Throttle, checks, scopes};
+use config::{Chain, Class, Declared, Dict, Generation, Idle, IpNets, Opt, Scope, Seconds, Throttle, checks, scopes};
 use message::envelope::Dictionary;
 use queue::{BOUNCE_DOMAINS, DomainGlobs, RELAY_DOMAINS};
 use smtp::{Blanks, Extensions, Limits, Reply, ServerOptions, Timeouts, replies};
@@ -256,12 +256,22 @@ fn at_least_one(value: &u64) -> Result<(), String> {
 }
 
 /// Keywords that no session understands yet, and that are therefore not offered.
-fn not_offered(keywords: &[String]) -> Option<String> {
+fn not_offered(keywords: &[String]) -> Option<Idle> {
     let offered = ["ENHANCEDSTATUSCODES", "PIPELINING", "8BITMIME", "SIZE"];
     let is_offered = |keyword: &&String| offered.iter().any(|known| known.eq_ignore_ascii_case(keyword));
-    let idle: Vec<String> =
-        keywords.iter().filter(|keyword| !is_offered(keyword)).map(|word| format!("`{word}`")).collect();
-    (!idle.is_empty()).then(|| format!("{} accepted, not offered in this version", idle.join(", ")))
+    let idle: Vec<&String> = keywords.iter().filter(|keyword| !is_offered(keyword)).collect();
+    let asks_for = |verb: &str| {
+        idle.iter().any(|keyword| keyword.split([' ', '=']).next().is_some_and(|word| word.eq_ignore_ascii_case(verb)))
+    };
+    let (class, instead) = match (asks_for("STARTTLS"), asks_for("AUTH")) {
+        (true, true) => (Class::Protective, ": mail comes in the clear, and no client is asked for a password"),
+        (true, false) => (Class::Protective, ": mail comes in the clear"),
+        (false, true) => (Class::Protective, ": no client is asked for a password"),
+        (false, false) => (Class::Harmless, ""),
+    };
+    let words: Vec<String> = idle.iter().map(|word| format!("`{word}`")).collect();
+    (!idle.is_empty())
+        .then(|| Idle { class, told: format!("{} not offered in this version{instead}", words.join(", ")) })
 }
 
 /// It stands in greetings and header fields: a blank, a line end or a typing slip there would become part of them.
@@ -476,8 +486,14 @@ mod tests {
         let told = |words: &[&str]| not_offered(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
         assert_eq!(told(&["EnhancedStatusCodes", "SIZE"]), None);
         assert_eq!(
-            told(&["STARTTLS", "SIZE", "AUTH LOGIN"]).as_deref(),
-            Some("`STARTTLS`, `AUTH LOGIN` accepted, not offered in this version")
+            told(&["STARTTLS", "SIZE", "AUTH LOGIN"]),
+            Some(Idle {
+                class: Class::Protective,
+                told:
+                    "`STARTTLS`, `AUTH LOGIN` not offered in this version: mail comes in the clear, and no client is \
+                       asked for a password"
+                        .to_owned()
+            })
         );
     }
 

@@ -26,6 +26,8 @@ pub enum Fault {
     LoneCrOrLf,
     /// A line over the limit.
     LineTooLong,
+    /// There is no memory for more of it.
+    NoMemory,
 }
 
 /// Where a chunk left the reader.
@@ -118,6 +120,17 @@ impl DataReader {
     /// Octets of memory that the message so far takes up.
     pub fn held(&self) -> usize {
         self.body.capacity()
+    }
+
+    /// Octets of memory that the message takes up once so many more octets are read.
+    pub fn held_with(&self, more: usize) -> usize {
+        let (held, needed) = (self.held(), self.body.len().saturating_add(more));
+        if self.fault.is_some() || needed <= held { held } else { needed.max(held.saturating_mul(2)) }
+    }
+
+    /// There is no memory for more of the message: it is refused at its end.
+    pub fn no_memory(&mut self) {
+        self.spoil(Fault::NoMemory);
     }
 
     /// What is wrong with the message so far.

@@ -108,6 +108,8 @@ pub const HEADER_TOO_LARGE: Reply = Reply::new(552, (5, 3, 4), "header section s
 pub const LONE_CR_OR_LF_IN_DATA: Reply = Reply::new(550, (5, 6, 0), "lone CR or LF in message");
 /// A line of the message is over the limit, 998 octets if no other is set (RFC 5321 4.5.3.1.6).
 pub const TEXT_LINE_TOO_LONG: Reply = Reply::new(550, (5, 6, 0), "line too long in message");
+/// There is no memory for the message, or for more of it.
+pub const NO_MEMORY: Reply = Reply::new(452, (4, 3, 1), "insufficient system memory");
 /// The message has no header section.
 pub const HEADERS_MISSING: Reply = Reply::new(550, (5, 6, 0), "required headers missing");
 /// The message has no Date field (RFC 5322 3.6).
@@ -154,6 +156,7 @@ impl Fault {
             Self::TooLarge => TOO_LARGE,
             Self::LoneCrOrLf => LONE_CR_OR_LF_IN_DATA,
             Self::LineTooLong => TEXT_LINE_TOO_LONG,
+            Self::NoMemory => NO_MEMORY,
         }
     }
 }

@@ -290,6 +290,19 @@ impl ServerSession {
         if let State::Receiving(receiving) = &self.state { receiving.reader.held() } else { 0 }
     }
 
+    /// As [`ServerSession::message_held`], once so many more octets of it have come. To be asked for before
+    /// [`ServerSession::advance`] takes them.
+    pub fn message_held_with(&self, more: usize) -> usize {
+        if let State::Receiving(receiving) = &self.state { receiving.reader.held_with(more) } else { 0 }
+    }
+
+    /// There is no memory for more of the message being received: nothing of it is kept, and it is refused at its end.
+    pub fn no_memory(&mut self) {
+        if let State::Receiving(receiving) = &mut self.state {
+            receiving.reader.no_memory();
+        }
+    }
+
     /// When waiting for the client ends.
     pub fn deadline(&self) -> Instant {
         self.deadline

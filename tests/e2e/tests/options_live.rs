@@ -574,6 +574,11 @@ const ALSO_LIVE: &[&str] = &[
 
 /// Options that other tests see, each with its file from the root of the tree and the test.
 const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "accept_ineffective",
+        "tests/e2e/tests/unfit_configurations.rs",
+        "what_the_operator_accepts_is_told_at_every_start_and_reload",
+    ),
     ("_unsafe_spool", "tests/e2e/tests/spool_modules.rs", "suppressed_mail_is_refused_without_the_switch"),
     (
         "accept_queue_backlog",
