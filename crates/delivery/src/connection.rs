@@ -431,14 +431,13 @@ impl Connection {
         if !eight_bit || self.session.extensions().eight_bit_mime || settings.transform == Transform8BitMime::No {
             return self.transact(first, body, settings);
         }
-        let minds_header = settings.transform == Transform8BitMime::Strict;
-        if let Some(form) = self.maintainer.forms.known(batch, minds_header) {
+        if let Some(form) = self.maintainer.forms.known(batch) {
             return self.submit_as(first, form, settings);
         }
         let (maintainer, pool) = (self.maintainer.clone(), self.maintainer.deps.pools.get("CPU"));
         let form = Box::pin(async move {
-            let form = Form::of(body, minds_header, pool, maintainer.owners.bodies.clone()).await;
-            maintainer.forms.remember(batch, minds_header, &form);
+            let form = Form::of(body, pool, maintainer.owners.bodies.clone()).await;
+            maintainer.forms.remember(batch, &form);
             form
         });
         self.upcoming.push_front(Upcoming::Converting { message: first, form });
