@@ -31,7 +31,7 @@ use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
 use crate::parting::Parting;
 use crate::record::{DomainRecord, Status};
 use crate::route::Candidate;
-use crate::seams::{Local, Stream};
+use crate::seams::{ConnectError, Local, Stream};
 use crate::seven_bit::Form;
 use crate::standing::Dial;
 use crate::unreachable::NotOpened;
@@ -105,7 +105,7 @@ pub(crate) struct Connection {
     jobs: VecDeque<Job>,
     /// Taken for the jobs to come, in their order: one in memory, or several that are being read.
     upcoming: VecDeque<Upcoming>,
-    /// How many are read ahead; fewer when bodies are large.
+    /// How many are read ahead: one until it is known how large bodies are, fewer when they are large.
     ahead: usize,
     /// What outcomes still wait for: notifications.
     settling: JoinSet<()>,
@@ -133,7 +133,7 @@ impl Connection {
         dial: &Rc<Dial>,
     ) -> Result<Self, NoSession> {
         let remote = candidate.remote;
-        let stream = connect(maintainer, settings, status, candidate).await.map_err(NoSession::Network)?;
+        let stream = connect(maintainer, settings, status, candidate).await?;
         let options = ClientOptions {
             ehlo_name: settings.ehlo_name.clone(),
             timeouts: settings.timeouts,
@@ -162,7 +162,7 @@ impl Connection {
             buffer: Box::new([0; READ_OCTETS]),
             jobs: VecDeque::new(),
             upcoming: VecDeque::new(),
-            ahead: READ_AHEAD,
+            ahead: 1,
             settling: JoinSet::new(),
             unlinking: JoinSet::new(),
             delivered: 0,
@@ -230,7 +230,7 @@ impl Connection {
                 Upcoming::Ready(message)
                 | Upcoming::Converting { message, .. }
                 | Upcoming::Converted { message, .. } => Some(message),
-                Upcoming::Reading { held, id, read } if !self.maintainer.stopping.get() => {
+                Upcoming::Reading { held, id, read } if !self.maintainer.stopping.get() && !read.awaits_memory() => {
                     self.maintainer.taken_from_spool(held, id, read.await)
                 }
                 Upcoming::Reading { .. } => None,
@@ -341,8 +341,12 @@ impl Connection {
         }
     }
 
-    /// Has what comes next read while the session is busy, so that it need not wait for the disk.
+    /// Has what comes next read while the session is busy, so that it need not wait for the disk. What would take memory that
+    /// others wait for is read when its turn comes.
     fn read_ahead(&mut self, settings: &Rc<QueueSettings>) {
+        if self.maintainer.owners.bodies.is_scarce() {
+            return;
+        }
         while self.upcoming.len() < self.ahead && self.next_is_on_disk() && !self.used_up_soon(settings) {
             if !self.take_next(settings) {
                 return;
@@ -426,7 +430,7 @@ impl Connection {
         match taken.resident {
             Some(resident) => Upcoming::Ready(InHand { held: taken.held, resident }),
             None => {
-                let read = Box::new(self.maintainer.deps.spool.read(taken.id));
+                let read = Box::new(self.maintainer.deps.spool.read_for(taken.id, self.record.share()));
                 Upcoming::Reading { held: taken.held, id: taken.id, read }
             }
         }
@@ -439,14 +443,13 @@ impl Connection {
         if !eight_bit || self.session.extensions().eight_bit_mime || settings.transform == Transform8BitMime::No {
             return self.transact(first, body, settings);
         }
-        let minds_header = settings.transform == Transform8BitMime::Strict;
-        if let Some(form) = self.maintainer.forms.known(batch, minds_header) {
+        if let Some(form) = self.maintainer.forms.known(batch) {
             return self.submit_as(first, form, settings);
         }
         let (maintainer, pool) = (self.maintainer.clone(), self.maintainer.deps.pools.get("CPU"));
         let form = Box::pin(async move {
-            let form = Form::of(body, minds_header, pool, maintainer.owners.bodies.clone()).await;
-            maintainer.forms.remember(batch, minds_header, &form);
+            let form = Form::of(body, pool, maintainer.owners.bodies.clone()).await;
+            maintainer.forms.remember(batch, &form);
             form
         });
         self.upcoming.push_front(Upcoming::Converting { message: first, form });
@@ -507,7 +510,7 @@ impl Connection {
 
     fn read_again(&mut self, message: InHand) {
         let id = message.envelope().id;
-        let read = Box::new(self.maintainer.deps.spool.read(id));
+        let read = Box::new(self.maintainer.deps.spool.read_for(id, self.record.share()));
         self.upcoming.push_front(Upcoming::Reading { held: message.held, id, read });
     }
 
@@ -664,7 +667,7 @@ async fn connect(
     settings: &QueueSettings,
     status: &Status,
     candidate: &Candidate,
-) -> io::Result<Box<dyn Stream>> {
+) -> Result<Box<dyn Stream>, ConnectError> {
     let remote: SocketAddr = candidate.remote;
     *status.remote.borrow_mut() = Some((candidate.host.clone(), remote));
     status.enter(Stage::NotConnected, maintainer.deps.clock.now());
