@@ -22,6 +22,7 @@ mod maildir;
 mod maintainer;
 mod opening;
 mod options;
+mod parting;
 mod place;
 mod record;
 mod rekey;
@@ -32,6 +33,7 @@ mod route;
 mod route_option;
 mod seams;
 mod seven_bit;
+mod standing;
 mod throttle;
 mod unreachable;
 

@@ -110,6 +110,10 @@ pub(crate) struct Meter {
     pub(crate) connections_entered: Counter,
     pub(crate) connections_left: Counter,
     pub(crate) connections_failed: Counter,
+    /// Sessions that a host refused while it had others.
+    pub(crate) one_too_many: Counter,
+    /// Sessions that a host ended in the middle of a message, or in which it did not keep to the protocol.
+    pub(crate) broken_off: Counter,
     /// Times that a queue began to wait for a throttle or a full host.
     pub(crate) throttled: Counter,
     /// Messages that went to another queue after a reload.
@@ -148,6 +152,8 @@ impl Meter {
             connections_entered: counter("connections.entered"),
             connections_left: counter("connections.left"),
             connections_failed: counter("connections.failed"),
+            one_too_many: counter("connections.one_too_many"),
+            broken_off: counter("connections.broken_off"),
             throttled: counter("queues.throttled"),
             moved: counter("messages.moved"),
             loops: counter("queues.looping"),
@@ -363,7 +369,9 @@ impl Maintainer {
         for record in self.records() {
             if domain.is_none_or(|domain| record.name.domain.eq_ignore_ascii_case(domain)) {
                 record.hold_until.set(None);
-                self.hosts.borrow_mut().forget(&record.route.borrow());
+                for candidate in record.route.borrow().iter() {
+                    self.hosts.borrow_mut().forget(&record.peer(candidate.remote));
+                }
                 self.maintain(&record, false);
             }
         }

@@ -1,7 +1,8 @@
 //! Opening a connection: the addresses of a queue's route in their order, until one gives a session, and what is remembered of
 //! those that give none. An address whose host has no room, by a limit or a throttle, is passed over like one that failed
-//! lately; if nothing but such hosts is left, the queue waits for the first of them to have room. Where this machine lacks what
-//! a connection needs (`scheduler::Lack`), nothing is remembered of the address.
+//! lately; if nothing but such hosts is left, the queue waits for the first of them to have room. One that broke off a
+//! session lately (`standing`) is tried after the others. Where this machine lacks what a connection needs
+//! (`scheduler::Lack`), nothing is remembered of the address.
 
 use std::fmt;
 use std::io;
@@ -11,15 +12,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use scheduler::Lack;
-use smtp::client::Failure;
+use smtp::client::{Failure, Stage};
 
 use crate::connection::Connection;
 use crate::limits::{Admitted, Saturated};
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
+use crate::parting;
 use crate::record::{DomainRecord, Status};
 use crate::route::{Candidate, Route, Router, Unroutable};
 use crate::seams::ConnectError;
+use crate::standing::Standing;
 use crate::throttle::Token;
 use crate::unreachable::NotOpened;
 
@@ -38,17 +41,25 @@ pub(crate) async fn open(
     let mut round = Round { own_first, ..Round::default() };
     loop {
         record.route.borrow_mut().clone_from(&route.candidates);
-        if let Some(connection) = round.try_in_order(maintainer, record, settings, status, route.candidates).await {
+        let now = maintainer.deps.clock.now();
+        let is_doubted =
+            |candidate: &Candidate| maintainer.hosts.borrow().is_doubted(&record.peer(candidate.remote), now);
+        let (last, mut first): (Vec<Candidate>, Vec<Candidate>) =
+            route.candidates.iter().cloned().partition(|candidate| is_doubted(candidate));
+        if !route.partial {
+            first.extend(last);
+        }
+        if let Some(connection) = round.try_in_order(maintainer, record, settings, status, first).await {
             return Ok(connection);
         }
         if !route.partial || round.lack.is_some_and(Lack::is_of_all) {
             break;
         }
         // If there is no more to learn, it stays with those.
-        let Ok(whole) = candidates(maintainer, record, settings, false).await else { break };
-        route = whole;
+        let whole = candidates(maintainer, record, settings, false).await;
+        route = whole.unwrap_or(Route { partial: false, ..route });
     }
-    Err(round.not_opened(maintainer, status))
+    Err(round.not_opened(maintainer, record, status))
 }
 
 /// The addresses of a route, tried one after the other, and what came of it.
@@ -83,23 +94,26 @@ impl Round {
             }
             self.asked.push(candidate.remote);
             let now = clock.now();
-            let avoided = maintainer.hosts.borrow().avoided_until(&candidate.remote, now);
+            let peer = record.peer(candidate.remote);
+            let avoided = maintainer.hosts.borrow().avoided_until(&peer, now);
             if let Some(until) = avoided {
                 self.retry_not_after(until);
                 continue;
             }
-            let room = match room(maintainer, record, settings, &candidate, now) {
+            let standing = maintainer.hosts.borrow_mut().standing(peer.clone(), now);
+            let room = match room(maintainer, record, settings, &candidate, &standing, now) {
                 Ok(room) => room,
                 Err(busy) => {
-                    let sooner = self.saturated.take().map_or(busy.clone(), |other| other.sooner(busy, now));
-                    self.saturated = Some(sooner);
+                    self.is_saturated(busy, now);
                     continue;
                 }
             };
-            match Connection::open(maintainer, record, settings, status, &candidate).await {
+            let dial = Rc::new(standing.dial());
+            match Connection::open(maintainer, record, settings, status, &candidate, &dial).await {
                 Ok(mut connection) => {
-                    maintainer.hosts.borrow_mut().works(&candidate.remote);
-                    connection.pace.connected(clock.now().saturating_duration_since(now));
+                    maintainer.hosts.borrow_mut().works(&peer);
+                    dial.opened(clock.now());
+                    dial.standing.connected(clock.now().saturating_duration_since(now));
                     connection.admitted([self.own_first.take(), room.first], room.slots);
                     return Some(connection);
                 }
@@ -110,6 +124,10 @@ impl Round {
                     if lack.is_of_all() {
                         break;
                     }
+                }
+                Err(failure) if 0 < dial.others() => {
+                    parting::one_too_many(maintainer, record, &candidate, &dial, &failure);
+                    self.is_saturated(Saturated::Full, clock.now());
                 }
                 Err(failure) => {
                     self.tried = true;
@@ -123,23 +141,35 @@ impl Round {
         None
     }
 
+    fn is_saturated(&mut self, busy: Saturated, now: Instant) {
+        self.saturated = Some(self.saturated.take().map_or(busy.clone(), |other| other.sooner(busy, now)));
+    }
+
     fn retry_not_after(&mut self, until: Instant) {
         self.retry_at = Some(self.retry_at.map_or(until, |earliest| earliest.min(until)));
     }
 
     /// A host that is merely busy will take the mail: nothing has failed.
-    fn not_opened(self, maintainer: &Maintainer, status: &Status) -> NotOpened {
+    fn not_opened(self, maintainer: &Maintainer, record: &DomainRecord, status: &Status) -> NotOpened {
         match self.saturated {
             Some(saturated) => NotOpened::Saturated(saturated),
             None => NotOpened::Unreachable {
                 retry_at: self.retry_at.unwrap_or_else(|| maintainer.deps.clock.now()),
                 refusal: self.refusal.map(Box::new),
+                for_good: takes_no_mail(maintainer, record),
                 tried: self.tried,
                 lack: self.lack,
                 connection: status.id,
             },
         }
     }
+}
+
+/// Whether every host of the queue's route has said that it never takes mail.
+fn takes_no_mail(maintainer: &Maintainer, record: &DomainRecord) -> bool {
+    let (now, hosts) = (maintainer.deps.clock.now(), maintainer.hosts.borrow());
+    let route = record.route.borrow();
+    !route.is_empty() && route.iter().all(|candidate| hosts.said_no_mail(&record.peer(candidate.remote), now))
 }
 
 /// The queue's route. A domain whose mail hosts could not be learnt too often is tried at its own address.
@@ -170,8 +200,12 @@ fn room(
     record: &DomainRecord,
     settings: &QueueSettings,
     candidate: &Candidate,
+    standing: &Standing,
     now: Instant,
 ) -> Result<Admitted, Saturated> {
+    if !standing.has_room(now) {
+        return Err(Saturated::Full);
+    }
     let attempt = settings.limits.connection(now)?;
     let host = settings.host_limits(&maintainer.shared.limits, &record.name, &candidate.host);
     let admitted = host.map_or_else(|| Ok(Admitted::default()), |host| host.admit(now))?;
@@ -189,7 +223,11 @@ pub(crate) fn host_failed(
 ) -> Instant {
     let (now, retry) = (maintainer.deps.clock.now(), settings.host_failure_retry.into());
     let why: Arc<str> = failure.to_string().into();
-    let told = maintainer.hosts.borrow_mut().failed(candidate.remote, now, retry, why.clone());
+    let peer = record.peer(candidate.remote);
+    let told = maintainer.hosts.borrow_mut().failed(peer.clone(), now, retry, why.clone());
+    if failure.is_no_mail() {
+        maintainer.hosts.borrow_mut().takes_no_mail(&peer);
+    }
     maintainer.meter.connections_failed.add(1);
     let (domain, host, remote) = (&record.name.domain, &candidate.host, candidate.remote);
     tracing::warn!(target: "SMTP", "{host} ({remote}) gave no session for {domain}: {why}");
@@ -211,6 +249,13 @@ pub(crate) enum NoSession {
     Refused(Failure),
 }
 
+impl NoSession {
+    /// The host says that it never takes mail, from anybody (RFC 7504).
+    fn is_no_mail(&self) -> bool {
+        matches!(self, Self::Refused(Failure { stage: Stage::ReadingBanner | Stage::AfterEhlo, reply, .. }) if reply.code == NO_MAIL)
+    }
+}
+
 impl From<ConnectError> for NoSession {
     fn from(error: ConnectError) -> Self {
         error.lack().map_or(Self::Network(error.error), Self::Lacking)
@@ -227,3 +272,6 @@ impl fmt::Display for NoSession {
         }
     }
 }
+
+/// The code of a host that takes no mail at all (RFC 7504 3).
+const NO_MAIL: u16 = 521;

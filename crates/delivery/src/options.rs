@@ -69,7 +69,7 @@ queue_options! {
     SEND_8BITMIME: Send8BitMime = "send_8bitmime", "ifavailable", QUEUE,
         "Declares 8-bit content with BODY=8BITMIME (RFC 6152): ifavailable or yes, to servers that offer it; no, to none.";
     TRANSFORM_8BITMIME_CONTENT: Transform8BitMime = "transform_8bitmime_content", "ifneeded", QUEUE,
-        "8-bit content for a server that does not offer 8BITMIME. ifneeded: parts become quoted-printable or base64, and what cannot, because it is signed or broken, fails with 554 5.6.3; strict: the same, and 8-bit octets in header fields fail, too; no: sent as it is.";
+        "8-bit content for a server that does not offer 8BITMIME. ifneeded: parts become quoted-printable or base64, and what cannot with certainty, because it is signed, ambiguous or has 8-bit octets in header fields, fails with 554 5.6.3; strict: the same; no: sent as it is.";
     MAX_RECIPIENTS_PER_BATCH: u64 = "max_recipients_per_batch", "100", QUEUE,
         "Most recipients of one message that share an outbound transaction.";
     IDLE_TIMEOUT: Seconds = "idle_timeout", "5", QUEUE,
@@ -194,8 +194,6 @@ pub enum Transform8BitMime {
     No,
     /// It is converted, or fails.
     IfNeeded,
-    /// As `IfNeeded`; 8-bit octets in header fields fail, too.
-    Strict,
 }
 
 impl OptionType for Transform8BitMime {
@@ -204,7 +202,7 @@ impl OptionType for Transform8BitMime {
         if let Ok(false) = bool::parse(value) {
             return Ok(Self::No);
         }
-        let words = [("no", Self::No), ("ifneeded", Self::IfNeeded), ("strict", Self::Strict)];
+        let words = [("no", Self::No), ("ifneeded", Self::IfNeeded), ("strict", Self::IfNeeded)];
         // `strip` is documented, too: it would make other octets, line ends among them, of what was written.
         one_of(value, &words)
     }

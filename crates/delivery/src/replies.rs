@@ -2,8 +2,8 @@
 
 use smtp::Reply;
 
-/// RFC 7505: the domain takes no mail.
-pub const NULL_MX: Reply = Reply::new(550, (5, 4, 4), "[internal] NULL MX domain does not accept mail");
+/// RFC 7505 4.2: the domain takes no mail.
+pub const NULL_MX: Reply = Reply::new(556, (5, 1, 10), "[internal] NULL MX domain does not accept mail");
 /// The DNS knows no host.
 pub const NO_HOST: Reply = Reply::new(454, (4, 4, 4), "[internal] no MX or A for domain");
 /// The DNS has known no host for dns_failures_to_purge lookups.

@@ -33,6 +33,8 @@ pub(crate) enum NotOpened {
         retry_at: Instant,
         /// The last host that answered, but gave no session.
         refusal: Option<Box<(Candidate, Failure)>>,
+        /// All of them have said that they never take mail.
+        for_good: bool,
         /// One was tried; else each is being left alone after an earlier failure.
         tried: bool,
         /// What this machine lacks for one of them.
@@ -100,9 +102,9 @@ impl Maintainer {
                 let until = self.lacks(lack, &format_args!("a nameserver for {}", record.name.domain));
                 self.not_reached(record, settings, until, false, LACKING).await;
             }
-            NotOpened::Unreachable { retry_at, refusal, tried, lack, connection } => {
+            NotOpened::Unreachable { retry_at, refusal, for_good, tried, lack, connection } => {
                 if let Some(refusal) = refusal {
-                    self.charge_one(record, settings, connection, *refusal).await;
+                    self.charge_one(record, settings, connection, *refusal, for_good).await;
                 }
                 let reply = if lack.is_some() && !tried { LACKING } else { UNREACHABLE };
                 self.not_reached(record, settings, retry_at, tried, reply).await;
@@ -209,14 +211,20 @@ impl Maintainer {
         settings: &Rc<QueueSettings>,
         connection: MessageId,
         (candidate, failure): (Candidate, Failure),
+        for_good: bool,
     ) {
         let Some(taken) = self.next(record, settings) else { return };
         let Some(message) = self.in_hand(taken).await else { return };
         let remote = Some((candidate.host, candidate.remote.ip()));
         let attempt = Attempt { settings: settings.clone(), connection, remote };
-        // A 5yz greeting speaks of the host, not of the message: another host, or another day, may take it.
+        // A 5yz greeting speaks of the host, not of the message: another host, or another day, may take it. Unless every host
+        // says that there is no such day (RFC 7504 3).
         let failed = Failed { stage: failure.stage, bytes: 0, reply: failure.reply, quiet: false };
-        if let Some(rest) = self.failed_for_now(&attempt, message, failed) {
+        let rest = match for_good {
+            true => self.attempt_failed(&attempt, message, failed),
+            false => self.failed_for_now(&attempt, message, failed),
+        };
+        if let Some(rest) = rest {
             rest.await;
         }
     }

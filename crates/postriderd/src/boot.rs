@@ -22,16 +22,14 @@ use module::{Loaded, Modules};
 use netlistener::{Netlisteners, OwnAddresses};
 use queue::Intake;
 use reception::{EsmtpListener, Parts};
-use scheduler::{
-    Clock, Descriptors, Master, MemoryPressure, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog,
-};
+use scheduler::{Clock, Descriptors, Master, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
 use spool::disk::RealDisk;
 use spool::{JournalOptions, SPOOL_BACKEND, Spool, Store, UNLINK_ON_SPOOL_IN_FAILURE};
 use tokio::sync::watch;
 
 use crate::arguments::Arguments;
 use crate::exit::Failure;
-use crate::house::{House, RELOAD_POOL, configure_paniclog, watchdog_limit};
+use crate::house::{House, RELOAD_POOL, configure_paniclog, log_warnings, watchdog_limit};
 use crate::loops::{self, Pools};
 use crate::memory::{MemoryWatch, Watched};
 use crate::notifications::{IncomingBounces, Notifications};
@@ -83,7 +81,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let loops = Pools::start(&current, &watchdog, &ground.meters)?;
     let (spool, store) = open_spool(&current, &modules, &ground, &pools)?;
     let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), store.newest()));
-    let (pressure, descriptors) = (MemoryPressure::default(), Descriptors::default());
+    let (pressure, descriptors) = (ground.meters.memory_marks().pressure(), Descriptors::default());
     let resolver = resolver(&current, &ground, &descriptors)?;
     let mut netlisteners = netlisteners(&configuration, &loops, &ground.meters).within(&descriptors);
     let deps = Deps {
@@ -102,7 +100,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         hostname: Arc::new(hostname),
     };
     let (intake, engine) = start_delivery(&loops, &current, deps, &ground)?;
-    let watched = Watched::new(&configuration, &ground.files, &ground.meters, &spool, &pressure, engine.clone());
+    let watched = Watched::new(&configuration, &ground.files, &ground.meters, &spool, engine.clone());
     let memory = MemoryWatch::start(watched)?;
     let commands = Commands::new();
     let console = console(&commands, &configuration, &ground);
@@ -256,9 +254,7 @@ fn warn(generation: &Generation) {
     if !warnings.is_empty() {
         eprint!("{}", warnings.render(std::io::IsTerminal::is_terminal(&std::io::stderr())));
     }
-    for warning in warnings.iter() {
-        tracing::warn!(target: "CONFIG", "{}: {}", warning.place(), warning.message);
-    }
+    log_warnings(generation);
 }
 
 fn console(commands: &Rc<Commands>, configuration: &Configuration, ground: &Ground) -> Rc<Console> {

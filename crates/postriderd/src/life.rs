@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::boot::Booted;
 use crate::exit::Failure;
-use crate::house::House;
+use crate::house::{House, Reach};
 use crate::pidfile::Pidfile;
 use crate::{PRODUCT, VERSION, background, descriptors, generation};
 use declarations::daemon::PIDFILE;
@@ -143,7 +143,7 @@ impl Signals {
                 _ = self.hangup.recv() => {
                     let house = house.clone();
                     // The result is in the paniclog: a signal has nobody to answer to.
-                    tokio::task::spawn_local(async move { drop(house.reload(None, "SIGHUP").await) });
+                    tokio::task::spawn_local(async move { drop(house.reload(None, Reach::Kept, "SIGHUP").await) });
                 }
             }
         }

@@ -18,8 +18,10 @@ pub enum Reaction {
     Say(&'static str),
     /// Says nothing, ever.
     Stall,
-    /// Closes.
+    /// Closes, with what it was still to say before.
     Drop,
+    /// Says that and closes, with what it was still to say before, in one packet.
+    Leave(&'static str),
 }
 
 /// One transaction a host took.
@@ -44,6 +46,10 @@ struct Host {
     rules: Vec<(&'static str, Reaction)>,
     round_trip: Duration,
     leaves_after: Option<Duration>,
+    /// How many sessions it has room for, and at which verb it says what to one more.
+    room: Option<(usize, &'static str, &'static str)>,
+    /// How many recipients of a transaction it takes, and what it says to one more.
+    recipients: Option<(usize, &'static str)>,
     connections: usize,
     open: usize,
     most_open: usize,
@@ -159,6 +165,16 @@ impl Network {
         self.with(last, |host| host.leaves_after = Some(time));
     }
 
+    /// Has room for so many sessions; one more hears that at a verb, and that is its end.
+    pub fn room(&self, last: u8, most: usize, verb: &'static str, said: &'static str) {
+        self.with(last, |host| host.room = Some((most, verb, said)));
+    }
+
+    /// Takes so many recipients in a transaction; one more hears that.
+    pub fn takes_recipients(&self, last: u8, most: usize, said: &'static str) {
+        self.with(last, |host| host.recipients = Some((most, said)));
+    }
+
     /// Reacts so at the next such verb.
     pub fn once(&self, last: u8, verb: &'static str, reaction: Reaction) {
         self.with(last, |host| host.script.entry(verb).or_default().push_back(reaction));
@@ -213,8 +229,15 @@ impl Network {
     }
 
     async fn serve(self, last: u8, connection: usize, stream: DuplexStream) {
-        let mut server =
-            Server { network: self.clone(), last, connection, stream: BufReader::new(stream), out: Vec::new() };
+        let mut server = Server {
+            network: self.clone(),
+            last,
+            connection,
+            stream: BufReader::new(stream),
+            out: Vec::new(),
+            excess: None,
+        };
+        server.excess = self.with(last, |host| host.room.filter(|(most, ..)| *most < host.open));
         // An error is the client's leaving.
         match self.with(last, |host| host.leaves_after) {
             Some(time) => drop(tokio::time::timeout(time, server.run()).await),
@@ -355,6 +378,8 @@ struct Server {
     connection: usize,
     stream: BufReader<DuplexStream>,
     out: Vec<u8>,
+    /// It is one session more than there is room for.
+    excess: Option<(usize, &'static str, &'static str)>,
 }
 
 impl Server {
@@ -373,6 +398,10 @@ impl Server {
                     self.react("DATA", &line, "354 go ahead").await?
                 }
                 "DATA" => self.react("DATA", &line, "554 5.5.1 no valid recipients").await?,
+                "RCPT" if transaction.is_none() => self.react("RCPT", &line, "503 5.5.1 need MAIL").await?,
+                "RCPT" if let Some(said) = self.too_many(transaction.as_ref()) => {
+                    self.react("TOO MANY", &line, said).await?
+                }
                 "QUIT" => {
                     self.react("QUIT", &line, "221 bye").await?;
                     self.stream.get_mut().flush().await?;
@@ -408,6 +437,12 @@ impl Server {
                 _ => {}
             }
         }
+    }
+
+    /// What one more recipient hears, if it is too many.
+    fn too_many(&self, transaction: Option<&Taken>) -> Option<&'static str> {
+        let (most, said) = self.network.with(self.last, |host| host.recipients)?;
+        transaction.filter(|open| most <= open.recipients.len()).map(|_| said)
     }
 
     async fn line(&mut self) -> io::Result<String> {
@@ -448,11 +483,21 @@ impl Server {
 
     /// Whether the answer was positive.
     async fn react(&mut self, verb: &str, line: &str, usual: &'static str) -> io::Result<bool> {
-        let said = match self.network.reaction(self.last, verb, line) {
+        let excess = self.excess.filter(|(_, at, _)| *at == verb).map(|(_, _, said)| Reaction::Leave(said));
+        let said = match excess.or_else(|| self.network.reaction(self.last, verb, line)) {
             None => usual,
+            Some(Reaction::Leave(said)) => {
+                self.out.extend_from_slice(said.as_bytes());
+                self.out.extend_from_slice(b"\r\n");
+                self.stream.get_mut().write_all(&self.out).await?;
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
             Some(Reaction::Say(said)) => said,
             Some(Reaction::Stall) => std::future::pending().await,
-            Some(Reaction::Drop) => return Err(io::ErrorKind::ConnectionReset.into()),
+            Some(Reaction::Drop) => {
+                self.stream.get_mut().write_all(&self.out).await?;
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
         };
         self.out.extend_from_slice(said.as_bytes());
         self.out.extend_from_slice(b"\r\n");
