@@ -49,11 +49,6 @@ impl Barred {
         }
     }
 
-    /// Whether the list of prohibited_hosts is one that the operator wrote.
-    pub(crate) fn is_written(&self) -> bool {
-        self.is_written
-    }
-
     /// Whether the operator named that routing domain as a next hop.
     pub(crate) fn is_gateway(&self, routing_domain: &str) -> bool {
         self.gateways.contains(routing_domain)

@@ -55,8 +55,10 @@ pub(crate) enum Unroutable {
     NullMx,
     /// The DNS says that there is no host.
     NoHost,
-    /// Every address is under prohibited_hosts or skip_hosts.
+    /// An address is on a list that fails the domain as a whole.
     Prohibited,
+    /// Every address is one that is passed over.
+    PassedOver,
     /// This server itself is the best host that there is, under that name.
     Loop(Arc<str>),
     /// The DNS could not say.
@@ -91,7 +93,7 @@ impl Router<'_> {
         for entry in &settings.routes {
             match self.routed(domain, entry).await {
                 Ok(hosts) => found.extend(hosts),
-                Err(Unroutable::Prohibited) if settings.barred.is_written() => return Err(Unroutable::Prohibited),
+                Err(Unroutable::Prohibited) => return Err(Unroutable::Prohibited),
                 Err(why) => trouble = Some(trouble.map_or(why.clone(), |other| milder(other, why))),
             }
         }
@@ -189,7 +191,7 @@ impl Router<'_> {
         if let Some(host) = lacking.iter().find(|host| host.for_now && is_better(host.preference)) {
             return Err(Unroutable::Lookup(format!("the address of its host {} is not known", host.name)));
         }
-        Err(itself.map_or(Unroutable::Prohibited, |(_, host)| Unroutable::Loop(host)))
+        Err(itself.map_or(Unroutable::PassedOver, |(_, host)| Unroutable::Loop(host)))
     }
 }
 
@@ -199,7 +201,7 @@ fn milder(one: Unroutable, other: Unroutable) -> Unroutable {
         Unroutable::Lacking(_) => 0,
         Unroutable::Lookup(_) => 1,
         Unroutable::NoHost => 2,
-        Unroutable::NullMx | Unroutable::Prohibited | Unroutable::Loop(_) => 3,
+        Unroutable::NullMx | Unroutable::PassedOver | Unroutable::Prohibited | Unroutable::Loop(_) => 3,
     };
     if severity(&other) < severity(&one) { other } else { one }
 }

@@ -76,7 +76,7 @@ impl Maintainer {
         match not_opened {
             NotOpened::Saturated(saturated) => self.saturated(record, Awaits::Connection, saturated),
             NotOpened::Unroutable(Unroutable::NullMx) => self.drain(record, settings, NULL_MX).await,
-            NotOpened::Unroutable(Unroutable::Prohibited) => {
+            NotOpened::Unroutable(Unroutable::Prohibited | Unroutable::PassedOver) => {
                 self.meter.prohibited.add(1);
                 self.drain(record, settings, PROHIBITED).await;
             }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scheduler::{Counter, Descriptors, Lack, Meters, Shares, Step};
+use scheduler::{Counter, Descriptors, Lack, Meters, Step};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tracing::{debug, error};
@@ -22,14 +22,17 @@ use crate::occupancy::{Admission, Occupancy, Seat};
 use crate::proxy::{self, Announced};
 use crate::station::{Handed, Order, Station, StationHandle, lightest};
 use crate::stream::Stream;
-use crate::turned_away::TurnedAway;
+use crate::turned_away::{TurnedAway, Why};
 
 /// How long to wait when nothing can be accepted.
 const BACK_OFF: Duration = Duration::from_millis(200);
 /// What the operator can do.
 const RAISE: &str = "raise the limit (ulimit -n, LimitNOFILE=) or lower the session caps";
-const WANT_OF_DESCRIPTORS: &str = "connections have all the descriptors they may have; raise the limit (ulimit -n, \
-    LimitNOFILE=) or lower the session caps";
+const WANT_OF_DESCRIPTORS: Why = Why {
+    text: "connections have all the descriptors they may have; raise the limit (ulimit -n, LimitNOFILE=) or lower the session \
+        caps",
+    is_shortage: true,
+};
 
 /// A bound socket on its way to a loop.
 pub(crate) enum Listening {
@@ -188,9 +191,15 @@ impl Desk {
 
     /// Whether the descriptor of a connection is one that connections may have. The operator's may have any.
     fn has_descriptor(&self, stream: &Stream) -> bool {
-        let Door { kind, descriptors, occupancy, .. } = &self.door;
-        let is_full = |shares: Shares| shares.inbound_max <= occupancy.sessions();
-        kind.is_of_the_house() || descriptors.admit(stream) && !descriptors.shares().is_some_and(is_full)
+        self.door.kind.is_of_the_house() || self.door.descriptors.admit(stream)
+    }
+
+    /// Sessions that may be there together for one more to come in.
+    fn sessions_max(&self) -> usize {
+        match self.door.descriptors.shares() {
+            Some(shares) if !self.door.kind.is_of_the_house() => shares.inbound_max,
+            _ => usize::MAX,
+        }
     }
 
     fn refuse_for_want_of_descriptors(&self, stream: Stream, peer: Option<SocketAddr>) {
@@ -250,10 +259,14 @@ impl Desk {
             self.turned_away.tell(address(peer), "the process is short of memory");
             return stream.say_and_close(door.kind.farewell(Turned::Overloaded));
         }
-        let Some(seat) = door.occupancy.take(&admission.caps, &station.handle.load) else {
-            door.meter.over_limit.add(1);
-            self.turned_away.tell(address(peer), "a cap on sessions is reached");
-            return stream.say_and_close(door.kind.farewell(Turned::ConcurrencyLimit));
+        let seat = match door.occupancy.take(&admission.caps, self.sessions_max(), &station.handle.load) {
+            Ok(seat) => seat,
+            Err(Turned::OutOfDescriptors) => return self.refuse_for_want_of_descriptors(stream, peer),
+            Err(turned) => {
+                door.meter.over_limit.add(1);
+                self.turned_away.tell(address(peer), "a cap on sessions is reached");
+                return stream.say_and_close(door.kind.farewell(turned));
+            }
         };
         door.meter.accepted.add(1);
         match lightest(&door.stations, admission.loops, &station.handle.load) {

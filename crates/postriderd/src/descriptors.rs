@@ -27,27 +27,36 @@ pub fn raise(generation: &Generation) {
 /// Everything but connections is open: takes stock, and warns of limits that are higher than what is left.
 pub fn take_stock(descriptors: &Descriptors, generation: &Generation) {
     descriptors.take_stock();
-    warn(descriptors, generation);
+    for warning in warn(descriptors, generation) {
+        // To whoever starts the daemon, as what its configuration asks for in vain.
+        eprintln!("postriderd: {warning}");
+    }
 }
 
-/// Warns of limits on connections that the descriptors do not suffice for.
-pub fn warn(descriptors: &Descriptors, generation: &Generation) {
-    let Some(shares) = descriptors.shares() else { return };
+/// Warns of limits on connections that the descriptors do not suffice for; the warnings.
+pub fn warn(descriptors: &Descriptors, generation: &Generation) -> Vec<String> {
+    let Some(shares) = descriptors.shares() else { return Vec::new() };
     let Shares { limit, house, inbound_max, outbound_max } = shares;
     let left = format!(
         "the process may have {limit} descriptors and keeps {house} for spool, logs, DNS and console; raise the limit \
          (LimitNOFILE= of the unit, ulimit -Hn) or lower the option"
     );
+    let mut warnings = Vec::new();
     let sessions = netlistener::sessions_wanted(generation, ESMTP_LISTENER);
-    if let Some(wanted) = sessions.filter(|wanted| inbound_max as u64 <= *wanted) {
-        tracing::warn!(target: "START", "service_sessions = {wanted} cannot be met: {inbound_max} sessions are let in, and more \
-            are answered 421 4.3.4; {left}");
+    if let Some(wanted) = sessions.filter(|wanted| u64::try_from(inbound_max).is_ok_and(|most| most < *wanted)) {
+        warnings.push(format!(
+            "service_sessions = {wanted} cannot be met: {inbound_max} sessions are let in, and more are answered 421 4.3.4; {left}"
+        ));
     }
     let wanted = generation.get(&SERVER_MAX_OUTBOUND_CONNECTIONS, &Lookup::Global).most;
-    if outbound_max as i64 <= wanted {
-        tracing::warn!(target: "START", "server_max_outbound_connections = {wanted} cannot be met: {outbound_max} connections are \
-            opened, and queues wait for one; {left}");
+    if i64::try_from(outbound_max).is_ok_and(|most| most < wanted) {
+        warnings.push(format!(
+            "server_max_outbound_connections = {wanted} cannot be met: {outbound_max} connections are opened, and queues wait for \
+             one; {left}"
+        ));
     }
+    warnings.iter().for_each(|warning| tracing::warn!(target: "START", "{warning}"));
+    warnings
 }
 
 /// Sets the soft limit to `wanted`, up to the hard limit; beyond that, raises the hard limit too if `beyond` allows it:
