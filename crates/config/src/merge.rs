@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::diagnostics::{Fault, Reports};
+use crate::foreign::translation;
 use crate::include::Loaded;
 use crate::ineffective::{self, IdlePart};
 use crate::kinds::{FREE, Kind, NameRule, Naming};
@@ -243,6 +244,7 @@ impl Merger<'_> {
             }
             ([], None) => "no option has a name like it; remove the line or correct the name".to_owned(),
         };
+        let help = translation(&name.text).unwrap_or(help);
         let message = format!("unknown option `{}` in {}", name.text, self.title(at));
         self.reports.push(Fault::error(name.span, message).help(help));
     }
@@ -417,6 +419,7 @@ impl Merger<'_> {
             [] => "no scope or module has a name like it".to_owned(),
             _ => format!("did you mean {}?", alternatives(&close)),
         };
+        let help = translation(&word.text).unwrap_or(help);
         let message = format!("unknown scope `{}` in {}", word.text, self.title(at));
         self.reports.push(Fault::error(word.span, message).help(help));
     }

@@ -69,9 +69,9 @@ fn bare_words_hold_addresses_domains_numbers_and_blocks() {
 
 #[test]
 fn names_may_hold_dashes_and_dots() {
-    let generation = read("auth_radius { NAS-IP-Address = 192.0.2.1 } opendkim { odd.name = 5 }");
+    let generation = read("auth_radius { NAS-IP-Address = 192.0.2.1 } snmp { odd.name = 5 }");
     assert_eq!(generation.get(&NAS, &Lookup::Module { module: "auth_radius", instance: "" }), "192.0.2.1");
-    assert_eq!(generation.get_text(&["opendkim", "odd.name"]).expect("kept").text, "odd.name = 5");
+    assert_eq!(generation.get_text(&["snmp", "odd.name"]).expect("kept").text, "odd.name = 5");
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn stanzas_stand_only_where_the_nesting_table_says() {
 
 #[test]
 fn modules_may_be_named_or_not() {
-    let text = "mxip { } dane { } auth_ds { scheme \"x\" { querygroups { } } } antivirus \"a\" { clamav \"c\" { } }";
+    let text = "mxip { enabled = no } httpsrv { } auth_ds { enabled = no scheme \"x\" { querygroups { } } } alerting \"a\" { cidrdb \"c\" { } }";
     assert_eq!(read(text).instances("mxip")[0].name(), "");
 }
 

@@ -73,9 +73,16 @@ struct Ground {
 /// Brings the daemon up to the point where it listens.
 pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let ground = Ground::lay(arguments.foreground)?;
-    let (configuration, modules) = configure(&arguments.configuration, &ground)?;
+    let configured = configure(&arguments.configuration, &ground);
+    if configured.is_err() {
+        // What was said until now, since no thread writes it.
+        ground.log_writer.flush();
+    }
+    let (configuration, modules) = configured?;
     let current = configuration.current();
-    settle(&ground, &current)?;
+    configure_paniclog(&ground.paniclog, &current);
+    warn(&current);
+    ground.log_writer.begin().map_err(|error| Failure::System(format!("cannot start the log writer: {error}")))?;
     let (watchdog, master) = master(&current, &ground)?;
     let pools = thread_pools(&current, &ground);
     let loops = Pools::start(&current, &watchdog, &ground.meters)?;
@@ -147,8 +154,7 @@ impl Ground {
         let (clock, meters) = (Clock::system(), Meters::new());
         let schemes = Schemes::register(clock).map_err(|error| Failure::Internal(error.to_string()))?;
         let files = schemes.files.clone();
-        let log_writer = LogWriter::start(clock, &meters, files.clone())
-            .map_err(|error| Failure::System(format!("cannot start the log writer: {error}")))?;
+        let log_writer = LogWriter::new(clock, &meters, files.clone());
         let paniclog = Paniclog::new(clock, log_writer.stderr());
         paniclog.set_foreground(foreground);
         paniclog.install().map_err(|error| Failure::Internal(error.to_string()))?;
@@ -171,9 +177,19 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
         io_wrappers: ground.files.clone(),
         ..Environment::default()
     };
+    let mut unsettled = None;
     let loaded = Configuration::load_with(registry, path, environment, &mut |new| {
+        // Before a module opens a log, which may start a program: that has the daemon's rights, and no more.
+        if let Err(failure) = settle(&ground.paniclog, new) {
+            let why = failure.to_string();
+            unsettled = Some(failure);
+            return Err(why);
+        }
         generation::prepare(new, None, &modules, &ground.meters)
     });
+    if let Some(failure) = unsettled {
+        return Err(failure);
+    }
     let configuration = loaded.map_err(|diagnostics| {
         let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
         Failure::Configuration(diagnostics.render(colour))
@@ -241,9 +257,8 @@ fn start_delivery(
 }
 
 /// What the process itself is to be: how much it may open, and who it is.
-fn settle(ground: &Ground, generation: &Generation) -> Result<(), Failure> {
-    configure_paniclog(&ground.paniclog, generation);
-    warn(generation);
+fn settle(paniclog: &Paniclog, generation: &Generation) -> Result<(), Failure> {
+    paniclog.configure(generation);
     descriptors::raise(generation);
     security::settle(generation)
 }

@@ -9,24 +9,22 @@ use std::time::Duration;
 
 use config::Lookup;
 use message::IdGenerator;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::boot::Booted;
 use crate::exit::Failure;
-use crate::house::{House, Reach};
+use crate::house::House;
 use crate::pidfile::Pidfile;
+use crate::signals::Signals;
 use crate::{PRODUCT, VERSION, background, descriptors, generation};
 use declarations::daemon::PIDFILE;
 
 /// Runs the daemon to its end.
-pub fn live(booted: Booted, in_background: bool) -> Result<(), Failure> {
+pub fn live(booted: Booted, signals: Signals, in_background: bool) -> Result<(), Failure> {
     let Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files, memory } = booted;
     let pidfile = house.configuration.current().get(&PIDFILE, &Lookup::Global);
     let pidfile = Pidfile::write(&pidfile, &files)?;
     let rooms = house.clone();
     let result = master.run(async move {
-        // Whoever sees it listen may signal it: caught first, a signal from then on is a request and not a sudden end.
-        let signals = Signals::catch()?;
         tokio::task::spawn_local(arrivals.serve(console));
         listen(&rooms)?;
         descriptors::take_stock(&rooms.descriptors, &rooms.configuration.current());
@@ -116,37 +114,6 @@ fn limit_the_stop() {
     };
     if let Err(error) = std::thread::Builder::new().name("stop limit".to_owned()).spawn(last_resort) {
         tracing::warn!(target: "START", "the stop has no limit: {error}");
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn catch() -> Result<Self, Failure> {
-        let catch = |kind| signal(kind).map_err(|error| Failure::System(format!("cannot catch signals: {error}")));
-        Ok(Self {
-            terminate: catch(SignalKind::terminate())?,
-            interrupt: catch(SignalKind::interrupt())?,
-            hangup: catch(SignalKind::hangup())?,
-        })
-    }
-
-    async fn obey(mut self, house: Rc<House>) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => house.request_stop("SIGTERM"),
-                _ = self.interrupt.recv() => house.request_stop("SIGINT"),
-                _ = self.hangup.recv() => {
-                    let house = house.clone();
-                    // The result is in the paniclog: a signal has nobody to answer to.
-                    tokio::task::spawn_local(async move { drop(house.reload(None, Reach::Kept, "SIGHUP").await) });
-                }
-            }
-        }
     }
 }
 
