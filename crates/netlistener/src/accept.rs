@@ -143,8 +143,9 @@ pub(crate) async fn run(station: Rc<Station>, listening: Listening, door: Door, 
 /// Spends the reserve on telling one waiting client.
 async fn turn_away_with(reserve: &mut Option<OwnedFd>, socket: &Socket, door: &Door) {
     if reserve.take().is_some()
-        && let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, socket.accept()).await
+        && let Ok(Ok((stream, peer))) = tokio::time::timeout(Duration::ZERO, socket.accept()).await
     {
+        door.kind.turned_away(Turned::OutOfDescriptors, peer, stream.local());
         stream.say_and_close(door.kind.farewell(Turned::OutOfDescriptors));
     }
 }
@@ -214,16 +215,19 @@ impl Desk {
         if admission.denied {
             door.meter.denied.add(1);
             self.turned_away.tell(address(peer), "always_deny is set for it");
+            door.kind.turned_away(Turned::Denied, peer, local);
             return stream.say_and_close(door.kind.farewell(Turned::Denied));
         }
         if door.kind.is_overloaded() {
             door.meter.overloaded.add(1);
             self.turned_away.tell(address(peer), "the process is short of memory");
+            door.kind.turned_away(Turned::Overloaded, peer, local);
             return stream.say_and_close(door.kind.farewell(Turned::Overloaded));
         }
         let Some(seat) = door.occupancy.take(&admission.caps, &station.handle.load) else {
             door.meter.over_limit.add(1);
             self.turned_away.tell(address(peer), "a cap on sessions is reached");
+            door.kind.turned_away(Turned::ConcurrencyLimit, peer, local);
             return stream.say_and_close(door.kind.farewell(Turned::ConcurrencyLimit));
         };
         door.meter.accepted.add(1);
