@@ -205,6 +205,7 @@ impl Desk {
     fn refuse_for_want_of_descriptors(&self, stream: Stream, peer: Option<SocketAddr>) {
         self.door.meter.out_of_descriptors.add(1);
         self.turned_away.tell(address(peer), WANT_OF_DESCRIPTORS);
+        self.door.kind.turned_away(Turned::OutOfDescriptors, peer, stream.local());
         stream.say_and_close(self.door.kind.farewell(Turned::OutOfDescriptors));
     }
 
@@ -252,11 +253,13 @@ impl Desk {
         if admission.denied {
             door.meter.denied.add(1);
             self.turned_away.tell(address(peer), "always_deny is set for it");
+            door.kind.turned_away(Turned::Denied, peer, local);
             return stream.say_and_close(door.kind.farewell(Turned::Denied));
         }
         if door.kind.is_overloaded() {
             door.meter.overloaded.add(1);
             self.turned_away.tell(address(peer), "the process is short of memory");
+            door.kind.turned_away(Turned::Overloaded, peer, local);
             return stream.say_and_close(door.kind.farewell(Turned::Overloaded));
         }
         let seat = match door.occupancy.take(&admission.caps, self.sessions_max(), &station.handle.load) {
@@ -265,6 +268,7 @@ impl Desk {
             Err(turned) => {
                 door.meter.over_limit.add(1);
                 self.turned_away.tell(address(peer), "a cap on sessions is reached");
+                door.kind.turned_away(turned, peer, local);
                 return stream.say_and_close(door.kind.farewell(turned));
             }
         };

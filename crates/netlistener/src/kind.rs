@@ -32,6 +32,11 @@ pub trait NetlistenerType: Send + Sync + 'static {
 
     /// What a client that is turned away is told before the connection is closed; empty for a protocol without words.
     fn farewell(&self, turned: Turned) -> &'static [u8];
+
+    /// A client is turned away with that; for a log of refusals. Called on the loop of the socket, so it may not block.
+    fn turned_away(&self, turned: Turned, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
+        let _ = (turned, peer, local);
+    }
 }
 
 /// Serves connections on one loop.

@@ -12,7 +12,8 @@ use message::trace::{Trace, With};
 use netlistener::{Accepted, Seat};
 use queue::Arrival;
 use scheduler::{MemoryCharge, Pressure};
-use smtp::{Phase, Received, Refusal, Refused, Reply, ServerSession, Step, Verdict, replies};
+use smtp::server::ReceptionState;
+use smtp::{Mailbox, Phase, Received, Refusal, Refused, Reply, ReversePath, ServerSession, Step, Verdict, replies};
 
 use crate::context::{Scope, ValidationContext};
 use crate::epoch::Epoch;
@@ -52,6 +53,8 @@ struct Session {
     front: Front,
     /// Who decided on the refusal that the core is about to report, and as what the rejectlog knows it.
     decided: Decided,
+    /// Of the message being stored, for the log should it be refused.
+    stored_from: Option<ReversePath>,
     /// Of the message being received.
     receiving: MemoryCharge,
     _seat: Seat,
@@ -91,6 +94,7 @@ impl Session {
             batch,
             front,
             decided,
+            stored_from: None,
             receiving,
             _seat: seat,
         };
@@ -283,6 +287,7 @@ impl Session {
 
     /// What is stored, but has found no room in its queues yet, is returned.
     async fn store(&mut self, received: Received) -> Vec<Arrival> {
+        self.stored_from = Some(received.transaction.reverse_path.clone());
         let mut bringing = Bringing {
             shop: &self.shop,
             epoch: &self.epoch,
@@ -335,7 +340,7 @@ impl Session {
             return;
         }
         let phase = if relaying_denied.is_some() { "relaying denied" } else { refusal.state.as_str() };
-        let context = relaying_denied.unwrap_or_else(|| self.context_with(&[Phase::Ehlo, Phase::MailFrom]));
+        let context = relaying_denied.unwrap_or_else(|| self.context_about(refusal));
         self.epoch.logs.rejection(&logging::RejectionRecord {
             at: self.shop.clock.unix(),
             remote: shown(self.facts.peer),
@@ -347,6 +352,22 @@ impl Session {
             context: &context.variables,
             text: &log_text(refusal),
         });
+    }
+
+    /// Policy's variables, with those of the addresses that a refusal is about.
+    fn context_about(&self, refusal: &Refusal) -> ValidationContext {
+        let mut context = self.context_with(&[Phase::Ehlo]);
+        let is_stored = refusal.state == ReceptionState::SendingBodyResponse;
+        let stored_from = self.stored_from.as_ref().filter(|_| is_stored).map(ReversePath::as_str);
+        if let Some(path) = refusal.about.reverse_path.as_deref().or(stored_from) {
+            let mailbox = Mailbox::parse(path).ok();
+            validation::set_address(&mut context, "mailfrom", "MAIL FROM", path, mailbox.as_ref());
+        }
+        if let Some(path) = &refusal.about.forward_path {
+            let mailbox = Mailbox::parse(path).ok();
+            validation::set_address(&mut context, "rcptto", "RCPT TO", path, mailbox.as_ref());
+        }
+        context
     }
 
     /// Policy's variables, with those of these phases that were not set because no policy would have read them.

@@ -35,9 +35,10 @@ pub const INVALID_EHLO: Reply = Reply::new(501, (5, 5, 2), "invalid EHLO");
 /// HELO without a name.
 pub const INVALID_HELO: Reply = Reply::new(501, (5, 5, 2), "invalid HELO");
 /// MAIL with a malformed argument or address.
-pub const MAIL_SYNTAX: Reply = Reply::new(501, (5, 5, 2), "MAIL FROM syntax error");
+pub const MAIL_SYNTAX: Reply =
+    Reply::new(501, (5, 5, 2), "MAIL FROM syntax error: expected MAIL FROM:<local-part@domain>");
 /// RCPT with a malformed argument or address.
-pub const RCPT_SYNTAX: Reply = Reply::new(501, (5, 5, 2), "RCPT TO syntax error");
+pub const RCPT_SYNTAX: Reply = Reply::new(501, (5, 5, 2), "RCPT TO syntax error: expected RCPT TO:<local-part@domain>");
 /// MAIL with a path over 256 octets (RFC 5321 4.5.3.1.3).
 pub const REVERSE_PATH_TOO_LONG: Reply = Reply::new(501, (5, 1, 7), "MAIL FROM path too long");
 /// RCPT with a path over 256 octets (RFC 5321 4.5.3.1.3).
@@ -138,14 +139,18 @@ impl CommandError {
 }
 
 impl AddressError {
-    /// The reply to a MAIL with such a reverse-path.
-    pub(crate) fn reply_to_mail(self) -> Reply {
-        if self == Self::PathTooLong { REVERSE_PATH_TOO_LONG } else { MAIL_SYNTAX }
+    /// The reply to a MAIL with this reverse-path.
+    pub(crate) fn reply_to_mail(self, path: &str) -> Reply {
+        if self == Self::PathTooLong { REVERSE_PATH_TOO_LONG } else { self.syntax("MAIL FROM", path) }
     }
 
-    /// The reply to a RCPT with such a forward-path.
-    pub(crate) fn reply_to_rcpt(self) -> Reply {
-        if self == Self::PathTooLong { FORWARD_PATH_TOO_LONG } else { RCPT_SYNTAX }
+    /// The reply to a RCPT with this forward-path.
+    pub(crate) fn reply_to_rcpt(self, path: &str) -> Reply {
+        if self == Self::PathTooLong { FORWARD_PATH_TOO_LONG } else { self.syntax("RCPT TO", path) }
+    }
+
+    fn syntax(self, command: &str, path: &str) -> Reply {
+        Reply::with_text(501, Some((5, 5, 2)), format!("{command} syntax error in <{path}>: {self}"))
     }
 }
 

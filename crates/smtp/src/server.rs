@@ -118,9 +118,30 @@ pub struct Refusal {
     pub reply: Reply,
     /// What did not come about.
     pub refused: Refused,
+    /// Whose mail it was about, as far as that was said.
+    pub about: About,
     /// This transaction's recipient limit once more: to be counted, not to be logged again, or ten thousand RCPTs would
     /// become as many lines.
     pub repeated: bool,
+}
+
+/// The addresses that a refusal is about: what stood between the angle brackets, also where it is no address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Of the refused MAIL, or of the transaction that something was refused in.
+    pub reverse_path: Option<Box<str>>,
+    /// Of the refused RCPT.
+    pub forward_path: Option<Box<str>>,
+}
+
+impl About {
+    fn mail(path: &str) -> Self {
+        Self { reverse_path: Some(path.into()), forward_path: None }
+    }
+
+    fn rcpt(path: &str) -> Self {
+        Self { reverse_path: None, forward_path: Some(path.into()) }
+    }
 }
 
 /// What a refusal kept from coming about.
@@ -316,6 +337,12 @@ impl ServerSession {
                 replies::LONE_CR_OR_LF_IN_DATA
             }
             State::Receiving(receiving) if receiving.reader.holds_imitation_of_end() => replies::LONE_CR_OR_LF_IN_DATA,
+            // A client that has nothing more to send was refused nothing.
+            State::Ready if 0 < self.counts.messages && self.skipping.is_none() => {
+                replies::TIMED_OUT.write(&mut self.output);
+                self.state = State::Closing;
+                return;
+            }
             _ => replies::TIMED_OUT,
         };
         self.disconnect(reply);
@@ -511,7 +538,7 @@ impl ServerSession {
         match reader.finish() {
             Ok((body, trace_octets)) => Some(Step::Store(Box::new(Received { transaction, body, trace_octets }))),
             Err(fault) => {
-                self.refuse(fault.reply());
+                self.refuse_about(About::mail(transaction.reverse_path.as_str()), fault.reply());
                 self.state = if imitation { State::Closing } else { State::Ready };
                 self.count_refusal();
                 None
@@ -521,7 +548,11 @@ impl ServerSession {
 
     /// Refuses mail: gives a negative reply, and keeps it for the counters and the log.
     fn refuse(&mut self, reply: Reply) {
-        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Mail, repeated: false });
+        self.refuse_about(About::default(), reply);
+    }
+
+    fn refuse_about(&mut self, about: About, reply: Reply) {
+        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Mail, about, repeated: false });
     }
 
     fn refuse_question(&mut self, question: &Question, reply: Reply) {
@@ -529,14 +560,32 @@ impl ServerSession {
             Question::Connect | Question::Ehlo => Refused::Other,
             Question::MailFrom(_) | Question::RcptTo(..) | Question::Data(_) => Refused::Mail,
         };
-        self.keep(Refusal { state: question.state(), reply, refused, repeated: false });
+        let about = match question {
+            Question::Connect | Question::Ehlo => About::default(),
+            Question::MailFrom(transaction) | Question::Data(transaction) => {
+                About::mail(transaction.reverse_path.as_str())
+            }
+            Question::RcptTo(transaction, forward_path) => About {
+                reverse_path: Some(transaction.reverse_path.as_str().into()),
+                forward_path: Some(forward_path.as_str().into()),
+            },
+        };
+        self.keep(Refusal { state: question.state(), reply, refused, about, repeated: false });
     }
 
     fn refuse_other(&mut self, reply: Reply) {
-        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Other, repeated: false });
+        self.refuse_other_about(About::default(), reply);
     }
 
-    fn keep(&mut self, refusal: Refusal) {
+    fn refuse_other_about(&mut self, about: About, reply: Reply) {
+        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Other, about, repeated: false });
+    }
+
+    fn keep(&mut self, mut refusal: Refusal) {
+        if refusal.about.reverse_path.is_none() {
+            let reverse_path = self.transaction().map(|transaction| transaction.reverse_path.as_str());
+            refusal.about.reverse_path = reverse_path.map(Into::into);
+        }
         refusal.reply.write(&mut self.output);
         self.refused.push(refusal);
     }
@@ -559,8 +608,12 @@ impl ServerSession {
 
     /// Refuses a command for its form or order; too many of them end the session.
     fn bad_command(&mut self, reply: Reply) {
+        self.bad_command_about(About::default(), reply);
+    }
+
+    fn bad_command_about(&mut self, about: About, reply: Reply) {
         self.counts.bad_commands += 1;
-        self.refuse_other(reply);
+        self.refuse_other_about(about, reply);
         if self.options.limits.bad_commands_max <= self.counts.bad_commands {
             self.disconnect(replies::TOO_MANY_ERRORS);
         }

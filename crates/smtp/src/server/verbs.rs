@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Helo, Question, Receiving, Refusal, Refused, ServerSession, State, Transaction};
-use crate::address::{AddressError, ReversePath};
+use super::{About, Helo, Question, Receiving, Refusal, Refused, ServerSession, State, Transaction};
+use crate::address::ReversePath;
 use crate::command::{self, Command, PathArgument};
 use crate::data::DataReader;
 use crate::replies;
@@ -128,9 +128,11 @@ impl ServerSession {
         match self.transaction_of(argument) {
             Ok(transaction) => self.state = State::Asking(Question::MailFrom(transaction)),
             // An address that is well-formed and unwanted, or a size, is no mistake of the protocol.
-            Err(reply) if matches!(reply.code, 501 | 555) => self.bad_command(reply),
+            Err(reply) if matches!(reply.code, 501 | 555) => {
+                self.bad_command_about(About::mail(argument.path), reply);
+            }
             Err(reply) => {
-                self.refuse(reply);
+                self.refuse_about(About::mail(argument.path), reply);
                 self.count_refusal();
             }
         }
@@ -148,8 +150,8 @@ impl ServerSession {
     fn transaction_of(&self, argument: &PathArgument<'_>) -> Result<Transaction, Reply> {
         let options = &self.options;
         let domain = options.reverse_path_domain.as_deref();
-        let reverse_path =
-            command::reverse_path(argument.path, domain, options.addresses).map_err(AddressError::reply_to_mail)?;
+        let reverse_path = command::reverse_path(argument.path, domain, options.addresses)
+            .map_err(|error| error.reply_to_mail(argument.path))?;
         match &reverse_path {
             ReversePath::Null if !options.allow_null_reverse_path => return Err(replies::NO_NULL_REVERSE_PATH),
             ReversePath::Mailbox(mailbox) => self.check_literal(mailbox.domain())?,
@@ -183,21 +185,23 @@ impl ServerSession {
         };
         let limits = &self.options.limits;
         if limits.message_recipients_max <= transaction.forward_paths.len() {
-            return self.recipient_limit(replies::TOO_MANY_RECIPIENTS);
+            return self.recipient_limit(argument.path, replies::TOO_MANY_RECIPIENTS);
         }
         if limits.session_recipients_max <= self.counts.recipients {
-            return self.recipient_limit(replies::TOO_MANY_SESSION_RECIPIENTS);
+            return self.recipient_limit(argument.path, replies::TOO_MANY_SESSION_RECIPIENTS);
         }
         if !argument.parameters.is_empty() {
-            return self.bad_command(replies::UNKNOWN_PARAMETER);
+            return self.bad_command_about(About::rcpt(argument.path), replies::UNKNOWN_PARAMETER);
         }
         let domain = self.options.forward_path_domain.as_deref();
         let forward_path = match command::forward_path(argument.path, domain, self.options.addresses) {
             Ok(forward_path) => forward_path,
-            Err(error) => return self.bad_command(error.reply_to_rcpt()),
+            Err(error) => {
+                return self.bad_command_about(About::rcpt(argument.path), error.reply_to_rcpt(argument.path));
+            }
         };
         if let Err(reply) = self.check_literal(forward_path.mailbox().domain()) {
-            self.refuse(reply);
+            self.refuse_about(About::rcpt(argument.path), reply);
             return self.count_refusal();
         }
         let State::Open(transaction) = std::mem::replace(&mut self.state, State::Ready) else { return };
@@ -206,9 +210,10 @@ impl ServerSession {
 
     /// Told to the client each time, to the log once a transaction. No refusal of what it asked for: a client that names in
     /// one transaction what it may in several has done nothing wrong (RFC 5321 4.5.3.1.10).
-    fn recipient_limit(&mut self, reply: Reply) {
+    fn recipient_limit(&mut self, path: &str, reply: Reply) {
         let repeated = std::mem::replace(&mut self.counts.recipients_over, true);
-        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Mail, repeated });
+        let (state, about) = (self.reception_state(), About::rcpt(path));
+        self.keep(Refusal { state, reply, refused: Refused::Mail, about, repeated });
     }
 
     fn data(&mut self) {

@@ -131,13 +131,13 @@ fn malformed_arguments_are_named() {
          C: NOOP \\0
          C: NOOP \\xe9
          C: DATA now
-         S: 501 5.5.2 MAIL FROM syntax error
-         S: 501 5.5.2 MAIL FROM syntax error
+         S: 501 5.5.2 MAIL FROM syntax error: expected MAIL FROM:<local-part@domain>
+         S: 501 5.5.2 MAIL FROM syntax error in <a@x..test>: expected local-part@domain
          S: 501 5.5.4 invalid parameter
          S: 501 5.5.4 invalid parameter
          S: 555 5.5.4 parameter not recognized
          S: 250 2.1.0 MAIL FROM accepted
-         S: 501 5.5.2 RCPT TO syntax error
+         S: 501 5.5.2 RCPT TO syntax error in <b>: no domain, expected local-part@domain
          S: 555 5.5.4 parameter not recognized
          S: 501 5.5.4 invalid arguments to RSET
          S: 500 5.5.2 control or 8-bit octets in command
@@ -422,6 +422,27 @@ fn a_client_that_is_refused_too_much_in_a_row_is_shown_the_door() {
     let said =
         trusted.exchange(&[b"MAIL FROM:<a@x.test>\r\n", &*b"RCPT TO:<b@elsewhere.test>\r\n".repeat(50)].concat());
     assert_eq!((said.matches("550 5.7.1").count(), trusted.closed), (50, false));
+}
+
+#[test]
+fn a_client_that_has_sent_its_mail_and_is_silent_was_refused_nothing() {
+    let mail = "C: MAIL FROM:<a@x.test>
+         C: RCPT TO:<b@here.test>
+         C: DATA
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.1.5 RCPT TO accepted
+         S: 354 send the message; end it with <CRLF>.<CRLF>
+         C: A: b
+         C:
+         C: .
+         S: 250 2.0.0 OK 71/A0-03127-08B31BA6";
+    let end = "T: 300
+         S: 421 4.4.2 timed out waiting for the client, closing connection
+         S: (closes)";
+    assert_eq!(transcript(&format!("{mail}\n{end}")).refusals, [""; 0]);
+    let begun = "C: MAIL FROM:<a@x.test>\nS: 250 2.1.0 MAIL FROM accepted";
+    assert_eq!(transcript(&format!("{mail}\n{begun}\n{end}")).refusals.len(), 1, "a transaction broke off");
+    assert_eq!(transcript(end).refusals.len(), 1, "no mail has come");
 }
 
 #[test]
