@@ -31,7 +31,7 @@ use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
 use crate::parting::Parting;
 use crate::record::{DomainRecord, Status};
 use crate::route::Candidate;
-use crate::seams::{Local, Stream};
+use crate::seams::{ConnectError, Local, Stream};
 use crate::seven_bit::Form;
 use crate::standing::Dial;
 use crate::unreachable::NotOpened;
@@ -132,7 +132,7 @@ impl Connection {
         dial: &Rc<Dial>,
     ) -> Result<Self, NoSession> {
         let remote = candidate.remote;
-        let stream = connect(maintainer, settings, status, candidate).await.map_err(NoSession::Network)?;
+        let stream = connect(maintainer, settings, status, candidate).await?;
         let options = ClientOptions {
             ehlo_name: settings.ehlo_name.clone(),
             timeouts: settings.timeouts,
@@ -431,14 +431,13 @@ impl Connection {
         if !eight_bit || self.session.extensions().eight_bit_mime || settings.transform == Transform8BitMime::No {
             return self.transact(first, body, settings);
         }
-        let minds_header = settings.transform == Transform8BitMime::Strict;
-        if let Some(form) = self.maintainer.forms.known(batch, minds_header) {
+        if let Some(form) = self.maintainer.forms.known(batch) {
             return self.submit_as(first, form, settings);
         }
         let (maintainer, pool) = (self.maintainer.clone(), self.maintainer.deps.pools.get("CPU"));
         let form = Box::pin(async move {
-            let form = Form::of(body, minds_header, pool, maintainer.owners.bodies.clone()).await;
-            maintainer.forms.remember(batch, minds_header, &form);
+            let form = Form::of(body, pool, maintainer.owners.bodies.clone()).await;
+            maintainer.forms.remember(batch, &form);
             form
         });
         self.upcoming.push_front(Upcoming::Converting { message: first, form });
@@ -656,7 +655,7 @@ async fn connect(
     settings: &QueueSettings,
     status: &Status,
     candidate: &Candidate,
-) -> io::Result<Box<dyn Stream>> {
+) -> Result<Box<dyn Stream>, ConnectError> {
     let remote: SocketAddr = candidate.remote;
     *status.remote.borrow_mut() = Some((candidate.host.clone(), remote));
     status.enter(Stage::NotConnected, maintainer.deps.clock.now());

@@ -7,12 +7,14 @@
 //! Knows nothing of how mail is received.
 
 mod alarm;
+mod barred;
 mod connection;
 mod disposition;
 mod engine;
 mod failed_here;
 mod held;
 mod hosts;
+mod lacks;
 mod limits;
 mod listings;
 mod local;
@@ -38,7 +40,9 @@ mod unreachable;
 pub use engine::{Deps, Engine, EngineHandle, Hostname};
 pub use limits::ScopedLimit;
 pub use listings::{BindingReport, LISTING_MAX, ListedMessage};
-pub use options::{Aggressiveness, DeliveryMethod, OPTIONS};
+pub use options::{Aggressiveness, DeliveryMethod, OPTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS};
 pub use reports::{AddressReport, ConnectionReport, Counts, DomainReport, MessageReport, QueueReport};
 pub use route_option::{RouteEntry, RouteTarget, Routes};
-pub use seams::{Bouncer, Connected, Connector, FailedMessage, Local, Names, NotStored, Stream, Tcp};
+pub use seams::{
+    Bouncer, ConnectError, Connected, Connector, FailedMessage, Itself, Local, Names, NotStored, Stream, Tcp,
+};

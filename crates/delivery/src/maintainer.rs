@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,14 +20,16 @@ use std::time::{Duration, Instant};
 use config::Lookup;
 use message::QueueName;
 use queue::{Arrival, Arrivals, DomainGlobs, Keys, Moment, QueueId, Queues, ResidentOwners, WeakIntake};
-use scheduler::{Counter, MemoryOwner, Meters};
+use scheduler::{Counter, Lack, MemoryOwner, Meters};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use crate::barred::Barred;
 use crate::connection;
 use crate::engine::Deps;
 use crate::held::Taken;
 use crate::hosts::Hosts;
+use crate::lacks::{LACK_PAUSE, Lacks};
 use crate::limits::{Awaits, FULL_PAUSE, Limits, Saturated};
 use crate::local;
 use crate::options::{
@@ -48,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) outbound: Arc<AtomicUsize>,
     /// Throttles and counts that span queues.
     pub(crate) limits: Arc<Limits>,
+    /// What the machine lacks.
+    pub(crate) lacks: Arc<Lacks>,
     /// For mail that goes from queue to queue.
     pub(crate) intake: WeakIntake,
 }
@@ -78,6 +83,8 @@ pub(crate) struct Maintainer {
     /// Which queue mail belongs to, since the last reload, and what tells whether the next one changes that.
     pub(crate) keys: RefCell<Keys>,
     pub(crate) keys_fingerprint: Cell<u64>,
+    /// No connection is tried before: the machine lacks what all of them need.
+    starved_until: Cell<Option<Instant>>,
     /// Tasks under way besides `run`: connections, drains, writes.
     tasks: Cell<usize>,
 }
@@ -89,6 +96,7 @@ struct Whole {
     has_hosts: bool,
     best_hosts_only: DomainGlobs,
     relay_domains: DomainGlobs,
+    barred: Rc<Barred>,
 }
 
 /// `delivery.…`, shared by the loops.
@@ -110,6 +118,10 @@ pub(crate) struct Meter {
     pub(crate) throttled: Counter,
     /// Messages that went to another queue after a reload.
     pub(crate) moved: Counter,
+    /// Times that a queue was found to lead back to this server.
+    pub(crate) loops: Counter,
+    /// Times that a queue was found to lead to prohibited hosts alone.
+    pub(crate) prohibited: Counter,
 }
 
 /// What the memory of delivery is charged to.
@@ -144,6 +156,8 @@ impl Meter {
             broken_off: counter("connections.broken_off"),
             throttled: counter("queues.throttled"),
             moved: counter("messages.moved"),
+            loops: counter("queues.looping"),
+            prohibited: counter("queues.prohibited"),
         }
     }
 }
@@ -172,6 +186,7 @@ impl Maintainer {
             sleeper: RefCell::default(),
             keys_fingerprint: Cell::new(keys.fingerprint()),
             keys: RefCell::new(keys),
+            starved_until: Cell::new(None),
             tasks: Cell::new(0),
             deps,
         }
@@ -459,6 +474,7 @@ impl Maintainer {
                 has_hosts: generation.stanzas("host").next().is_some(),
                 best_hosts_only: best_hosts_only(&generation),
                 relay_domains: relay_domains(&generation),
+                barred: Rc::new(Barred::of(&generation, &(self.deps.hostname)(&generation))),
             };
         }
         let whole = self.whole.borrow();
@@ -469,6 +485,8 @@ impl Maintainer {
             has_hosts: whole.has_hosts,
             best_hosts_only: &whole.best_hosts_only,
             relay_domains: &whole.relay_domains,
+            barred: &whole.barred,
+            descriptors: &self.deps.descriptors,
         };
         QueueSettings::resolve(&generation, name, &surroundings)
     }
@@ -489,7 +507,8 @@ impl Maintainer {
         let server_max = settings.server_connections_max.saturating_add(reserve);
         let limited = settings.connections_max <= record.connections.borrow().len()
             || server_max <= self.shared.outbound.load(Ordering::Relaxed);
-        if limited || record.is_held(now) || record.waits_for_unlinks() {
+        let starved = self.starved_until.get().is_some_and(|until| now < until);
+        if limited || starved || record.is_held(now) || record.waits_for_unlinks() {
             return false;
         }
         match settings.aggressiveness {
@@ -517,6 +536,17 @@ impl Maintainer {
             maintainer.maintain(&record, false);
         });
         true
+    }
+
+    /// A connection to `what` did not come about because the machine lacks something; until when the queue waits.
+    pub(crate) fn lacks(&self, lack: Lack, what: &dyn fmt::Display) -> Instant {
+        let now = self.deps.clock.now();
+        self.shared.lacks.note(lack, now, what);
+        let until = now + LACK_PAUSE;
+        if lack.is_of_all() {
+            self.starved_until.set(Some(until));
+        }
+        until
     }
 
     pub(crate) fn wake_in(&self, wait: Duration) {

@@ -1,7 +1,8 @@
 //! Opening a connection: the addresses of a queue's route in their order, until one gives a session, and what is remembered of
 //! those that give none. An address whose host has no room, by a limit or a throttle, is passed over like one that failed
 //! lately; if nothing but such hosts is left, the queue waits for the first of them to have room. One that broke off a
-//! session lately (`standing`) is tried after the others.
+//! session lately (`standing`) is tried after the others. Where this machine lacks what a connection needs
+//! (`scheduler::Lack`), nothing is remembered of the address.
 
 use std::fmt;
 use std::io;
@@ -10,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use scheduler::Lack;
 use smtp::client::{Failure, Stage};
 
 use crate::connection::Connection;
@@ -18,7 +20,8 @@ use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
 use crate::parting;
 use crate::record::{DomainRecord, Status};
-use crate::route::{self, Candidate, Route, Unroutable};
+use crate::route::{Candidate, Route, Router, Unroutable};
+use crate::seams::ConnectError;
 use crate::standing::Standing;
 use crate::throttle::Token;
 use crate::unreachable::NotOpened;
@@ -49,7 +52,7 @@ pub(crate) async fn open(
         if let Some(connection) = round.try_in_order(maintainer, record, settings, status, first).await {
             return Ok(connection);
         }
-        if !route.partial {
+        if !route.partial || round.lack.is_some_and(Lack::is_of_all) {
             break;
         }
         // If there is no more to learn, it stays with those.
@@ -67,6 +70,8 @@ struct Round {
     retry_at: Option<Instant>,
     saturated: Option<Saturated>,
     refusal: Option<(Candidate, Failure)>,
+    /// What the machine lacks for one of them, which is nobody else's failure.
+    lack: Option<Lack>,
     tried: bool,
 }
 
@@ -112,6 +117,14 @@ impl Round {
                     connection.admitted([self.own_first.take(), room.first], room.slots);
                     return Some(connection);
                 }
+                Err(NoSession::Lacking(lack)) => {
+                    let what = format!("{} ({}) for {}", candidate.host, candidate.remote, record.name.domain);
+                    self.retry_not_after(maintainer.lacks(lack, &what));
+                    self.lack = Some(lack);
+                    if lack.is_of_all() {
+                        break;
+                    }
+                }
                 Err(failure) if 0 < dial.others() => {
                     parting::one_too_many(maintainer, record, &candidate, &dial, &failure);
                     self.is_saturated(Saturated::Full, clock.now());
@@ -145,6 +158,7 @@ impl Round {
                 refusal: self.refusal.map(Box::new),
                 for_good: takes_no_mail(maintainer, record),
                 tried: self.tried,
+                lack: self.lack,
                 connection: status.id,
             },
         }
@@ -166,12 +180,13 @@ async fn candidates(
     soon: bool,
 ) -> Result<Route, Unroutable> {
     let (deps, domain) = (&maintainer.deps, &record.name.domain);
-    let found = route::candidates(domain, settings, &*deps.names, &deps.random, soon).await;
+    let router = Router { settings, names: &*deps.names, itself: &*deps.itself, random: &deps.random };
+    let found = router.candidates(domain, soon).await;
     let unanswered = matches!(found, Err(Unroutable::Lookup(_)));
     let lookups = if unanswered { record.unanswered_lookups.get() + 1 } else { 0 };
     record.unanswered_lookups.set(lookups);
     if unanswered && settings.routes.is_empty() && settings.fallback_to_address.is_some_and(|most| most < lookups) {
-        let own = route::own_addresses(domain, settings, &*deps.names).await;
+        let own = router.own_addresses(domain).await;
         if !own.is_empty() {
             return Ok(Route { candidates: own, partial: false });
         }
@@ -226,8 +241,10 @@ pub(crate) fn host_failed(
     now + retry
 }
 
-/// Why an address gave no session.
+/// Why an address gave no session. Closed.
 pub(crate) enum NoSession {
+    /// This machine lacks what a connection needs: not the host's fault.
+    Lacking(Lack),
     Network(io::Error),
     Refused(Failure),
 }
@@ -239,10 +256,17 @@ impl NoSession {
     }
 }
 
+impl From<ConnectError> for NoSession {
+    fn from(error: ConnectError) -> Self {
+        error.lack().map_or(Self::Network(error.error), Self::Lacking)
+    }
+}
+
 /// For the operator; an error of the network with its number.
 impl fmt::Display for NoSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Lacking(lack) => lack.fmt(f),
             Self::Network(error) => error.fmt(f),
             Self::Refused(failure) => write!(f, "{}: {}", failure.stage, failure.reply),
         }

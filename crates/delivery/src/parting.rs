@@ -117,7 +117,8 @@ impl Parting<'_> {
         }
         // Once is enough for a message to bear it.
         let refusal = self.charged.is_none().then(|| Box::new((self.candidate.clone(), failure)));
-        Some(NotOpened::Unreachable { retry_at, refusal, for_good: false, tried: true, connection: self.status.id })
+        let connection = self.status.id;
+        Some(NotOpened::Unreachable { retry_at, refusal, for_good: false, tried: true, lack: None, connection })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::boot::Booted;
 use crate::exit::Failure;
 use crate::house::{House, Reach};
 use crate::pidfile::Pidfile;
-use crate::{PRODUCT, VERSION, background, generation};
+use crate::{PRODUCT, VERSION, background, descriptors, generation};
 use declarations::daemon::PIDFILE;
 
 /// Runs the daemon to its end.
@@ -29,6 +29,7 @@ pub fn live(booted: Booted, in_background: bool) -> Result<(), Failure> {
         let signals = Signals::catch()?;
         tokio::task::spawn_local(arrivals.serve(console));
         listen(&rooms)?;
+        descriptors::take_stock(&rooms.descriptors, &rooms.configuration.current());
         read_spool(&rooms, intake, ids);
         announce(in_background)?;
         tokio::task::spawn_local(signals.obey(rooms.clone()));

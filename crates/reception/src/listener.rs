@@ -11,6 +11,7 @@ use message::{Date, IdGenerator};
 use netlistener::{Accepted, NetlistenerType, Service, Turned};
 use queue::Intake;
 use scheduler::{Clock, Counter, LoopHandle, MemoryOwner, MemoryPressure, Meters, Pressure};
+use smtp::{Reply, replies};
 use spool::Spool;
 
 use crate::bounces::BounceReader;
@@ -96,6 +97,10 @@ pub(crate) struct ReceptionMeter {
     pub(crate) no_memory: Counter,
     pub(crate) reconfigured: Counter,
     pub(crate) policy_timed_out: Counter,
+    /// Sessions ended for too many commands that were none, for too many refusals, and for speaking another protocol.
+    too_many_errors: Counter,
+    too_many_refusals: Counter,
+    foreign: Counter,
     /// Recipients that policy refused beside others that it took.
     pub(crate) recipients_refused: Counter,
     /// Bounces that came as mail, those of them that were discarded, and those refused because they could not be read.
@@ -121,10 +126,25 @@ impl ReceptionMeter {
             no_memory: counter("messages.without_memory"),
             reconfigured: counter("sessions.reconfigured"),
             policy_timed_out: counter("policy.timed_out"),
+            too_many_errors: counter("sessions.too_many_errors"),
+            too_many_refusals: counter("sessions.too_many_refusals"),
+            foreign: counter("sessions.foreign_protocol"),
             recipients_refused: counter("recipients.refused_by_policy"),
             bounces: counter("bounces.accepted"),
             bounces_discarded: counter("bounces.discarded"),
             bounces_unread: counter("bounces.unread"),
+        }
+    }
+}
+
+impl ReceptionMeter {
+    /// Counts the end of a session that the client brought upon itself.
+    pub(crate) fn count_end(&self, reply: &Reply) {
+        match reply {
+            reply if *reply == replies::TOO_MANY_ERRORS => self.too_many_errors.add(1),
+            reply if *reply == replies::TOO_MANY_REFUSALS => self.too_many_refusals.add(1),
+            reply if *reply == replies::HTTP_NOT_SPOKEN || *reply == replies::TLS_NOT_SPOKEN => self.foreign.add(1),
+            _ => {}
         }
     }
 }

@@ -115,6 +115,7 @@ impl Session {
                 Step::Ask(phase) => {
                     let verdict = self.decide(phase).await;
                     now = self.shop.clock.now();
+                    self.core.set_trusted(self.is_trusted());
                     self.core.answer(verdict, now);
                 }
                 Step::Store(received) => {
@@ -249,10 +250,14 @@ impl Session {
         let (Some(transaction), Some(forward_path)) = (self.core.transaction(), self.core.forward_path()) else {
             return false;
         };
-        self.can_relay
-            || self.context.get(Scope::Connection, "can_relay") == "true"
+        self.is_trusted()
             || relay::recipient_is_ours(&self.options, &transaction.reverse_path, forward_path.mailbox())
             || bounces::is_bounce_address(&self.options, &self.epoch.generation, forward_path.mailbox())
+    }
+
+    /// Whether the client may relay to anyone.
+    fn is_trusted(&self) -> bool {
+        self.can_relay || self.context.get(Scope::Connection, "can_relay") == "true"
     }
 
     /// The message may come: here it gets its id and the header fields in front of it.
@@ -325,6 +330,7 @@ impl Session {
         if refusal.refused == Refused::Mail {
             meter.rejected.add(1);
         }
+        meter.count_end(&refusal.reply);
         if refusal.repeated || self.epoch.logs.rejection.is_empty() {
             return;
         }

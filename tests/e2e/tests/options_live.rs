@@ -121,6 +121,14 @@ const INBOUND: &[Inbound] = &[
         "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n",
     ),
     inbound(
+        "max_refusals",
+        [
+            ("relay_hosts = ( \"192.0.2.1\" ) max_refusals = 1", "421 "),
+            ("relay_hosts = ( \"192.0.2.1\" ) max_refusals = 0", "221 "),
+        ],
+        "MAIL FROM:<ann@client.test>\r\nRCPT TO:<bob@other.test>\r\n",
+    ),
+    inbound(
         "max_header_size",
         [("max_header_size = 20", "552 5.3.4 header"), ("max_header_size = 2000", "250 2.0.0")],
         NO_DATE,

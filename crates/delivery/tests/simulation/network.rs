@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use delivery::{Connected, Connector, Local, Names};
-use dns::{DnsError, MxHost, MxPlan};
+use delivery::{ConnectError, Connected, Connector, Itself, Local, Names};
+use dns::{DnsError, LackingHost, MxHost, MxPlan};
+use scheduler::Step;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
 
 /// How a host reacts to one command.
@@ -34,6 +35,8 @@ pub struct Taken {
 
 #[derive(Default)]
 struct Host {
+    /// What this machine fails at before it is reached, and with which error.
+    lacks: Option<(Step, i32)>,
     refuses: bool,
     silent: bool,
     pipelining: bool,
@@ -62,6 +65,10 @@ pub struct Network(Arc<Mutex<World>>);
 struct World {
     hosts: HashMap<SocketAddr, Host>,
     domains: HashMap<String, Result<Hosts, DnsError>>,
+    /// Their hosts without an address, and whether they may get one.
+    lacking: HashMap<String, Vec<(u16, &'static str, bool)>>,
+    /// Where the server itself listens.
+    itself: Vec<SocketAddr>,
     /// Addresses of names, beside what is known of their mail hosts.
     own: HashMap<String, IpAddr>,
     /// Until when a host's addresses cannot be looked up.
@@ -88,6 +95,27 @@ impl Network {
     pub fn mx(&self, domain: &str, hosts: &[(u16, &'static str, u8)]) {
         let hosts = hosts.iter().map(|&(preference, name, last)| (preference, name, address(last).ip())).collect();
         self.0.lock().unwrap().domains.insert(domain.to_owned(), Ok(hosts));
+    }
+
+    /// A domain with mail hosts at any address.
+    pub fn mx_at(&self, domain: &str, hosts: &[(u16, &'static str, [u8; 4])]) {
+        let hosts = hosts.iter().map(|&(preference, name, ip)| (preference, name, ip.into())).collect();
+        self.0.lock().unwrap().domains.insert(domain.to_owned(), Ok(hosts));
+    }
+
+    /// The domain has another mail host, without an address; whether it may get one.
+    pub fn lacking_host(&self, domain: &str, host: (u16, &'static str, bool)) {
+        self.0.lock().unwrap().lacking.entry(domain.to_owned()).or_default().push(host);
+    }
+
+    /// That address is one the server itself listens on.
+    pub fn is_the_server(&self, last: u8) {
+        self.0.lock().unwrap().itself.push(address(last));
+    }
+
+    /// Connections to a host fail on this side, with that error in that step; or no longer.
+    pub fn lacks(&self, last: u8, lacks: Option<(Step, i32)>) {
+        self.with(last, |host| host.lacks = lacks);
     }
 
     /// The addresses of that mail host take so long to look up, from now on.
@@ -220,15 +248,19 @@ impl Network {
 }
 
 impl Connector for Network {
-    fn connect(&self, _local: Option<IpAddr>, remote: SocketAddr) -> Local<'_, io::Result<Connected>> {
+    fn connect(&self, _local: Option<IpAddr>, remote: SocketAddr) -> Local<'_, Result<Connected, ConnectError>> {
         let IpAddr::V4(ip) = remote.ip() else { return Box::pin(async { Err(io::ErrorKind::Unsupported.into()) }) };
         let last = ip.octets()[3];
-        let (refuses, silent, known) = {
+        let (refuses, silent, known, lacks) = {
             let world = self.0.lock().unwrap();
             let host = world.hosts.get(&remote);
-            (host.is_some_and(|host| host.refuses), host.is_some_and(|host| host.silent), host.is_some())
+            let lacks = host.and_then(|host| host.lacks);
+            (host.is_some_and(|host| host.refuses), host.is_some_and(|host| host.silent), host.is_some(), lacks)
         };
         Box::pin(async move {
+            if let Some((step, code)) = lacks {
+                return Err(ConnectError { step, error: io::Error::from_raw_os_error(code) });
+            }
             if silent {
                 std::future::pending::<()>().await;
             }
@@ -247,6 +279,24 @@ impl Connector for Network {
             tokio::task::spawn_local(self.clone().serve(last, connection, theirs));
             Ok(Connected { stream: Box::new(ours), descriptor: None })
         })
+    }
+}
+
+impl Itself for Network {
+    fn is_at(&self, remote: SocketAddr) -> bool {
+        self.0.lock().unwrap().itself.contains(&remote)
+    }
+
+    fn listens_on(&self, port: u16) -> bool {
+        self.0.lock().unwrap().itself.iter().any(|own| own.port() == port)
+    }
+}
+
+impl Network {
+    fn lacking(&self, domain: &str) -> Vec<LackingHost> {
+        let host =
+            |&(preference, name, for_now): &(u16, &str, bool)| LackingHost { preference, name: name.into(), for_now };
+        self.0.lock().unwrap().lacking.get(domain).into_iter().flatten().map(host).collect()
     }
 }
 
@@ -273,8 +323,8 @@ impl Names for Network {
                 addresses: vec![ip],
             };
             let expires = tokio::time::Instant::now().into_std() + Duration::from_secs(300);
-            let hosts = hosts.into_iter().map(host).collect();
-            Ok(MxPlan { hosts, implicit: false, partial: false, ttl: Duration::from_secs(300), expires })
+            let (hosts, lacking) = (hosts.into_iter().map(host).collect(), self.lacking(domain));
+            Ok(MxPlan { hosts, lacking, implicit: false, partial: false, ttl: Duration::from_secs(300), expires })
         })
     }
 
@@ -291,6 +341,13 @@ impl Names for Network {
             else {
                 return Names::mx(self, domain).await;
             };
+            let mut lacking = self.lacking(domain);
+            let unresolved = hosts.iter().filter(|host| is_slow(host.1));
+            lacking.extend(unresolved.map(|host| LackingHost {
+                preference: host.0,
+                name: host.1.into(),
+                for_now: true,
+            }));
             let resolved = hosts.into_iter().filter(|host| !is_slow(host.1));
             let host = |(preference, name, ip): (u16, &str, IpAddr)| MxHost {
                 preference,
@@ -298,7 +355,7 @@ impl Names for Network {
                 addresses: vec![ip],
             };
             let (hosts, expires) = (resolved.map(host).collect(), now.into_std());
-            Ok(MxPlan { hosts, implicit: false, partial: true, ttl: Duration::ZERO, expires })
+            Ok(MxPlan { hosts, lacking, implicit: false, partial: true, ttl: Duration::ZERO, expires })
         })
     }
 
