@@ -47,6 +47,11 @@ const OWN: &[(&str, u8)] = &[
     ("451 4.2.0 [internal] mailbox could not be written", 20),
     ("452 4.3.1 [internal] mailbox could not be written: no space", 20),
     ("550 5.1.1 [internal] recipient has no mailbox here", 10),
+    ("451 4.3.0 [internal] this server lacks what it needs for a connection", 20),
+    (
+        "554 5.4.6 [internal] routing loop: the best host for this domain is this server itself, which does not deliver it locally",
+        25,
+    ),
     ("554 5.4.7 [internal] exceeded max time without delivery", 24),
     ("554 5.4.7 [internal] exceeded max retries without delivery", 24),
     ("554 5.4.5 [internal] Delivery not attempted (message expired)", 24),

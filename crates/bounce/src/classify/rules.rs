@@ -60,7 +60,7 @@ impl Rules {
         let mut phrases = Vec::new();
         let rules = text.lines().filter_map(|line| Rule::parse(line, &mut phrases).ok().flatten()).collect();
         let mut automaton = AhoCorasick::builder();
-        automaton.match_kind(MatchKind::Standard).kind(Some(AhoCorasickKind::DFA));
+        automaton.match_kind(MatchKind::Standard).kind(Some(AhoCorasickKind::ContiguousNFA));
         // Only more phrases than a u32 counts make an error.
         let phrases = automaton.build(&phrases).unwrap_or_else(|_| unreachable!("the phrases of one file"));
         Self { rules, phrases }

@@ -1,7 +1,7 @@
 //! A reply as the classifier reads it: its codes, and its words without anything that says nothing.
 //!
 //! Words are lower case ASCII where the alphabet allows (`ä` is `ae`, `é` is `e`), parted by single blanks, with a blank at both
-//! ends. Punctuation is a blank, apostrophes are nothing; `addr` stands for a mail address and `ipaddr` for an IP address, so that
+//! ends. Punctuation is a blank, an apostrophe nothing unless one letter stands before it; `addr` stands for a mail address and `ipaddr` for an IP address, so that
 //! the name of a mailbox or a host is not taken for a reason. Codes that are repeated on each line of a long reply are left out.
 
 use std::net::IpAddr;
@@ -95,6 +95,8 @@ impl Words {
         };
         for c in rest.chars() {
             match c {
+                // `n'existe` and `l'adresse` are two words, `doesn't` is one.
+                '\'' | '’' if self.has_letter_before() => self.end_word(),
                 '\'' | '’' => {}
                 c if c.is_ascii_alphanumeric() => self.text.push(c.to_ascii_lowercase()),
                 c if c.is_alphabetic() => self.add_letter(c),
@@ -108,6 +110,12 @@ impl Words {
         if !self.text.ends_with(' ') {
             self.text.push(' ');
         }
+    }
+
+    /// The word so far is one letter.
+    fn has_letter_before(&self) -> bool {
+        let mut before = self.text.bytes().rev();
+        before.next().is_some_and(|letter| letter != b' ') && before.next() == Some(b' ')
     }
 
     fn add_letter(&mut self, c: char) {
@@ -166,7 +174,7 @@ mod tests {
     fn letters_become_plain_and_apostrophes_nothing() {
         assert_eq!(
             text("550 Empfänger gelöscht, ß: doesn't n’existe Été"),
-            "empfaenger geloescht ss doesnt nexiste ete"
+            "empfaenger geloescht ss doesnt n existe ete"
         );
         assert_eq!(text("550 ящик НЕ найден"), "ящик не найден");
     }
