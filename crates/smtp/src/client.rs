@@ -16,6 +16,7 @@ mod extensions;
 mod failures;
 mod outbox;
 mod reply_reader;
+mod size;
 mod stage;
 mod transaction;
 
@@ -204,9 +205,9 @@ impl ClientSession {
     ) {
         debug_assert!(self.accepts_transaction());
         let forward_paths = forward_paths.into_iter();
-        let content_octets = (body.len() as u64).saturating_sub(TERMINATOR_OCTETS);
+        let size = self.extensions.size.map(|_| size::content_octets(&body));
         let mut transaction = Transaction::new(forward_paths.len(), body);
-        if self.extensions.refuses_size(content_octets) {
+        if size.is_some_and(|octets| self.extensions.refuses_size(octets)) {
             let failure = Failure { stage: Stage::DuringMailFrom, reply: MESSAGE_TOO_LARGE, internal: true };
             transaction.decide_rest(&Outcome::Failed(failure));
             transaction.complete = true;
@@ -218,7 +219,7 @@ impl ClientSession {
             self.command(Expected::Rset, |text| text.extend_from_slice(b"RSET\r\n"));
         }
         let extensions = self.extensions;
-        self.command(Expected::Mail, |text| mail(text, reverse_path, &extensions, content_octets, eight_bit));
+        self.command(Expected::Mail, |text| mail(text, reverse_path, &extensions, size, eight_bit));
         for (recipient, forward_path) in forward_paths.enumerate() {
             self.command(Expected::Recipient(recipient), |text| {
                 text.extend_from_slice(b"RCPT TO:<");
@@ -346,17 +347,14 @@ impl ClientSession {
     }
 }
 
-/// The `.` line that ends a body in wire form.
-const TERMINATOR_OCTETS: u64 = 3;
-
-/// `MAIL FROM:<path>` with the parameters that the server's offers allow.
-fn mail(text: &mut Vec<u8>, path: &ReversePath, extensions: &Extensions, content_octets: u64, eight_bit: bool) {
+/// `MAIL FROM:<path>` with the parameters that the server's offers allow; `size` if it offers SIZE.
+fn mail(text: &mut Vec<u8>, path: &ReversePath, extensions: &Extensions, size: Option<u64>, eight_bit: bool) {
     use std::io::Write as _;
     text.extend_from_slice(b"MAIL FROM:<");
     text.extend_from_slice(path.as_str().as_bytes());
     text.push(b'>');
-    if extensions.size.is_some() {
-        let written = write!(text, " SIZE={content_octets}");
+    if let Some(octets) = size {
+        let written = write!(text, " SIZE={octets}");
         debug_assert!(written.is_ok(), "writing to a Vec cannot fail");
     }
     if eight_bit && extensions.eight_bit_mime {
