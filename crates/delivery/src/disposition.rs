@@ -162,13 +162,32 @@ impl Maintainer {
         id: MessageId,
         read: Result<(Envelope, Body), spool::SpoolError>,
     ) -> Option<InHand> {
+        self.found(held, id, read.map(|(envelope, body)| (envelope, Some(body))))
+    }
+
+    /// What came of reading a message's envelope alone.
+    pub(crate) fn envelope_from_spool(
+        self: &Rc<Self>,
+        held: Held,
+        id: MessageId,
+        read: Result<Envelope, spool::SpoolError>,
+    ) -> Option<InHand> {
+        self.found(held, id, read.map(|envelope| (envelope, None)))
+    }
+
+    fn found(
+        self: &Rc<Self>,
+        held: Held,
+        id: MessageId,
+        read: Result<(Envelope, Option<Body>), spool::SpoolError>,
+    ) -> Option<InHand> {
         match read {
             Ok((mut envelope, body)) => {
                 if let Some(ticket) = held.ticket() {
                     envelope.delivery.retries = self.queues.borrow().retries(ticket);
                 }
                 let failed = envelope.delivery.failed.clone();
-                let resident = self.owners.residents.resident(envelope, Some(body));
+                let resident = self.owners.residents.resident(envelope, body);
                 let Some(failed) = failed else { return Some(InHand { held, resident }) };
                 // Whoever was to fail it let go of it.
                 self.fail_held(&self.record(&resident.envelope.queue), held, resident, &failed);

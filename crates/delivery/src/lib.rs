@@ -11,6 +11,7 @@ mod connection;
 mod disposition;
 mod engine;
 mod failed_here;
+mod gathering;
 mod held;
 mod hosts;
 mod limits;

@@ -36,7 +36,7 @@ pub use file::FileStore;
 pub use journal::{Journal, JournalOptions, Void};
 pub use memory::Memory;
 pub use options::{OPTIONS, SPOOL_BACKEND, SPOOLBASE, UNLINK_ON_SPOOL_IN_FAILURE};
-pub use spool::{DiskQueueRead, Job, Read, ReadHeaders, ReadPool, Spool, Stored, Unlinked};
+pub use spool::{DiskQueueRead, Job, Read, ReadAllHeaders, ReadHeaders, ReadPool, Spool, Stored, Unlinked};
 pub use sqlite::SqliteStore;
 pub use stats::SpoolStats;
 pub use ticket::{Admission, Promise, Ticket};

@@ -308,8 +308,8 @@ impl World {
     pub async fn send(&self, reverse_path: &str, recipients: &[&str]) -> MessageId {
         let envelopes = self.spooled(reverse_path, recipients).await;
         let batch = envelopes[0].batch;
-        for envelope in envelopes {
-            assert!(self.intake.enqueue(envelope, BODY).await);
+        for waiting in self.intake.offer(envelopes, &BODY) {
+            assert!(self.intake.give(waiting).await);
         }
         batch
     }
@@ -325,8 +325,8 @@ impl World {
             envelopes.push(Envelope { eight_bit: !body.is_ascii(), ..envelope });
         }
         self.spool.store(&body, &envelopes).await.unwrap();
-        for envelope in envelopes {
-            assert!(self.intake.enqueue(envelope, body.clone()).await);
+        for waiting in self.intake.offer(envelopes, &body) {
+            assert!(self.intake.give(waiting).await);
         }
     }
 
