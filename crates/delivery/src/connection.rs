@@ -25,10 +25,11 @@ use crate::disposition::{Attempt, Failed, Rest};
 use crate::gathering::{Gathering, Siblings};
 use crate::held::{InHand, Taken, Tokens};
 use crate::hosts::Pace;
-use crate::limits::{Awaits, HostLimits, Saturated, Slot};
+use crate::limits::{Awaits, HostLimits, Saturated};
 use crate::maintainer::Maintainer;
 use crate::opening::{self, NoSession, host_failed};
 use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
+use crate::place::Turn;
 use crate::record::{DomainRecord, Status};
 use crate::replies::SESSION_ENDED;
 use crate::route::Candidate;
@@ -39,17 +40,18 @@ use crate::unreachable::NotOpened;
 
 /// Opens a connection for the queue and works on it until it ends.
 pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, status: &Rc<Status>) {
-    let settings = record.settings();
+    let mut settings = record.settings();
     let opened = opening::open(maintainer, record, &settings, status).await;
+    let mut record = record.clone();
     status.opening.set(false);
     match opened {
         Ok(mut connection) => {
-            maintainer.maintain(record, false);
-            if let Some(not_opened) = connection.work().await {
-                maintainer.not_opened(record, &settings, not_opened).await;
-            }
+            maintainer.maintain(&record, false);
+            let Some(not_opened) = connection.work().await else { return };
+            (record, settings) = (connection.record, connection.opened_under);
+            maintainer.not_opened(&record, &settings, not_opened).await;
         }
-        Err(not_opened) => maintainer.not_opened(record, &settings, not_opened).await,
+        Err(not_opened) => maintainer.not_opened(&record, &settings, not_opened).await,
     }
 }
 
@@ -103,8 +105,7 @@ pub(crate) struct Connection {
     host: (Rc<QueueSettings>, Option<Rc<HostLimits>>),
     /// What the throttles gave for the first message, until that is taken.
     first: Option<Tokens>,
-    /// The places under the host's limits.
-    slots: [Option<Slot>; 2],
+    turn: Turn,
     stream: Box<dyn Stream>,
     session: ClientSession,
     buffer: Box<[u8; READ_OCTETS]>,
@@ -159,7 +160,7 @@ impl Connection {
             opened_under: settings.clone(),
             host: (settings.clone(), settings.host_limits(&maintainer.shared.limits, &record.name, &candidate.host)),
             first: None,
-            slots: Default::default(),
+            turn: Turn::new(maintainer.deps.clock.now()),
             stream,
             alarm: Alarm::new(session.deadline()),
             session,
@@ -187,9 +188,9 @@ impl Connection {
         }
     }
 
-    /// What was taken for it under the limits of queue and host.
-    pub(crate) fn admitted(&mut self, first: Tokens, slots: [Option<Slot>; 2]) {
-        (self.first, self.slots) = (Some(first), slots);
+    /// What was taken for its first message in the throttles of queue and host.
+    pub(crate) fn admitted(&mut self, first: Tokens) {
+        self.first = Some(first);
     }
 
     /// Carries messages until the session is over, then waits for what the outcomes still need. Says so if the host turned
@@ -305,8 +306,10 @@ impl Connection {
 
     /// Gives the session the next messages it takes; ends it when there is a reason to.
     fn fill(&mut self) {
-        let settings = self.record.settings();
-        if self.maintainer.stopping.get() || self.used_up(&settings) {
+        self.follow();
+        self.end_turn();
+        let mut settings = self.record.settings();
+        if self.maintainer.stopping.get() || self.used_up(&settings) || self.status.gives_way() {
             return self.session.quit();
         }
         while self.may_take_more() && !self.used_up(&settings) {
@@ -315,6 +318,10 @@ impl Connection {
                 Some(Upcoming::Ready(messages)) if accepts => self.submit(messages, &settings),
                 Some(Upcoming::Converted { messages, form }) if accepts => self.submit_as(messages, form, &settings),
                 None if accepts && self.take_next(&settings) => {}
+                None if accepts && !self.session.is_ending() && self.maintainer.lead_on(&self.status) => {
+                    self.follow();
+                    settings = self.record.settings();
+                }
                 other => {
                     if let Some(other) = other {
                         self.upcoming.push_front(other);
@@ -322,6 +329,29 @@ impl Connection {
                     return self.read_ahead(&settings);
                 }
             }
+        }
+    }
+
+    /// Goes where it was led: to another queue.
+    fn follow(&mut self) {
+        let record = self.status.record.borrow().clone();
+        if Rc::ptr_eq(&record, &self.record) {
+            return;
+        }
+        self.first = None;
+        self.opened_under = record.settings();
+        let left = std::mem::replace(&mut self.record, record);
+        self.maintainer.maintain(&left, false);
+    }
+
+    /// After a turn others may have the connection: those who wait for a slot of its, or the siblings that wait for a session.
+    fn end_turn(&mut self) {
+        let now = self.maintainer.deps.clock.now();
+        if !self.upcoming.is_empty() || !self.turn.ends(now, self.named) {
+            return;
+        }
+        if !self.status.is_claimed() && self.session.accepts_transaction() && self.maintainer.lead_on(&self.status) {
+            self.follow();
         }
     }
 
@@ -486,25 +516,25 @@ impl Connection {
         let idle = self.session.is_idle() && self.upcoming.is_empty() && self.may_take_more();
         let mut parked = false;
         std::future::poll_fn(|context| {
-            if parked && self.unpark() {
+            if std::mem::take(&mut parked) && self.unpark() {
                 return Poll::Ready(());
             }
             if self.poll(context).is_ready() {
-                self.unpark();
                 return Poll::Ready(());
             }
-            if idle {
-                self.status.parked.set(Some(context.waker().clone()));
-                parked = true;
+            if idle && !self.maintainer.park(&self.status, context.waker()) {
+                return Poll::Ready(());
             }
+            parked = idle;
             Poll::Pending
         })
         .await;
     }
 
-    /// No longer offers itself for work; whether somebody took the offer.
+    /// No longer offers itself for work; whether somebody took the offer, or wants one of its slots.
     fn unpark(&self) -> bool {
-        self.status.parked.take().is_none()
+        let is_taken = self.status.parked.take().is_none();
+        !self.maintainer.unpark(&self.status) || is_taken
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {

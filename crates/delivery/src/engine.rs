@@ -61,18 +61,16 @@ impl Engine {
         let (intake, arrivals) = queue::intake(loops.len(), INTAKE_CAPACITY, ResidentOwners::new(&deps.meters));
         let bouncer = bouncer(&intake);
         let limits = Arc::new(Limits::default());
-        let outbound = Arc::default();
         let mut orders = Vec::new();
         for (event_loop, arrivals) in loops.iter().zip(arrivals) {
             let (sender, receiver) = mpsc::channel(ORDERS_CAPACITY);
             orders.push(sender);
             let deps = deps.clone();
-            let (outbound, limits, intake) = (Arc::clone(&outbound), limits.clone(), intake.downgrade());
-            let shared = Shared { loops: loops.len(), outbound, limits, intake };
+            let shared = Shared { loops: loops.len(), limits: limits.clone(), intake: intake.downgrade() };
             let (label, bouncer) = (event_loop.name().to_owned(), bouncer.clone());
             event_loop.spawn(move || {
-                let maintainer = Rc::new(Maintainer::new(deps, bouncer, &label, shared));
-                maintainer.run(arrivals, receiver)
+                let (maintainer, granted) = Maintainer::new(deps, bouncer, &label, shared);
+                Rc::new(maintainer).run(arrivals, receiver, granted)
             });
         }
         (intake, EngineHandle { orders: orders.into(), clock: deps.clock, spool: deps.spool })

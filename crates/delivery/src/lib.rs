@@ -15,6 +15,7 @@ mod gathering;
 mod held;
 mod hosts;
 mod limits;
+mod line;
 mod listings;
 mod local;
 mod maildir;
@@ -31,6 +32,8 @@ mod route;
 mod route_option;
 mod seams;
 mod seven_bit;
+mod siblings;
+mod slots;
 mod throttle;
 mod unreachable;
 

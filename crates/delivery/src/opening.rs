@@ -12,11 +12,13 @@ use std::time::Instant;
 use smtp::client::Failure;
 
 use crate::connection::Connection;
-use crate::limits::{Admitted, Saturated};
+use crate::limits::Saturated;
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
+use crate::place;
 use crate::record::{DomainRecord, Status};
 use crate::route::{self, Candidate, Route, Unroutable};
+use crate::slots::{Cap, Need};
 use crate::throttle::Token;
 use crate::unreachable::NotOpened;
 
@@ -34,11 +36,15 @@ pub(crate) async fn open(
     let own_first = settings.limits.message(maintainer.deps.clock.now()).map_err(NotOpened::Saturated)?;
     let mut round = Round { own_first, ..Round::default() };
     loop {
-        record.route.borrow_mut().clone_from(&route.candidates);
+        if route.partial {
+            record.route.borrow_mut().clone_from(&route.candidates);
+        } else {
+            record.learn_route(route.candidates.clone(), maintainer.deps.clock.now());
+        }
         if let Some(connection) = round.try_in_order(maintainer, record, settings, status, route.candidates).await {
             return Ok(connection);
         }
-        if !route.partial {
+        if !route.partial || round.taken_over {
             break;
         }
         // If there is no more to learn, it stays with those.
@@ -55,6 +61,8 @@ struct Round {
     asked: Vec<SocketAddr>,
     retry_at: Option<Instant>,
     saturated: Option<Saturated>,
+    /// An idle session has taken the queue's mail.
+    taken_over: bool,
     refusal: Option<(Candidate, Failure)>,
     tried: bool,
 }
@@ -83,11 +91,14 @@ impl Round {
                 self.retry_not_after(until);
                 continue;
             }
-            let room = match room(maintainer, record, settings, &candidate, now) {
-                Ok(room) => room,
+            if maintainer.take_over_at(record, settings, &candidate) {
+                self.taken_over = true;
+                return None;
+            }
+            let first = match room(maintainer, record, settings, status, &candidate, now) {
+                Ok(first) => first,
                 Err(busy) => {
-                    let sooner = self.saturated.take().map_or(busy.clone(), |other| other.sooner(busy, now));
-                    self.saturated = Some(sooner);
+                    self.saturated = Some(self.saturated.take().unwrap_or_default().or(busy));
                     continue;
                 }
             };
@@ -95,7 +106,8 @@ impl Round {
                 Ok(mut connection) => {
                     maintainer.hosts.borrow_mut().works(&candidate.remote);
                     connection.pace.connected(clock.now().saturating_duration_since(now));
-                    connection.admitted([self.own_first.take(), room.first], room.slots);
+                    connection.admitted([self.own_first.take(), first]);
+                    maintainer.opened(status, settings, candidate.remote);
                     return Some(connection);
                 }
                 Err(failure) => {
@@ -117,6 +129,7 @@ impl Round {
     /// A host that is merely busy will take the mail: nothing has failed.
     fn not_opened(self, maintainer: &Maintainer, status: &Status) -> NotOpened {
         match self.saturated {
+            _ if self.taken_over => NotOpened::TakenOver,
             Some(saturated) => NotOpened::Saturated(saturated),
             None => NotOpened::Unreachable {
                 retry_at: self.retry_at.unwrap_or_else(|| maintainer.deps.clock.now()),
@@ -129,7 +142,7 @@ impl Round {
 }
 
 /// The queue's route. A domain whose mail hosts could not be learnt too often is tried at its own address.
-async fn candidates(
+pub(crate) async fn candidates(
     maintainer: &Maintainer,
     record: &DomainRecord,
     settings: &QueueSettings,
@@ -149,19 +162,25 @@ async fn candidates(
     found
 }
 
-/// Whether the throttles and limits of the queue and of the host have room for a connection, and its first message.
+/// Room for a connection under the throttles and limits of the queue and of the host, all of it or nothing; and a place for its
+/// first message in the host's throttle.
 fn room(
     maintainer: &Maintainer,
     record: &DomainRecord,
     settings: &QueueSettings,
+    status: &Status,
     candidate: &Candidate,
     now: Instant,
-) -> Result<Admitted, Saturated> {
+) -> Result<Option<Token>, Saturated> {
     let attempt = settings.limits.connection(now)?;
     let host = settings.host_limits(&maintainer.shared.limits, &record.name, &candidate.host);
-    let admitted = host.map_or_else(|| Ok(Admitted::default()), |host| host.admit(now))?;
-    attempt.into_iter().for_each(Token::spend);
-    Ok(admitted)
+    let need = if record.useful_connections() <= 1 { Need::First } else { Need::More };
+    let caps: Vec<&Cap> = host.iter().flat_map(|host| host.caps()).collect();
+    let first = host.as_ref().map_or(Ok(None), |host| host.message(now))?;
+    let of_host = host.as_ref().map_or(Ok(None), |host| host.connection(now))?;
+    place::fit(status, settings, caps, need).map_err(Saturated::full)?;
+    [attempt, of_host].into_iter().flatten().for_each(Token::spend);
+    Ok(first)
 }
 
 /// The address is left alone for a while: until when.

@@ -54,6 +54,8 @@ queue_options! {
         "Most outbound connections of the whole server; in a binding or group, of each binding. -1: no limit.";
     SERVER_RESERVE_OUTBOUND_CONNECTIONS: u64 = "server_reserve_outbound_connections", "200", GLOBAL,
         "Connections beyond server_max_outbound_connections for queues that have none, so that busy ones do not starve them.";
+    MIGRATE_CONNECTIONS_BETWEEN_SIBLING_DOMAINS: bool = "migrate_connections_between_sibling_domains", "true", GLOBAL,
+        "An idle connection takes mail of other domains of its binding that would be sent to the same host, instead of that they open one of their own.";
     OUTBOUND_THROTTLE_MESSAGES: Throttle = "outbound_throttle_messages", "", QUEUE_AND_HOST,
         "Most messages (recipients) sent, \"N\" each second or \"N/S\" in any S seconds, by everything together that falls back to this value. A host stanza's holds besides. 0 or unset: no limit.";
     OUTBOUND_THROTTLE_CONNECTIONS: Throttle = "outbound_throttle_connections", "", QUEUE_AND_HOST,
@@ -265,8 +267,8 @@ pub(crate) struct QueueSettings {
     pub(crate) method: DeliveryMethod,
     pub(crate) maildir_path: String,
     pub(crate) connections_max: usize,
-    pub(crate) server_connections_max: usize,
-    pub(crate) server_connections_reserve: usize,
+    /// Sessions go from queue to queue.
+    pub(crate) migrates: bool,
     /// Shared with other queues and other loops.
     pub(crate) limits: QueueLimits,
     /// Of hosts as they are met; none at all in a generation without host stanzas.
@@ -309,7 +311,6 @@ impl QueueSettings {
         let number = |option: &Opt<u64>| usize::try_from(generation.read(option, chain)).unwrap_or(usize::MAX);
         let connect = generation.read(&CONNECT_TIMEOUT, chain);
         let method = generation.read(&DELIVERY_METHOD, chain);
-        let server = generation.get(&SERVER_MAX_OUTBOUND_CONNECTIONS, &Lookup::Global);
         let ehlo_name = match generation.read(&EHLO_HOSTNAME, chain) {
             name if name == "__hostname__" || name.is_empty() => hostname.clone(),
             name => name.into(),
@@ -322,8 +323,7 @@ impl QueueSettings {
             method,
             maildir_path: generation.read(&MAILDIR_PATH, chain),
             connections_max: number(&MAX_OUTBOUND_CONNECTIONS).max(1),
-            server_connections_max: usize::try_from(server.most).map_or(usize::MAX, |most| most.max(1)),
-            server_connections_reserve: number(&SERVER_RESERVE_OUTBOUND_CONNECTIONS),
+            migrates: generation.get(&MIGRATE_CONNECTIONS_BETWEEN_SIBLING_DOMAINS, &Lookup::Global),
             limits: limits.of_queue(generation, queue),
             hosts: has_hosts.then(HostTable::default),
             aggressiveness: generation.read(&CONNECTION_ALLOCATION_AGGRESSIVENESS, chain),
@@ -389,6 +389,14 @@ impl QueueSettings {
                 && self.ehlo_name == other.ehlo_name
                 && self.prohibited == other.prohibited
                 && self.skipped == other.skipped)
+    }
+
+    /// Whether a session opened under `other`, to the same address, is as these values would open it.
+    pub(crate) fn opens_as(&self, other: &Self) -> bool {
+        self.method == other.method
+            && self.bind_address == other.bind_address
+            && self.ehlo_name == other.ehlo_name
+            && self.timeouts == other.timeouts
     }
 
     pub(crate) fn prohibits(&self, remote: &SocketAddr) -> bool {

@@ -60,6 +60,9 @@ struct World {
     own: HashMap<String, IpAddr>,
     /// Until when a host's addresses cannot be looked up.
     slow: HashMap<&'static str, tokio::time::Instant>,
+    /// Connections to all hosts, and the most there were at once.
+    open: usize,
+    most_open: usize,
     /// Of mail hosts.
     lookups: usize,
     /// Domains whose next lookup panics.
@@ -167,6 +170,15 @@ impl Network {
         self.with(last, |host| host.most_open)
     }
 
+    pub fn forget_most_open(&self, last: u8) {
+        self.with(last, |host| host.most_open = host.open);
+    }
+
+    /// Connections to all hosts together.
+    pub fn most_open_everywhere(&self) -> usize {
+        self.0.lock().unwrap().most_open
+    }
+
     pub fn lookups(&self) -> usize {
         self.0.lock().unwrap().lookups
     }
@@ -193,6 +205,7 @@ impl Network {
             None => drop(server.run().await),
         }
         self.with(last, |host| host.open -= 1);
+        self.0.lock().unwrap().open -= 1;
     }
 }
 
@@ -220,6 +233,11 @@ impl Connector for Network {
                 host.open += 1;
                 host.most_open = host.most_open.max(host.open);
             });
+            {
+                let mut world = self.0.lock().unwrap();
+                world.open += 1;
+                world.most_open = world.most_open.max(world.open);
+            }
             let (ours, theirs) = tokio::io::duplex(1 << 16);
             tokio::task::spawn_local(self.clone().serve(last, connection, theirs));
             Ok(Connected { stream: Box::new(ours), descriptor: None })

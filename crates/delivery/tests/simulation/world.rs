@@ -373,6 +373,17 @@ impl World {
         testkit::sim::pass(Duration::from_secs(seconds)).await;
     }
 
+    /// Lets milliseconds pass.
+    pub async fn pass_milliseconds(&self, milliseconds: u64) {
+        testkit::sim::pass(Duration::from_millis(milliseconds)).await;
+    }
+
+    /// The loop that the default binding's queue of a domain is on.
+    pub fn loop_of(&self, domain: &str) -> usize {
+        let queue = QueueName { binding_group: "default".into(), binding: "default".into(), domain: domain.into() };
+        self.intake.owner(&queue)
+    }
+
     /// The log so far: `second kind recipient …`, and forgets it.
     pub fn log(&self) -> Vec<String> {
         std::mem::take(&mut self.log.lock().unwrap())
