@@ -384,8 +384,13 @@ impl Connection {
 
     /// Takes the next message of the queue, if there is one and the throttles have a place for it.
     fn take_next(&mut self, settings: &Rc<QueueSettings>) -> bool {
-        let first = self.first.take();
-        let is_first = first.is_some();
+        if self.maintainer.queues.borrow().active(self.record.queue) == 0 {
+            return false;
+        }
+        let now = self.maintainer.deps.clock.now();
+        let begin = |token: Option<Token>| token.map(|token| token.begin(now)).transpose();
+        // What was kept for the first message while the session opened counts from now on.
+        let first = self.first.take().and_then(|[own, of_host]| Some([begin(own).ok()?, begin(of_host).ok()?]));
         let Some(tokens) = first.or_else(|| self.tokens(settings)) else { return false };
         match self.maintainer.next(&self.record, settings) {
             Some(mut taken) => {
@@ -394,10 +399,7 @@ impl Connection {
                 self.upcoming.push_back(upcoming);
                 true
             }
-            None => {
-                self.first = is_first.then_some(tokens);
-                false
-            }
+            None => false,
         }
     }
 
@@ -410,9 +412,6 @@ impl Connection {
         }
         if settings.limits.messages.is_none() && self.host.1.is_none() {
             return Some(Tokens::default());
-        }
-        if self.maintainer.queues.borrow().active(self.record.queue) == 0 {
-            return None;
         }
         let now = self.maintainer.deps.clock.now();
         let own = settings

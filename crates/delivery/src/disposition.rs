@@ -195,14 +195,14 @@ impl Maintainer {
             Err(error) if error.is_transient() => {
                 tracing::error!(target: "SPOOL", "message {id} cannot be read now, trying again: {error}");
                 let due = self.moment().seconds + UNREADABLE_RETRY_SECONDS;
-                self.queues.borrow_mut().postpone(held.settle(), due);
+                self.queues.borrow_mut().postpone(held.returned(), due);
                 self.wake_at(Some(due));
             }
             // Nothing to send and nobody to tell: what is left of it stays on disk for the operator.
             Err(error) => {
                 tracing::error!(target: "SPOOL", critical = true, "{BODY_MISSING}; message {id} leaves its queue: {error}");
                 self.meter.unreadable.add(1);
-                self.queues.borrow_mut().forgotten(held.settle());
+                self.queues.borrow_mut().forgotten(held.returned());
             }
         }
         None

@@ -213,6 +213,11 @@ impl HostLimits {
     pub(crate) fn message(&self, now: Instant) -> Result<Option<Token>, Saturated> {
         token(&self.messages, now)
     }
+
+    /// Room for the first message of a connection that is not open yet.
+    pub(crate) fn first_message(&self, now: Instant) -> Result<Option<Token>, Saturated> {
+        reserved(&self.messages, now)
+    }
 }
 
 impl QueueLimits {
@@ -225,6 +230,11 @@ impl QueueLimits {
     /// Room for one more message.
     pub(crate) fn message(&self, now: Instant) -> Result<Option<Token>, Saturated> {
         token(&self.messages, now)
+    }
+
+    /// Room for the first message of a connection that is not open yet.
+    pub(crate) fn first_message(&self, now: Instant) -> Result<Option<Token>, Saturated> {
+        reserved(&self.messages, now)
     }
 
     /// Room for one more connection attempt.
@@ -243,10 +253,13 @@ impl QueueLimits {
 }
 
 fn token(limit: &Option<RateLimit>, now: Instant) -> Result<Option<Token>, Saturated> {
-    match limit {
-        None => Ok(None),
-        Some(limit) => limit.take(now).map(Some).map_err(|until| Saturated::throttled(limit.clone(), until)),
-    }
+    let Some(limit) = limit else { return Ok(None) };
+    limit.take(now).map(Some).map_err(|until| Saturated::throttled(limit.clone(), until))
+}
+
+fn reserved(limit: &Option<RateLimit>, now: Instant) -> Result<Option<Token>, Saturated> {
+    let Some(limit) = limit else { return Ok(None) };
+    limit.reserve(now).map(Some).map_err(|until| Saturated::throttled(limit.clone(), until))
 }
 
 /// Shared objects kept although nobody holds them.

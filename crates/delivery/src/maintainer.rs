@@ -314,8 +314,10 @@ impl Maintainer {
         }
         let (maintainer, record) = (self.clone(), record.clone());
         self.spawn(async move {
-            tokio::time::sleep_until(turn.into()).await;
+            // What comes back unspent may be its place, long before its turn.
+            let _ = tokio::time::timeout_at(turn.into(), waiting.returned()).await;
             drop(waiting);
+            record.throttled_until.set(None);
             record.leave_line();
             maintainer.maintain(&record, false);
         });

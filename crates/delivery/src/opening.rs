@@ -33,7 +33,7 @@ pub(crate) async fn open(
     let soon = !settings.fully_resolves;
     let mut route = candidates(maintainer, record, settings, soon).await.map_err(NotOpened::Unroutable)?;
     record.dns_failures.set(0);
-    let own_first = settings.limits.message(maintainer.deps.clock.now()).map_err(NotOpened::Saturated)?;
+    let own_first = settings.limits.first_message(maintainer.deps.clock.now()).map_err(NotOpened::Saturated)?;
     let mut round = Round { own_first, ..Round::default() };
     loop {
         if route.partial {
@@ -176,10 +176,10 @@ fn room(
     let host = settings.host_limits(&maintainer.shared.limits, &record.name, &candidate.host);
     let need = if record.useful_connections() <= 1 { Need::First } else { Need::More };
     let caps: Vec<&Cap> = host.iter().flat_map(|host| host.caps()).collect();
-    let first = host.as_ref().map_or(Ok(None), |host| host.message(now))?;
+    let first = host.as_ref().map_or(Ok(None), |host| host.first_message(now))?;
     let of_host = host.as_ref().map_or(Ok(None), |host| host.connection(now))?;
     place::fit(status, settings, caps, need).map_err(Saturated::full)?;
-    [attempt, of_host].into_iter().flatten().for_each(Token::spend);
+    [attempt, of_host].into_iter().flatten().for_each(|token| token.spend(now));
     Ok(first)
 }
 

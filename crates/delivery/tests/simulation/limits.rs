@@ -216,8 +216,8 @@ fn those_who_wait_are_served_evenly() {
     simulate(text, async |world: World| {
         let domains = domains(&world, 40, 1);
         world.network.round_trip(1, Duration::from_millis(20));
-        send_to(&world, &domains, 300).await;
-        world.pass(60).await;
+        send_to(&world, &domains, 100).await;
+        world.pass(10).await;
         let log = world.log();
         let served = |domain: &String| log.iter().filter(|line| line.contains(&format!("@{domain} "))).count();
         let counts: Vec<usize> = domains.iter().map(served).collect();

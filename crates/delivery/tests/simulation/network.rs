@@ -28,6 +28,8 @@ pub struct Taken {
     pub mail: String,
     pub recipients: Vec<String>,
     pub body: Vec<u8>,
+    /// When it had all of it.
+    pub at: tokio::time::Instant,
 }
 
 #[derive(Default)]
@@ -345,7 +347,8 @@ impl Server {
                 ("MAIL", true) => {
                     let mail = line["MAIL FROM:".len()..].split(' ').next().unwrap_or("").to_owned();
                     let connection = self.connection;
-                    transaction = Some(Taken { connection, mail, recipients: Vec::new(), body: Vec::new() });
+                    let at = tokio::time::Instant::now();
+                    transaction = Some(Taken { connection, mail, recipients: Vec::new(), body: Vec::new(), at });
                 }
                 ("RCPT", true) => {
                     let open = transaction.as_mut().expect("RCPT after MAIL");
@@ -355,6 +358,7 @@ impl Server {
                 ("DATA", true) => {
                     let mut open = transaction.take().expect("DATA after RCPT");
                     open.body = self.body().await?;
+                    open.at = tokio::time::Instant::now();
                     if self.network.with(self.last, |host| host.heard.iter().any(|line| line.starts_with("LHLO"))) {
                         for recipient in std::mem::take(&mut open.recipients) {
                             if self.react("BODY", &format!("BODY {recipient}"), "250 2.0.0 stored").await? {
