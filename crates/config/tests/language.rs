@@ -363,8 +363,10 @@ fn a_text_that_says_nothing_is_a_configuration() {
 #[test]
 fn a_part_of_a_value_that_has_no_effect_is_told() {
     const WORDS: config::Opt<Vec<String>> =
-        config::Opt::new("words_for_tests", "()", config::scopes::GLOBAL, "For this test.")
-            .idle(|words| words.contains(&"b".to_owned()).then(|| "`b` does nothing yet".to_owned()));
+        config::Opt::new("words_for_tests", "()", config::scopes::GLOBAL, "For this test.").idle(|words| {
+            let idle = |told: &str| config::Idle { class: config::Class::Harmless, told: told.to_owned() };
+            words.contains(&"b".to_owned()).then(|| idle("`b` does nothing yet"))
+        });
     const OPTIONS: &[&dyn config::Declared] = &[&WORDS];
     let warnings = |text: &str| {
         let mut registry = config::Registry::new();

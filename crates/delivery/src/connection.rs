@@ -11,12 +11,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use message::Body;
 use queue::Resident;
 use smallvec::SmallVec;
-use smtp::client::{ClientOptions, ClientSession, Done, Event, Failure, Outcome, Stage};
+use smtp::client::{ClientOptions, ClientSession, Done, End, Event, Failure, Outcome, Stage};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::task::JoinSet;
 
@@ -24,17 +24,17 @@ use crate::alarm::Alarm;
 use crate::disposition::{Attempt, Failed, Rest};
 use crate::gathering::{Gathering, Siblings};
 use crate::held::{InHand, Taken, Tokens};
-use crate::hosts::Pace;
 use crate::limits::{Awaits, HostLimits, Saturated};
 use crate::maintainer::Maintainer;
-use crate::opening::{self, NoSession, host_failed};
+use crate::opening::{self, NoSession};
 use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
+use crate::parting::Parting;
 use crate::place::Turn;
 use crate::record::{DomainRecord, Status};
-use crate::replies::SESSION_ENDED;
 use crate::route::Candidate;
-use crate::seams::{Local, Stream};
+use crate::seams::{ConnectError, Local, Stream};
 use crate::seven_bit::Form;
+use crate::standing::Dial;
 use crate::throttle::Token;
 use crate::unreachable::NotOpened;
 
@@ -97,8 +97,8 @@ pub(crate) struct Connection {
     /// Of the job last settled.
     attempt: Attempt,
     candidate: Candidate,
-    /// How long the address takes.
-    pub(crate) pace: Rc<Pace>,
+    /// Its place among the connections of the address.
+    dial: Rc<Dial>,
     /// What led here.
     opened_under: Rc<QueueSettings>,
     /// The limits of the host, and the settings they belong to.
@@ -114,7 +114,7 @@ pub(crate) struct Connection {
     jobs: VecDeque<Job>,
     /// The jobs to come, in their order: one in memory, or several that are being read.
     upcoming: VecDeque<Upcoming>,
-    /// How many are read ahead; fewer when bodies are large.
+    /// How many are read ahead: one until it is known how large bodies are, fewer when they are large.
     ahead: usize,
     /// What outcomes still wait for: notifications.
     settling: JoinSet<()>,
@@ -123,9 +123,11 @@ pub(crate) struct Connection {
     delivered: u64,
     /// Recipients named to the server.
     named: u64,
-    /// The host has answered for a message.
+    /// The host has answered for a message, other than by ending the session.
     has_served: bool,
-    over: Option<Option<Failure>>,
+    /// A message was charged with the session's end, and waits so long.
+    charged: Option<Duration>,
+    over: Option<End>,
 }
 
 impl Connection {
@@ -136,9 +138,10 @@ impl Connection {
         settings: &Rc<QueueSettings>,
         status: &Rc<Status>,
         candidate: &Candidate,
+        dial: &Rc<Dial>,
     ) -> Result<Self, NoSession> {
         let remote = candidate.remote;
-        let stream = connect(maintainer, settings, status, candidate).await.map_err(NoSession::Network)?;
+        let stream = connect(maintainer, settings, status, candidate).await?;
         let options = ClientOptions {
             ehlo_name: settings.ehlo_name.clone(),
             timeouts: settings.timeouts,
@@ -156,7 +159,7 @@ impl Connection {
                 remote: Some((candidate.host.clone(), remote.ip())),
             },
             candidate: candidate.clone(),
-            pace: maintainer.hosts.borrow_mut().pace(remote),
+            dial: dial.clone(),
             opened_under: settings.clone(),
             host: (settings.clone(), settings.host_limits(&maintainer.shared.limits, &record.name, &candidate.host)),
             first: None,
@@ -167,20 +170,21 @@ impl Connection {
             buffer: Box::new([0; READ_OCTETS]),
             jobs: VecDeque::new(),
             upcoming: VecDeque::new(),
-            ahead: READ_AHEAD,
+            ahead: 1,
             settling: JoinSet::new(),
             unlinking: JoinSet::new(),
             delivered: 0,
             named: 0,
             has_served: false,
+            charged: None,
             over: None,
         };
         loop {
             match connection.session.event() {
                 Some(Event::Open) => return Ok(connection),
-                Some(Event::Over(failure)) => {
+                Some(Event::Over(end)) => {
                     let closed = || NoSession::Network(io::ErrorKind::ConnectionAborted.into());
-                    return Err(failure.map_or_else(closed, NoSession::Refused));
+                    return Err(end.failure().cloned().map_or_else(closed, NoSession::Refused));
                 }
                 Some(Event::Done(_)) => {}
                 None => connection.progress().await,
@@ -193,8 +197,8 @@ impl Connection {
         self.first = Some(first);
     }
 
-    /// Carries messages until the session is over, then waits for what the outcomes still need. Says so if the host turned
-    /// it away.
+    /// Carries messages until the session is over, then waits for what the outcomes still need. Says so if there is no host to
+    /// go on with.
     async fn work(&mut self) -> Option<NotOpened> {
         loop {
             self.settle();
@@ -207,12 +211,12 @@ impl Connection {
         }
         let ended_by_us = self.status.ending.replace(true);
         self.maintainer.put_back(self.jobs.drain(..).flat_map(|job| job.messages).collect::<Vec<_>>().into_iter());
-        let turned_away = if ended_by_us { None } else { self.turned_away() };
+        let not_opened = if ended_by_us { None } else { self.parted() };
         self.give_back_upcoming().await;
         while self.unlinking.join_next().await.is_some() {}
         self.status.unlinking.set(false);
         while self.settling.join_next().await.is_some() {}
-        turned_away
+        not_opened
     }
 
     /// What is being read is waited for, so that the next connection need not begin again with it.
@@ -222,7 +226,7 @@ impl Connection {
                 Upcoming::Ready(messages)
                 | Upcoming::Converting { messages, .. }
                 | Upcoming::Converted { messages, .. } => self.maintainer.put_back(messages.into_iter()),
-                Upcoming::Reading(gathering) if !self.maintainer.stopping.get() => {
+                Upcoming::Reading(gathering) if !self.maintainer.stopping.get() && !gathering.awaits_memory() => {
                     gathering.give_back(&self.maintainer).await;
                 }
                 Upcoming::Reading(_) => {}
@@ -230,26 +234,22 @@ impl Connection {
         }
     }
 
-    /// Whether the host ended the session before it had answered for any message, though there is mail for it. That is as
-    /// good as no session: the address is left alone, lest a host that greets and closes is called again at once, for ever.
-    fn turned_away(&mut self) -> Option<NotOpened> {
+    /// The session has ended, not by our will: somebody pays.
+    fn parted(&mut self) -> Option<NotOpened> {
         let has_mail = !self.upcoming.is_empty() || self.maintainer.queues.borrow().active(self.record.queue) != 0;
-        if self.has_served || !has_mail {
-            return None;
-        }
-        let unsaid = || Failure { stage: Stage::Idle, reply: SESSION_ENDED, internal: true };
-        let failure = self.over.take().flatten().unwrap_or_else(unsaid);
-        let refused = NoSession::Refused(failure.clone());
-        let settings = &self.opened_under;
-        let mut retry_at = host_failed(&self.maintainer, &self.record, settings, &self.candidate, &refused);
-        let (now, hosts) = (self.maintainer.deps.clock.now(), self.maintainer.hosts.borrow());
-        let is_other = |candidate: &&Candidate| candidate.remote != self.candidate.remote;
-        for candidate in self.record.route.borrow().iter().filter(is_other) {
-            // Another address may do better, at once.
-            retry_at = retry_at.min(hosts.avoided_until(&candidate.remote, now)?);
-        }
-        let refusal = Some(Box::new((self.candidate.clone(), failure)));
-        Some(NotOpened::Unreachable { retry_at, refusal, tried: true, connection: self.status.id })
+        let parting = Parting {
+            maintainer: &self.maintainer,
+            record: &self.record,
+            settings: &self.opened_under,
+            status: &self.status,
+            candidate: &self.candidate,
+            dial: &self.dial,
+            end: self.over.take()?,
+            has_served: self.has_served,
+            charged: self.charged,
+            has_mail,
+        };
+        parting.settle()
     }
 
     /// Takes the session's events: outcomes go to the maintainer.
@@ -258,7 +258,7 @@ impl Connection {
             match event {
                 Event::Open => {}
                 Event::Done(done) => self.done(done),
-                Event::Over(failure) => self.over = Some(failure),
+                Event::Over(end) => self.over = Some(end),
             }
         }
     }
@@ -266,13 +266,18 @@ impl Connection {
     fn done(&mut self, done: Done) {
         let Some(job) = self.jobs.pop_front() else { return };
         self.attempt.settings = job.settings;
-        if !self.has_served && done.outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Untried)) {
-            self.has_served = true;
-            self.record.reached();
+        let now = self.maintainer.deps.clock.now();
+        if done.outcomes.iter().any(is_answer) {
+            self.dial.standing.served();
+            if !std::mem::replace(&mut self.has_served, true) {
+                self.record.reached();
+            }
         }
         if done.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Delivered(_))) {
-            let now = self.maintainer.deps.clock.now();
-            self.pace.delivered(now.saturating_duration_since(job.submitted));
+            self.dial.standing.delivered(now.saturating_duration_since(job.submitted));
+        }
+        if let Some(most) = done.recipients_max {
+            self.dial.standing.takes_recipients(most, now);
         }
         let mut untried: SmallVec<[InHand; 1]> = SmallVec::new();
         for (message, outcome) in job.messages.into_iter().zip(done.outcomes) {
@@ -296,9 +301,14 @@ impl Connection {
     }
 
     fn failed(&mut self, message: InHand, failure: Failure, bytes: u64) -> Rest {
-        if failure.internal && matches!(failure.stage, Stage::SendingBody | Stage::ReadingConfirmation) {
+        if failure.internal && failure.stage == Stage::ReadingConfirmation {
             // The server may have taken it: trying again can deliver it twice, not trying could lose it.
             self.maintainer.meter.lost_after_dot.add(1);
+        }
+        if ends_session(&failure) {
+            let failures = message.envelope().delivery.retries.saturating_add(1);
+            let wait = Duration::from_secs(self.attempt.settings.retry.delay(failures));
+            self.charged = Some(self.charged.map_or(wait, |longest| longest.max(wait)));
         }
         let failed = Failed { stage: failure.stage, bytes, reply: failure.reply, quiet: false };
         self.maintainer.attempt_failed(&self.attempt, message, failed)
@@ -338,7 +348,7 @@ impl Connection {
         if Rc::ptr_eq(&record, &self.record) {
             return;
         }
-        self.first = None;
+        (self.first, self.charged) = (None, None);
         self.opened_under = record.settings();
         let left = std::mem::replace(&mut self.record, record);
         self.maintainer.maintain(&left, false);
@@ -355,8 +365,12 @@ impl Connection {
         }
     }
 
-    /// Has what comes next read while the session is busy, so that it need not wait for the disk.
+    /// Has what comes next read while the session is busy, so that it need not wait for the disk. What would take memory that
+    /// others wait for is read when its turn comes.
     fn read_ahead(&mut self, settings: &Rc<QueueSettings>) {
+        if self.maintainer.owners.bodies.is_scarce() {
+            return;
+        }
         while self.upcoming.len() < self.ahead && self.next_is_on_disk() && !self.used_up_soon(settings) {
             if !self.take_next(settings) {
                 return;
@@ -453,10 +467,11 @@ impl Connection {
 
     /// A message that was taken, and the siblings that can share its transaction.
     fn upcoming(&self, taken: Taken, settings: &QueueSettings) -> Upcoming {
-        let most = usize::try_from(self.may_carry(settings)).unwrap_or(usize::MAX).min(settings.batch_max);
         let now = self.maintainer.deps.clock.now();
+        let most = settings.batch_max.min(self.dial.standing.recipients_max(now));
+        let most = usize::try_from(self.may_carry(settings)).unwrap_or(usize::MAX).min(most);
         let pay = || Some([settings.limits.message(now).ok()?, self.host_tokens(now).ok()?]);
-        match self.maintainer.gather(taken, most, pay) {
+        match self.maintainer.gather(&self.record, taken, most, pay) {
             Ok(messages) => Upcoming::Ready(messages),
             Err(gathering) => Upcoming::Reading(gathering),
         }
@@ -470,14 +485,13 @@ impl Connection {
         if !eight_bit || self.session.extensions().eight_bit_mime || settings.transform == Transform8BitMime::No {
             return self.transact(messages, body, settings);
         }
-        let minds_header = settings.transform == Transform8BitMime::Strict;
-        if let Some(form) = self.maintainer.forms.known(batch, minds_header) {
+        if let Some(form) = self.maintainer.forms.known(batch) {
             return self.submit_as(messages, form, settings);
         }
         let (maintainer, pool) = (self.maintainer.clone(), self.maintainer.deps.pools.get("CPU"));
         let form = Box::pin(async move {
-            let form = Form::of(body, minds_header, pool, maintainer.owners.bodies.clone()).await;
-            maintainer.forms.remember(batch, minds_header, &form);
+            let form = Form::of(body, pool, maintainer.owners.bodies.clone()).await;
+            maintainer.forms.remember(batch, &form);
             form
         });
         self.upcoming.push_front(Upcoming::Converting { messages, form });
@@ -536,13 +550,16 @@ impl Connection {
         !self.maintainer.unpark(&self.status) || is_taken
     }
 
+    /// What has come is read before anything is written: a reply that was there before its command was is no answer to it, and the
+    /// session must not learn of it too late to know.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let broken = self.poll_write(context);
         if self.poll_read(context).is_ready() {
             return Poll::Ready(());
         }
-        if broken {
-            self.session.closed();
+        if self.poll_write(context) {
+            if self.poll_read(context).is_pending() {
+                self.session.closed();
+            }
             return Poll::Ready(());
         }
         if self.poll_upcoming(context).is_ready() {
@@ -631,6 +648,21 @@ impl Connection {
     }
 }
 
+/// Whether the host has answered for a recipient.
+fn is_answer(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Delivered(_) => true,
+        Outcome::Failed(failure) => !failure.internal && !ends_session(failure),
+        Outcome::Untried => false,
+    }
+}
+
+/// Whether a message failed because the session ended: by the server's word, or behind the dot.
+fn ends_session(failure: &Failure) -> bool {
+    let by_word = !failure.internal && failure.reply.code == SERVICE_CLOSING;
+    by_word || (failure.internal && failure.stage == Stage::ReadingConfirmation)
+}
+
 /// Whether a limit, if it is one, is reached.
 fn is_reached(limit: u64, number: u64) -> bool {
     limit != 0 && limit <= number
@@ -646,7 +678,7 @@ async fn connect(
     settings: &QueueSettings,
     status: &Status,
     candidate: &Candidate,
-) -> io::Result<Box<dyn Stream>> {
+) -> Result<Box<dyn Stream>, ConnectError> {
     let remote: SocketAddr = candidate.remote;
     *status.remote.borrow_mut() = Some((candidate.host.clone(), remote));
     status.enter(Stage::NotConnected, maintainer.deps.clock.now());
@@ -659,6 +691,8 @@ async fn connect(
     Ok(connected.stream)
 }
 
+/// RFC 5321 3.8.
+const SERVICE_CLOSING: u16 = 421;
 /// Octets of memory that a connection takes up, about: itself, its task, and what it reads replies into.
 pub(crate) const OCTETS: usize = 2 * size_of::<Connection>() + READ_OCTETS;
 /// Octets of replies read at once.

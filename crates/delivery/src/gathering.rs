@@ -15,6 +15,7 @@ use spool::SpoolError;
 
 use crate::held::{Held, InHand, Taken, Tokens};
 use crate::maintainer::Maintainer;
+use crate::record::DomainRecord;
 
 /// The messages of a transaction, the first one with its body.
 pub(crate) type Siblings = SmallVec<[InHand; 1]>;
@@ -46,6 +47,7 @@ impl Maintainer {
     /// Takes the siblings of a message that was taken, up to `most` with it and while `pay` finds a place for one more.
     pub(crate) fn gather(
         self: &Rc<Self>,
+        record: &DomainRecord,
         first: Taken,
         most: usize,
         mut pay: impl FnMut() -> Option<Tokens>,
@@ -67,22 +69,21 @@ impl Maintainer {
                 let first = InHand { held: first.held, resident };
                 Ok(self.kept_together(first, known))
             }
-            resident => Err(self.gathering(first.held, first.id, resident, known, unread)),
+            resident => Err(self.gathering(record, (first.held, first.id, resident), known, unread)),
         }
     }
 
     fn gathering(
         &self,
-        held: Held,
-        id: MessageId,
-        resident: Option<queue::Arrival>,
+        record: &DomainRecord,
+        (held, id, resident): (Held, MessageId, Option<queue::Arrival>),
         known: Siblings,
         unread: Vec<(Held, MessageId)>,
     ) -> Box<Gathering> {
         let spool = &self.deps.spool;
         let first = match resident {
             Some(resident) => First::Known(InHand { held, resident }),
-            None => First::Reading { held, id, read: Box::new(spool.read(id)) },
+            None => First::Reading { held, id, read: Box::new(spool.read_for(id, record.share())) },
         };
         let ids: Vec<MessageId> = unread.iter().map(|(_, id)| *id).collect();
         let read = (!ids.is_empty()).then(|| Box::new(spool.read_all_headers(ids)));
@@ -108,6 +109,11 @@ impl Gathering {
     /// How many they are.
     pub(crate) fn len(&self) -> usize {
         1 + self.known.len() + self.unread.as_ref().map_or(0, |unread| unread.held.len())
+    }
+
+    /// Whether it waits for memory: then nothing is lost by giving it up.
+    pub(crate) fn awaits_memory(&self) -> bool {
+        matches!(&self.first, First::Reading { read, .. } if read.awaits_memory())
     }
 
     /// Ready when all is read: the siblings, none if the first of them could not be read, which is dealt with then.

@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use config::{Generation, Lookup, Opt, OptionType, ScopeId, Throttle, Value};
 use message::QueueName;
 
 use crate::options::{
     HOST_MAX_OUTBOUND_CONNECTIONS, OUTBOUND_THROTTLE_CONNECTIONS, OUTBOUND_THROTTLE_MESSAGES,
-    SCOPE_MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS, SERVER_RESERVE_OUTBOUND_CONNECTIONS,
+    SCOPE_MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS,
 };
 use crate::slots::{Cap, Count};
 use crate::throttle::{Bucket, RateLimit, Token};
@@ -101,6 +101,8 @@ pub(crate) struct Saturated {
     pub(crate) full: Vec<Cap>,
     /// A place in a throttle, and when it has one.
     pub(crate) throttled: Option<(RateLimit, Instant)>,
+    /// A host has said that it has no room; nobody knows until when.
+    pub(crate) is_crowded: bool,
 }
 
 /// What a queue waits for room for. Closed.
@@ -114,37 +116,48 @@ pub(crate) enum Awaits {
 
 impl Saturated {
     pub(crate) fn full(cap: Cap) -> Self {
-        Self { full: vec![cap], throttled: None }
+        Self { full: vec![cap], ..Self::default() }
     }
 
     pub(crate) fn throttled(limit: RateLimit, until: Instant) -> Self {
-        Self { full: Vec::new(), throttled: Some((limit, until)) }
+        Self { throttled: Some((limit, until)), ..Self::default() }
+    }
+
+    pub(crate) fn crowded() -> Self {
+        Self { is_crowded: true, ..Self::default() }
     }
 
     /// Room in either will do.
     pub(crate) fn or(mut self, mut other: Self) -> Self {
         self.full.append(&mut other.full);
         let throttled = [self.throttled, other.throttled].into_iter().flatten();
-        Self { full: self.full, throttled: throttled.min_by_key(|(_, until)| *until) }
+        Self {
+            full: self.full,
+            throttled: throttled.min_by_key(|(_, until)| *until),
+            is_crowded: self.is_crowded || other.is_crowded,
+        }
     }
 }
 
 impl Limits {
-    /// The limits of a queue.
-    pub(crate) fn of_queue(&self, generation: &Generation, queue: &QueueName) -> QueueLimits {
+    /// The limits of a queue. The server's own limit and its reserve are what the options and the system leave of it.
+    pub(crate) fn of_queue(
+        &self,
+        generation: &Generation,
+        queue: &QueueName,
+        server_most: usize,
+        server_reserve: usize,
+    ) -> QueueLimits {
         let lookup =
             Lookup::Queue { binding_group: &queue.binding_group, binding: &queue.binding, domain: &queue.domain };
         let server = generation.find(&SERVER_MAX_OUTBOUND_CONNECTIONS, &lookup);
         let of_binding = || Counted::Binding(queue.binding_group.clone(), queue.binding.clone());
-        let of_all = generation.get(&SERVER_MAX_OUTBOUND_CONNECTIONS, &Lookup::Global);
-        let reserve = generation.get(&SERVER_RESERVE_OUTBOUND_CONNECTIONS, &Lookup::Global);
-        let all = |most: u64| Cap::new(shared(&self.counts, Counted::Server), most.max(1), reserve);
         QueueLimits {
             messages: self.rate(Event::Message, generation, &OUTBOUND_THROTTLE_MESSAGES, &lookup),
             connections: self.rate(Event::Connection, generation, &OUTBOUND_THROTTLE_CONNECTIONS, &lookup),
             scope: self.cap(generation.find(&SCOPE_MAX_OUTBOUND_CONNECTIONS, &lookup), Counted::Scope),
             binding: self.cap(server.filter(|set| set.scope != ScopeId::GLOBAL), |_| of_binding()),
-            server: u64::try_from(of_all.most).ok().map(all),
+            server: Some(Cap::new(shared(&self.counts, Counted::Server), server_most as u64, server_reserve as u64)),
         }
     }
 
@@ -262,5 +275,7 @@ fn reserved(limit: &Option<RateLimit>, now: Instant) -> Result<Option<Token>, Sa
     limit.reserve(now).map(Some).map_err(|until| Saturated::throttled(limit.clone(), until))
 }
 
+/// After that, a host that had no room is looked at again.
+pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// Shared objects kept although nobody holds them.
 const OBJECTS_KEPT: usize = 16_384;

@@ -72,7 +72,13 @@ async fn write(maintainer: &Maintainer, settings: &QueueSettings, message: &InHa
     let name = format!("{}.M{}P{id}.{}", now.as_secs(), now.subsec_micros(), settings.hostname);
     let shown = folder.display().to_string();
     let reverse_path = envelope.reverse_path.as_str().to_owned();
-    let job = move || maildir::deliver(&folder, &name, &maildir::as_file(&reverse_path, &body));
+    // The file's content is a copy of the body.
+    let copy = maintainer.owners.bodies.charge(body.len());
+    let job = move || {
+        let delivered = maildir::deliver(&folder, &name, &maildir::as_file(&reverse_path, &body));
+        drop(copy);
+        delivered
+    };
     let outcome = maintainer.deps.pools.get("IO").run(job).await;
     let error = match outcome {
         Ok(Ok(())) => return Ok(()),

@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,15 +19,17 @@ use std::time::{Duration, Instant};
 use config::Lookup;
 use message::QueueName;
 use queue::{Arrival, Arrivals, DomainGlobs, Keys, Moment, QueueId, Queues, ResidentOwners, WeakIntake};
-use scheduler::{Counter, MemoryOwner, Meters};
+use scheduler::{Counter, Lack, MemoryOwner, Meters};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::Sleep;
 
+use crate::barred::Barred;
 use crate::connection;
 use crate::engine::Deps;
 use crate::held::Taken;
 use crate::hosts::Hosts;
-use crate::limits::{Awaits, Limits, Saturated};
+use crate::lacks::{LACK_PAUSE, Lacks};
+use crate::limits::{Awaits, FULL_PAUSE, Limits, Saturated};
 use crate::local;
 use crate::options::{
     Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, Surroundings, best_hosts_only, relay_domains,
@@ -47,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) loops: usize,
     /// Throttles and counts that span queues.
     pub(crate) limits: Arc<Limits>,
+    /// What the machine lacks.
+    pub(crate) lacks: Arc<Lacks>,
     /// For mail that goes from queue to queue.
     pub(crate) intake: WeakIntake,
 }
@@ -81,6 +86,8 @@ pub(crate) struct Maintainer {
     /// Which queue mail belongs to, since the last reload, and what tells whether the next one changes that.
     pub(crate) keys: RefCell<Keys>,
     pub(crate) keys_fingerprint: Cell<u64>,
+    /// No connection is tried before: the machine lacks what all of them need.
+    starved_until: Cell<Option<Instant>>,
     /// Tasks under way besides `run`: connections, drains, writes.
     tasks: Cell<usize>,
 }
@@ -92,6 +99,7 @@ struct Whole {
     has_hosts: bool,
     best_hosts_only: DomainGlobs,
     relay_domains: DomainGlobs,
+    barred: Rc<Barred>,
 }
 
 /// `delivery.…`, shared by the loops.
@@ -105,12 +113,20 @@ pub(crate) struct Meter {
     pub(crate) connections_entered: Counter,
     pub(crate) connections_left: Counter,
     pub(crate) connections_failed: Counter,
+    /// Sessions that a host refused while it had others.
+    pub(crate) one_too_many: Counter,
+    /// Sessions that a host ended in the middle of a message, or in which it did not keep to the protocol.
+    pub(crate) broken_off: Counter,
     /// Times that a queue began to wait for a throttle or a full host.
     pub(crate) throttled: Counter,
     /// Times that a session went to another queue.
     pub(crate) migrated: Counter,
     /// Messages that went to another queue after a reload.
     pub(crate) moved: Counter,
+    /// Times that a queue was found to lead back to this server.
+    pub(crate) loops: Counter,
+    /// Times that a queue was found to lead to prohibited hosts alone.
+    pub(crate) prohibited: Counter,
 }
 
 /// What the memory of delivery is charged to.
@@ -141,9 +157,13 @@ impl Meter {
             connections_entered: counter("connections.entered"),
             connections_left: counter("connections.left"),
             connections_failed: counter("connections.failed"),
+            one_too_many: counter("connections.one_too_many"),
+            broken_off: counter("connections.broken_off"),
             throttled: counter("queues.throttled"),
             migrated: counter("connections.migrated"),
             moved: counter("messages.moved"),
+            loops: counter("queues.looping"),
+            prohibited: counter("queues.prohibited"),
         }
     }
 }
@@ -180,6 +200,7 @@ impl Maintainer {
             sleeper: RefCell::default(),
             keys_fingerprint: Cell::new(keys.fingerprint()),
             keys: RefCell::new(keys),
+            starved_until: Cell::new(None),
             tasks: Cell::new(0),
             deps,
         };
@@ -306,16 +327,31 @@ impl Maintainer {
         if !saturated.full.is_empty() {
             self.line_up(record, &record.settings(), saturated.full, Vec::new());
         }
-        let Some((limit, free_at)) = saturated.throttled else { return };
-        let (waiting, turn) = limit.join(free_at);
-        let turn = turn.max(now + THROTTLE_WAIT_MIN);
+        let (waiting, turn) = match saturated.throttled {
+            Some((limit, free_at)) => {
+                let (waiting, turn) = limit.join(free_at);
+                (Some(waiting), turn.max(now + THROTTLE_WAIT_MIN))
+            }
+            None if saturated.is_crowded => (None, now + FULL_PAUSE),
+            None => return,
+        };
+        if saturated.is_crowded {
+            // A session that is open there may take the mail.
+            self.list(record, &record.settings(), now);
+        }
         if !record.line.borrow().waits() {
             record.throttled_until.set(Some((turn, awaits)));
         }
         let (maintainer, record) = (self.clone(), record.clone());
         self.spawn(async move {
             // What comes back unspent may be its place, long before its turn.
-            let _ = tokio::time::timeout_at(turn.into(), waiting.returned()).await;
+            let returned = async {
+                match &waiting {
+                    Some(waiting) => waiting.returned().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let _ = tokio::time::timeout_at(turn.into(), returned).await;
             drop(waiting);
             record.throttled_until.set(None);
             record.leave_line();
@@ -347,7 +383,10 @@ impl Maintainer {
         let held = record.line.borrow_mut().granted(grant);
         let Some(held) = held else { return self.maintain(&record, false) };
         let now = self.deps.clock.now();
-        let goes_on = record.throttled(now).is_none() && !record.is_held(now) && !record.waits_for_unlinks();
+        let goes_on = record.throttled(now).is_none()
+            && !self.is_starved(now)
+            && !record.is_held(now)
+            && !record.waits_for_unlinks();
         let has_mail = self.queues.borrow().active(record.queue) != 0 && !settings.suspended && !settings.blackholed;
         if !goes_on || !has_mail || record.is_draining() || self.stopping.get() {
             return;
@@ -408,7 +447,9 @@ impl Maintainer {
         for record in self.records() {
             if domain.is_none_or(|domain| record.name.domain.eq_ignore_ascii_case(domain)) {
                 record.hold_until.set(None);
-                self.hosts.borrow_mut().forget(&record.route.borrow());
+                for candidate in record.route.borrow().iter() {
+                    self.hosts.borrow_mut().forget(&record.peer(candidate.remote));
+                }
                 self.maintain(&record, false);
             }
         }
@@ -512,6 +553,7 @@ impl Maintainer {
                 has_hosts: generation.stanzas("host").next().is_some(),
                 best_hosts_only: best_hosts_only(&generation),
                 relay_domains: relay_domains(&generation),
+                barred: Rc::new(Barred::of(&generation, &(self.deps.hostname)(&generation))),
             };
         }
         let whole = self.whole.borrow();
@@ -522,6 +564,8 @@ impl Maintainer {
             has_hosts: whole.has_hosts,
             best_hosts_only: &whole.best_hosts_only,
             relay_domains: &whole.relay_domains,
+            barred: &whole.barred,
+            descriptors: &self.deps.descriptors,
         };
         QueueSettings::resolve(&generation, name, &surroundings)
     }
@@ -541,7 +585,7 @@ impl Maintainer {
             record.leave_waiting();
         }
         let limited = settings.connections_max <= record.connections.borrow().len() || record.line.borrow().waits();
-        if limited || record.is_held(now) || record.waits_for_unlinks() {
+        if limited || self.is_starved(now) || record.is_held(now) || record.waits_for_unlinks() {
             return false;
         }
         match settings.aggressiveness {
@@ -587,6 +631,22 @@ impl Maintainer {
             maintainer.maintain(&record, false);
         });
         true
+    }
+
+    /// A connection to `what` did not come about because the machine lacks something; until when the queue waits.
+    pub(crate) fn lacks(&self, lack: Lack, what: &dyn fmt::Display) -> Instant {
+        let now = self.deps.clock.now();
+        self.shared.lacks.note(lack, now, what);
+        let until = now + LACK_PAUSE;
+        if lack.is_of_all() {
+            self.starved_until.set(Some(until));
+        }
+        until
+    }
+
+    /// Whether the machine lacks what a connection needs.
+    fn is_starved(&self, now: Instant) -> bool {
+        self.starved_until.get().is_some_and(|until| now < until)
     }
 
     pub(crate) fn wake_in(&self, wait: Duration) {

@@ -2,7 +2,7 @@
 //!
 //! Lives on one loop, shared there by the maintainer and the connections of the queue. Borrows are never held over a wait.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,8 +11,10 @@ use std::time::Instant;
 
 use message::{MessageId, QueueName};
 use queue::QueueId;
+use scheduler::MemoryShare;
 use smtp::client::Stage;
 
+use crate::hosts::Peer;
 use crate::limits::Awaits;
 use crate::line::Line;
 use crate::options::QueueSettings;
@@ -46,6 +48,8 @@ pub(crate) struct DomainRecord {
     /// What the active queue is being emptied into: nothing else takes from it meanwhile.
     pub(crate) drain: RefCell<Option<Drain>>,
     pub(crate) empty_since: Cell<Option<Instant>>,
+    /// Of the memory that is lent for bodies.
+    share: OnceCell<MemoryShare>,
 }
 
 impl DomainRecord {
@@ -66,11 +70,22 @@ impl DomainRecord {
             unanswered_lookups: Cell::new(0),
             drain: RefCell::default(),
             empty_since: Cell::new(None),
+            share: OnceCell::new(),
         }
+    }
+
+    /// What its connections have of the memory that is lent for bodies.
+    pub(crate) fn share(&self) -> &MemoryShare {
+        self.share.get_or_init(MemoryShare::default)
     }
 
     pub(crate) fn settings(&self) -> Rc<QueueSettings> {
         self.settings.borrow().clone()
+    }
+
+    /// An address as this queue's binding sees it.
+    pub(crate) fn peer(&self, remote: SocketAddr) -> Peer {
+        Peer::of(&self.name, remote)
     }
 
     pub(crate) fn use_settings(&self, settings: Rc<QueueSettings>) {

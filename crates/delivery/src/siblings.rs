@@ -91,7 +91,8 @@ impl Maintainer {
     pub(crate) fn take_over(&self, record: &Rc<DomainRecord>, settings: &Rc<QueueSettings>) -> bool {
         let now = self.deps.clock.now();
         let route = record.route.borrow();
-        record.has_route(now) && self.best(&route, now).any(|candidate| self.take_over_at(record, settings, candidate))
+        record.has_route(now)
+            && self.best(record, &route, now).any(|candidate| self.take_over_at(record, settings, candidate))
     }
 
     /// Gives a queue an idle session of an address, if there is one.
@@ -145,7 +146,7 @@ impl Maintainer {
         let route = record.route.borrow();
         let mut line = record.line.borrow_mut();
         let mut is_served = false;
-        for candidate in self.best(&route, now) {
+        for candidate in self.best(record, &route, now) {
             let sessions = &mut *self.sessions.borrow_mut();
             is_served |= sessions.open.contains_key(&candidate.remote);
             if !line.listed.contains(&candidate.remote) {
@@ -200,10 +201,19 @@ impl Maintainer {
         true
     }
 
-    /// The addresses of a route that would be tried first: those of the best preference that has one which is not left alone.
-    fn best<'a>(&'a self, route: &'a [Candidate], now: Instant) -> impl Iterator<Item = &'a Candidate> {
+    /// The addresses of a route that would be tried first: those of the best preference that has one which is neither left
+    /// alone nor in doubt.
+    fn best<'a>(
+        &self,
+        record: &DomainRecord,
+        route: &'a [Candidate],
+        now: Instant,
+    ) -> impl Iterator<Item = &'a Candidate> {
         let hosts = self.hosts.borrow();
-        let may_be_tried = |candidate: &&Candidate| hosts.avoided_until(&candidate.remote, now).is_none();
+        let may_be_tried = |candidate: &&Candidate| {
+            let peer = record.peer(candidate.remote);
+            hosts.avoided_until(&peer, now).is_none() && !hosts.is_doubted(&peer, now)
+        };
         let best: Vec<&Candidate> = route.iter().filter(may_be_tried).collect();
         let preference = best.first().map(|candidate| candidate.preference);
         best.into_iter().take_while(move |candidate| Some(candidate.preference) == preference)

@@ -124,7 +124,7 @@ impl Paniclog {
         let stamp = self.local_time(at);
         self.0.stderr.append(|out| {
             put_text(out, &stamp);
-            out.extend_from_slice(message.as_bytes());
+            put_text(out, message);
             out.push(b'\n');
         });
     }
@@ -187,7 +187,7 @@ impl Visit for Text {
 pub fn line(out: &mut Vec<u8>, stamp: Stamp, record: &ErrorRecord<'_>) {
     stamp.put(out, record.at);
     out.extend_from_slice(b": ");
-    out.extend_from_slice(record.message.as_bytes());
+    put_text(out, record.message);
     out.push(b'\n');
 }
 

@@ -13,9 +13,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::boot::Booted;
 use crate::exit::Failure;
-use crate::house::House;
+use crate::house::{House, Reach};
 use crate::pidfile::Pidfile;
-use crate::{PRODUCT, VERSION, background, generation};
+use crate::{PRODUCT, VERSION, background, descriptors, generation};
 use declarations::daemon::PIDFILE;
 
 /// Runs the daemon to its end.
@@ -29,6 +29,7 @@ pub fn live(booted: Booted, in_background: bool) -> Result<(), Failure> {
         let signals = Signals::catch()?;
         tokio::task::spawn_local(arrivals.serve(console));
         listen(&rooms)?;
+        descriptors::take_stock(&rooms.descriptors, &rooms.configuration.current());
         read_spool(&rooms, intake, ids);
         announce(in_background)?;
         tokio::task::spawn_local(signals.obey(rooms.clone()));
@@ -143,7 +144,7 @@ impl Signals {
                 _ = self.hangup.recv() => {
                     let house = house.clone();
                     // The result is in the paniclog: a signal has nobody to answer to.
-                    tokio::task::spawn_local(async move { drop(house.reload(None, "SIGHUP").await) });
+                    tokio::task::spawn_local(async move { drop(house.reload(None, Reach::Kept, "SIGHUP").await) });
                 }
             }
         }

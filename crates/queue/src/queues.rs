@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use message::{DeliveryState, MessageId, QueueName};
-use scheduler::{Counter, Key, MemoryCharge, Meters, Wheel};
+use scheduler::{Counter, Key, MemoryCharge, MemoryOwner, Meters, Wheel};
 
 pub use counts::{BindingRow, Found, Listed, Room, Row, Totals, Whereabouts};
 pub use residency::DelayedPlace;
@@ -146,6 +146,8 @@ pub struct Queues {
     meter: Meter,
     /// Of everything but the messages in memory.
     charge: MemoryCharge,
+    /// Of all loops, those of messages in flight among them.
+    bodies: MemoryOwner,
 }
 
 /// `queue.{active,delayed}.{entered,left}` of one loop: depth is the difference.
@@ -183,6 +185,7 @@ impl Queues {
             listed: Vec::new(),
             meter,
             charge: meters.memory("queue:messages").charge(0),
+            bodies: meters.memory(message::BODIES),
         }
     }
 

@@ -11,6 +11,7 @@ use message::{Date, IdGenerator};
 use netlistener::{Accepted, NetlistenerType, Service, Turned};
 use queue::Intake;
 use scheduler::{Clock, Counter, LoopHandle, MemoryOwner, MemoryPressure, Meters, Pressure};
+use smtp::{Reply, replies};
 use spool::Spool;
 
 use crate::bounces::BounceReader;
@@ -92,8 +93,14 @@ pub(crate) struct ReceptionMeter {
     pub(crate) refused_transient: Counter,
     pub(crate) refused_permanent: Counter,
     pub(crate) timed_out: Counter,
+    /// Messages that were refused while they came, for want of memory.
+    pub(crate) no_memory: Counter,
     pub(crate) reconfigured: Counter,
     pub(crate) policy_timed_out: Counter,
+    /// Sessions ended for too many commands that were none, for too many refusals, and for speaking another protocol.
+    too_many_errors: Counter,
+    too_many_refusals: Counter,
+    foreign: Counter,
     /// Recipients that policy refused beside others that it took.
     pub(crate) recipients_refused: Counter,
     /// Bounces that came as mail, those of them that were discarded, and those refused because they could not be read.
@@ -116,12 +123,28 @@ impl ReceptionMeter {
             refused_transient: counter("replies.refused_transient"),
             refused_permanent: counter("replies.refused_permanent"),
             timed_out: counter("sessions.timed_out"),
+            no_memory: counter("messages.without_memory"),
             reconfigured: counter("sessions.reconfigured"),
             policy_timed_out: counter("policy.timed_out"),
+            too_many_errors: counter("sessions.too_many_errors"),
+            too_many_refusals: counter("sessions.too_many_refusals"),
+            foreign: counter("sessions.foreign_protocol"),
             recipients_refused: counter("recipients.refused_by_policy"),
             bounces: counter("bounces.accepted"),
             bounces_discarded: counter("bounces.discarded"),
             bounces_unread: counter("bounces.unread"),
+        }
+    }
+}
+
+impl ReceptionMeter {
+    /// Counts the end of a session that the client brought upon itself.
+    pub(crate) fn count_end(&self, reply: &Reply) {
+        match reply {
+            reply if *reply == replies::TOO_MANY_ERRORS => self.too_many_errors.add(1),
+            reply if *reply == replies::TOO_MANY_REFUSALS => self.too_many_refusals.add(1),
+            reply if *reply == replies::HTTP_NOT_SPOKEN || *reply == replies::TLS_NOT_SPOKEN => self.foreign.add(1),
+            _ => {}
         }
     }
 }
@@ -142,11 +165,14 @@ impl Owners {
         Self {
             sessions: meters.memory("reception:sessions"),
             buffers: meters.memory("reception:buffers"),
-            receiving: meters.memory("reception:messages"),
+            receiving: meters.memory(RECEIVING),
             bodies: meters.memory(message::BODIES),
         }
     }
 }
+
+/// What messages being received are charged to.
+pub const RECEIVING: &str = "reception:messages";
 
 /// Everything the sessions of one loop share.
 pub(crate) struct Shop {

@@ -12,7 +12,7 @@ use message::trace::{Trace, With};
 use netlistener::{Accepted, Seat};
 use queue::Batch;
 use scheduler::{MemoryCharge, Pressure};
-use smtp::{Phase, Received, Refusal, Refused, Reply, ServerSession, Step, Verdict};
+use smtp::{Phase, Received, Refusal, Refused, Reply, ServerSession, Step, Verdict, replies};
 
 use crate::context::{Scope, ValidationContext};
 use crate::epoch::Epoch;
@@ -21,7 +21,7 @@ use crate::link::{Event, Link};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
 use crate::phases::SessionFacts;
-use crate::refusal::{MEMORY_FULL, POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
+use crate::refusal::{POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
 use crate::store::{Bringing, Kept};
 use crate::validation;
 use crate::{bounces, relay};
@@ -104,6 +104,7 @@ impl Session {
     async fn converse(&mut self, link: &mut Link) -> bool {
         let mut now = self.shop.clock.now();
         loop {
+            self.ask_for_memory(link.input.len());
             match self.core.advance(&mut link.input, now) {
                 Step::NeedBytes => {
                     if !self.wait(link).await {
@@ -114,6 +115,7 @@ impl Session {
                 Step::Ask(phase) => {
                     let verdict = self.decide(phase).await;
                     now = self.shop.clock.now();
+                    self.core.set_trusted(self.is_trusted());
                     self.core.answer(verdict, now);
                 }
                 Step::Store(received) => {
@@ -127,6 +129,16 @@ impl Session {
                 Step::Refused(refusal) => self.log(&refusal),
                 Step::Hangup => return self.flush(link).await,
             }
+        }
+    }
+
+    /// So much has come: the memory it takes, should it be of a message, is asked for before the message grows. A message
+    /// that may not grow is refused at its end, and nothing of it is kept until then.
+    fn ask_for_memory(&mut self, octets: usize) {
+        if !self.receiving.grow(self.core.message_held_with(octets)) {
+            self.shop.meter.no_memory.add(1);
+            self.core.no_memory();
+            self.receiving.set(0);
         }
     }
 
@@ -188,6 +200,9 @@ impl Session {
             }
             Phase::Connect | Phase::RcptTo => {}
             Phase::Data => {
+                if self.shop.pressure.get() == Pressure::HighWater {
+                    return Verdict::Refuse(replies::NO_MEMORY);
+                }
                 // Counted here, where a message is sure to come: a MAIL may lead to none.
                 let throttle = self.options.throttle.as_ref();
                 if throttle.is_some_and(|throttle| !throttle.take(self.shop.clock.now())) {
@@ -219,11 +234,12 @@ impl Session {
 
     /// The reply to a MAIL that no message could follow now.
     fn no_room(&self) -> Option<Reply> {
-        if self.shop.pressure.get() == Pressure::HighWater {
-            return Some(MEMORY_FULL);
+        let declared = self.core.transaction().and_then(|transaction| transaction.declared_octets).unwrap_or(0);
+        let declared = declared.min(self.options.server.limits.message_octets_max);
+        if self.shop.pressure.get() == Pressure::HighWater || !self.shop.owners.receiving.has_room(declared) {
+            return Some(replies::NO_MEMORY);
         }
-        let declared = self.core.transaction().and_then(|transaction| transaction.declared_octets);
-        if !self.shop.spool.has_room(declared.unwrap_or(0)) {
+        if !self.shop.spool.has_room(declared) {
             return Some(STORAGE_FULL);
         }
         let throttle = self.options.throttle.as_ref();
@@ -234,10 +250,14 @@ impl Session {
         let (Some(transaction), Some(forward_path)) = (self.core.transaction(), self.core.forward_path()) else {
             return false;
         };
-        self.can_relay
-            || self.context.get(Scope::Connection, "can_relay") == "true"
+        self.is_trusted()
             || relay::recipient_is_ours(&self.options, &transaction.reverse_path, forward_path.mailbox())
             || bounces::is_bounce_address(&self.options, &self.epoch.generation, forward_path.mailbox())
+    }
+
+    /// Whether the client may relay to anyone.
+    fn is_trusted(&self) -> bool {
+        self.can_relay || self.context.get(Scope::Connection, "can_relay") == "true"
     }
 
     /// The message may come: here it gets its id and the header fields in front of it.
@@ -310,6 +330,7 @@ impl Session {
         if refusal.refused == Refused::Mail {
             meter.rejected.add(1);
         }
+        meter.count_end(&refusal.reply);
         if refusal.repeated || self.epoch.logs.rejection.is_empty() {
             return;
         }

@@ -12,6 +12,7 @@ pub mod lines;
 pub mod replies;
 pub mod reply;
 pub mod server;
+pub mod text;
 
 pub use address::{AddressError, AddressRules, ForwardPath, Mailbox, ReversePath};
 pub use command::Blanks;

@@ -56,7 +56,7 @@ pub const NO_ARGUMENT: Reply = Reply::new(501, (5, 5, 4), "Syntax error (no para
 /// MAIL before EHLO, where the listener requires one.
 pub const EHLO_NEEDED: Reply = Reply::new(550, (5, 5, 1), "RFC2821 HELO/EHLO needed");
 /// MAIL inside a transaction.
-pub const NESTED_MAIL: Reply = Reply::new(501, (5, 5, 1), "MAIL FROM already established");
+pub const NESTED_MAIL: Reply = Reply::new(503, (5, 5, 1), "MAIL FROM already established");
 /// RCPT outside a transaction.
 pub const RCPT_WITHOUT_MAIL: Reply = Reply::new(503, (5, 5, 1), "RCPT TO without MAIL FROM");
 /// DATA outside a transaction.
@@ -85,6 +85,12 @@ pub const NO_SESSION_RECIPIENTS_LEFT: Reply =
 pub const TOO_MANY_IDLE_COMMANDS: Reply = Reply::new(450, (4, 7, 0), "too many commands without a message");
 /// Too many commands that were none.
 pub const TOO_MANY_ERRORS: Reply = Reply::new(421, (4, 7, 0), "too many errors, closing connection");
+/// Too much of what the client asked for was refused.
+pub const TOO_MANY_REFUSALS: Reply = Reply::new(421, (4, 7, 0), "too many refusals, closing connection");
+/// A request of HTTP at the place of a command.
+pub const HTTP_NOT_SPOKEN: Reply = Reply::new(554, (5, 5, 1), "HTTP is not spoken here, closing connection");
+/// The beginning of TLS at the place of a command.
+pub const TLS_NOT_SPOKEN: Reply = Reply::new(554, (5, 5, 1), "TLS where a command was expected, closing connection");
 /// The client was silent, or slow, for too long (RFC 5321 4.5.3.2.7).
 pub const TIMED_OUT: Reply = Reply::new(421, (4, 4, 2), "timed out waiting for the client, closing connection");
 /// The session has lasted as long as one may.
@@ -102,6 +108,8 @@ pub const HEADER_TOO_LARGE: Reply = Reply::new(552, (5, 3, 4), "header section s
 pub const LONE_CR_OR_LF_IN_DATA: Reply = Reply::new(550, (5, 6, 0), "lone CR or LF in message");
 /// A line of the message is over the limit, 998 octets if no other is set (RFC 5321 4.5.3.1.6).
 pub const TEXT_LINE_TOO_LONG: Reply = Reply::new(550, (5, 6, 0), "line too long in message");
+/// There is no memory for the message, or for more of it.
+pub const NO_MEMORY: Reply = Reply::new(452, (4, 3, 1), "insufficient system memory");
 /// The message has no header section.
 pub const HEADERS_MISSING: Reply = Reply::new(550, (5, 6, 0), "required headers missing");
 /// The message has no Date field (RFC 5322 3.6).
@@ -148,6 +156,7 @@ impl Fault {
             Self::TooLarge => TOO_LARGE,
             Self::LoneCrOrLf => LONE_CR_OR_LF_IN_DATA,
             Self::LineTooLong => TEXT_LINE_TOO_LONG,
+            Self::NoMemory => NO_MEMORY,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! Invariant: replies stand in the output in the order of the commands, one for each (and a last one where the session is
 //! ended); octets are parsed once, and behind EHLO and DATA none are accepted before the reply (RFC 2920 3.1).
 
+mod foreign;
 mod verbs;
 
 use std::sync::Arc;
@@ -183,6 +184,8 @@ pub struct ServerSession {
     farewell: Option<Reply>,
     /// The session ends as soon as it is between commands.
     stopping: bool,
+    /// However much is refused, the session goes on.
+    trusted: bool,
 }
 
 /// Each state holds what exists in it only.
@@ -221,8 +224,10 @@ struct Counts {
     recipients: u64,
     bad_commands: u32,
     idle_commands: u32,
+    /// Refused for what they asked, since the last accepted message.
+    refusals: u32,
     /// Whether this transaction's recipient limit has been reported.
-    recipients_refused: bool,
+    recipients_over: bool,
 }
 
 impl ServerSession {
@@ -243,6 +248,7 @@ impl ServerSession {
             counts: Counts::default(),
             farewell: None,
             stopping: false,
+            trusted: false,
         }
     }
 
@@ -284,6 +290,19 @@ impl ServerSession {
         if let State::Receiving(receiving) = &self.state { receiving.reader.held() } else { 0 }
     }
 
+    /// As [`ServerSession::message_held`], once so many more octets of it have come. To be asked for before
+    /// [`ServerSession::advance`] takes them.
+    pub fn message_held_with(&self, more: usize) -> usize {
+        if let State::Receiving(receiving) = &self.state { receiving.reader.held_with(more) } else { 0 }
+    }
+
+    /// There is no memory for more of the message being received: nothing of it is kept, and it is refused at its end.
+    pub fn no_memory(&mut self) {
+        if let State::Receiving(receiving) = &mut self.state {
+            receiving.reader.no_memory();
+        }
+    }
+
     /// When waiting for the client ends.
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -311,6 +330,11 @@ impl ServerSession {
     /// The session's configuration has been replaced: it ends with this reply at the next MAIL or RSET.
     pub fn reconfigured(&mut self, reply: Reply) {
         self.farewell.get_or_insert(reply);
+    }
+
+    /// Whether the client is trusted, as one that may relay is: its session is not ended for what it is refused.
+    pub fn set_trusted(&mut self, trusted: bool) {
+        self.trusted = trusted;
     }
 
     /// The client's name, once given.
@@ -387,11 +411,14 @@ impl ServerSession {
         if reply.is_positive() {
             self.counts.messages += 1;
             self.counts.idle_commands = 0;
+            self.counts.refusals = 0;
             reply.write(&mut self.output);
+            self.state = State::Ready;
         } else {
             self.refuse(reply);
+            self.state = State::Ready;
+            self.count_refusal();
         }
-        self.state = State::Ready;
         self.deadline = now + self.options.timeouts.command;
     }
 
@@ -405,6 +432,11 @@ impl ServerSession {
         let end = memchr(b'\n', input);
         if let Some(skipping) = self.skipping.take() {
             return self.skip_line(skipping, end, input, now);
+        }
+        if let Some(farewell) = foreign::farewell(input) {
+            input.clear();
+            self.disconnect(farewell);
+            return true;
         }
         let limit = line_octets_max(input);
         let octets = end.map_or(input.len(), |end| end + 1);
@@ -481,6 +513,7 @@ impl ServerSession {
             Err(fault) => {
                 self.refuse(fault.reply());
                 self.state = if imitation { State::Closing } else { State::Ready };
+                self.count_refusal();
                 None
             }
         }
@@ -512,6 +545,16 @@ impl ServerSession {
     fn disconnect(&mut self, reply: Reply) {
         self.refuse_other(reply);
         self.state = State::Closing;
+    }
+
+    /// Something was refused for what it asked; too many in a row end the session of a client that is not trusted. They are
+    /// what those send who try addresses.
+    fn count_refusal(&mut self) {
+        self.counts.refusals = self.counts.refusals.saturating_add(1);
+        let over = self.options.limits.refusals_max <= self.counts.refusals;
+        if over && !self.trusted && !matches!(self.state, State::Closing) {
+            self.disconnect(replies::TOO_MANY_REFUSALS);
+        }
     }
 
     /// Refuses a command for its form or order; too many of them end the session.

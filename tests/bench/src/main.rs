@@ -6,10 +6,11 @@
 //! it is synced, by either. Absolute figures belong to the machine; ratios and CPU per message carry over.
 //!
 //! `cargo run --release -p bench` (after `cargo build --release`); `-- --quick` for a short run; `--no-load`, `--no-postfix`, `--no-memory`,
-//! `--no-reload`, `--no-siblings` leave a part out.
+//! `--no-reload`, `--no-siblings` leave a part out; `--burst` adds the memory of a burst.
 
 #![allow(clippy::disallowed_methods)] // measures real time from outside the house
 
+mod burst;
 mod load;
 mod memory;
 mod peer;
@@ -34,6 +35,7 @@ fn main() {
         memory: !has("--no-memory"),
         reload: !has("--no-reload"),
         siblings: !has("--no-siblings"),
+        burst: has("--burst"),
     };
     if let Err(problem) = run(&scratch, &parts) {
         println!("bench: {problem}");
@@ -49,6 +51,7 @@ struct Parts {
     memory: bool,
     reload: bool,
     siblings: bool,
+    burst: bool,
 }
 
 fn run(scratch: &std::path::Path, parts: &Parts) -> Result<(), String> {
@@ -98,6 +101,9 @@ fn run(scratch: &std::path::Path, parts: &Parts) -> Result<(), String> {
     }
     if parts.siblings {
         siblings::report(&scratch, parts.quick)?;
+    }
+    if parts.burst {
+        burst::report(&scratch, parts.quick)?;
     }
     Ok(())
 }

@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use delivery::{Connected, Connector, Local, Names};
-use dns::{DnsError, MxHost, MxPlan};
+use delivery::{ConnectError, Connected, Connector, Itself, Local, Names};
+use dns::{DnsError, LackingHost, MxHost, MxPlan};
+use scheduler::Step;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
 
 /// How a host reacts to one command.
@@ -17,8 +18,10 @@ pub enum Reaction {
     Say(&'static str),
     /// Says nothing, ever.
     Stall,
-    /// Closes.
+    /// Closes, with what it was still to say before.
     Drop,
+    /// Says that and closes, with what it was still to say before, in one packet.
+    Leave(&'static str),
 }
 
 /// One transaction a host took.
@@ -34,6 +37,8 @@ pub struct Taken {
 
 #[derive(Default)]
 struct Host {
+    /// What this machine fails at before it is reached, and with which error.
+    lacks: Option<(Step, i32)>,
     refuses: bool,
     silent: bool,
     pipelining: bool,
@@ -43,6 +48,10 @@ struct Host {
     rules: Vec<(&'static str, Reaction)>,
     round_trip: Duration,
     leaves_after: Option<Duration>,
+    /// How many sessions it has room for, and at which verb it says what to one more.
+    room: Option<(usize, &'static str, &'static str)>,
+    /// How many recipients of a transaction it takes, and what it says to one more.
+    recipients: Option<(usize, &'static str)>,
     connections: usize,
     open: usize,
     most_open: usize,
@@ -58,6 +67,10 @@ pub struct Network(Arc<Mutex<World>>);
 struct World {
     hosts: HashMap<SocketAddr, Host>,
     domains: HashMap<String, Result<Hosts, DnsError>>,
+    /// Their hosts without an address, and whether they may get one.
+    lacking: HashMap<String, Vec<(u16, &'static str, bool)>>,
+    /// Where the server itself listens.
+    itself: Vec<SocketAddr>,
     /// Addresses of names, beside what is known of their mail hosts.
     own: HashMap<String, IpAddr>,
     /// Until when a host's addresses cannot be looked up.
@@ -87,6 +100,27 @@ impl Network {
     pub fn mx(&self, domain: &str, hosts: &[(u16, &'static str, u8)]) {
         let hosts = hosts.iter().map(|&(preference, name, last)| (preference, name, address(last).ip())).collect();
         self.0.lock().unwrap().domains.insert(domain.to_owned(), Ok(hosts));
+    }
+
+    /// A domain with mail hosts at any address.
+    pub fn mx_at(&self, domain: &str, hosts: &[(u16, &'static str, [u8; 4])]) {
+        let hosts = hosts.iter().map(|&(preference, name, ip)| (preference, name, ip.into())).collect();
+        self.0.lock().unwrap().domains.insert(domain.to_owned(), Ok(hosts));
+    }
+
+    /// The domain has another mail host, without an address; whether it may get one.
+    pub fn lacking_host(&self, domain: &str, host: (u16, &'static str, bool)) {
+        self.0.lock().unwrap().lacking.entry(domain.to_owned()).or_default().push(host);
+    }
+
+    /// That address is one the server itself listens on.
+    pub fn is_the_server(&self, last: u8) {
+        self.0.lock().unwrap().itself.push(address(last));
+    }
+
+    /// Connections to a host fail on this side, with that error in that step; or no longer.
+    pub fn lacks(&self, last: u8, lacks: Option<(Step, i32)>) {
+        self.with(last, |host| host.lacks = lacks);
     }
 
     /// The addresses of that mail host take so long to look up, from now on.
@@ -134,6 +168,16 @@ impl Network {
     /// Closes each connection after that time, whatever is going on.
     pub fn leaves_after(&self, last: u8, time: Duration) {
         self.with(last, |host| host.leaves_after = Some(time));
+    }
+
+    /// Has room for so many sessions; one more hears that at a verb, and that is its end.
+    pub fn room(&self, last: u8, most: usize, verb: &'static str, said: &'static str) {
+        self.with(last, |host| host.room = Some((most, verb, said)));
+    }
+
+    /// Takes so many recipients in a transaction; one more hears that.
+    pub fn takes_recipients(&self, last: u8, most: usize, said: &'static str) {
+        self.with(last, |host| host.recipients = Some((most, said)));
     }
 
     /// Reacts so at the next such verb.
@@ -199,8 +243,15 @@ impl Network {
     }
 
     async fn serve(self, last: u8, connection: usize, stream: DuplexStream) {
-        let mut server =
-            Server { network: self.clone(), last, connection, stream: BufReader::new(stream), out: Vec::new() };
+        let mut server = Server {
+            network: self.clone(),
+            last,
+            connection,
+            stream: BufReader::new(stream),
+            out: Vec::new(),
+            excess: None,
+        };
+        server.excess = self.with(last, |host| host.room.filter(|(most, ..)| *most < host.open));
         // An error is the client's leaving.
         match self.with(last, |host| host.leaves_after) {
             Some(time) => drop(tokio::time::timeout(time, server.run()).await),
@@ -212,15 +263,19 @@ impl Network {
 }
 
 impl Connector for Network {
-    fn connect(&self, _local: Option<IpAddr>, remote: SocketAddr) -> Local<'_, io::Result<Connected>> {
+    fn connect(&self, _local: Option<IpAddr>, remote: SocketAddr) -> Local<'_, Result<Connected, ConnectError>> {
         let IpAddr::V4(ip) = remote.ip() else { return Box::pin(async { Err(io::ErrorKind::Unsupported.into()) }) };
         let last = ip.octets()[3];
-        let (refuses, silent, known) = {
+        let (refuses, silent, known, lacks) = {
             let world = self.0.lock().unwrap();
             let host = world.hosts.get(&remote);
-            (host.is_some_and(|host| host.refuses), host.is_some_and(|host| host.silent), host.is_some())
+            let lacks = host.and_then(|host| host.lacks);
+            (host.is_some_and(|host| host.refuses), host.is_some_and(|host| host.silent), host.is_some(), lacks)
         };
         Box::pin(async move {
+            if let Some((step, code)) = lacks {
+                return Err(ConnectError { step, error: io::Error::from_raw_os_error(code) });
+            }
             if silent {
                 std::future::pending::<()>().await;
             }
@@ -247,6 +302,24 @@ impl Connector for Network {
     }
 }
 
+impl Itself for Network {
+    fn is_at(&self, remote: SocketAddr) -> bool {
+        self.0.lock().unwrap().itself.contains(&remote)
+    }
+
+    fn listens_on(&self, port: u16) -> bool {
+        self.0.lock().unwrap().itself.iter().any(|own| own.port() == port)
+    }
+}
+
+impl Network {
+    fn lacking(&self, domain: &str) -> Vec<LackingHost> {
+        let host =
+            |&(preference, name, for_now): &(u16, &str, bool)| LackingHost { preference, name: name.into(), for_now };
+        self.0.lock().unwrap().lacking.get(domain).into_iter().flatten().map(host).collect()
+    }
+}
+
 impl Names for Network {
     fn mx<'a>(&'a self, domain: &'a str) -> Local<'a, Result<MxPlan, DnsError>> {
         Box::pin(async move {
@@ -270,8 +343,8 @@ impl Names for Network {
                 addresses: vec![ip],
             };
             let expires = tokio::time::Instant::now().into_std() + Duration::from_secs(300);
-            let hosts = hosts.into_iter().map(host).collect();
-            Ok(MxPlan { hosts, implicit: false, partial: false, ttl: Duration::from_secs(300), expires })
+            let (hosts, lacking) = (hosts.into_iter().map(host).collect(), self.lacking(domain));
+            Ok(MxPlan { hosts, lacking, implicit: false, partial: false, ttl: Duration::from_secs(300), expires })
         })
     }
 
@@ -288,6 +361,13 @@ impl Names for Network {
             else {
                 return Names::mx(self, domain).await;
             };
+            let mut lacking = self.lacking(domain);
+            let unresolved = hosts.iter().filter(|host| is_slow(host.1));
+            lacking.extend(unresolved.map(|host| LackingHost {
+                preference: host.0,
+                name: host.1.into(),
+                for_now: true,
+            }));
             let resolved = hosts.into_iter().filter(|host| !is_slow(host.1));
             let host = |(preference, name, ip): (u16, &str, IpAddr)| MxHost {
                 preference,
@@ -295,7 +375,7 @@ impl Names for Network {
                 addresses: vec![ip],
             };
             let (hosts, expires) = (resolved.map(host).collect(), now.into_std());
-            Ok(MxPlan { hosts, implicit: false, partial: true, ttl: Duration::ZERO, expires })
+            Ok(MxPlan { hosts, lacking, implicit: false, partial: true, ttl: Duration::ZERO, expires })
         })
     }
 
@@ -318,6 +398,8 @@ struct Server {
     connection: usize,
     stream: BufReader<DuplexStream>,
     out: Vec<u8>,
+    /// It is one session more than there is room for.
+    excess: Option<(usize, &'static str, &'static str)>,
 }
 
 impl Server {
@@ -336,6 +418,10 @@ impl Server {
                     self.react("DATA", &line, "354 go ahead").await?
                 }
                 "DATA" => self.react("DATA", &line, "554 5.5.1 no valid recipients").await?,
+                "RCPT" if transaction.is_none() => self.react("RCPT", &line, "503 5.5.1 need MAIL").await?,
+                "RCPT" if let Some(said) = self.too_many(transaction.as_ref()) => {
+                    self.react("TOO MANY", &line, said).await?
+                }
                 "QUIT" => {
                     self.react("QUIT", &line, "221 bye").await?;
                     self.stream.get_mut().flush().await?;
@@ -373,6 +459,12 @@ impl Server {
                 _ => {}
             }
         }
+    }
+
+    /// What one more recipient hears, if it is too many.
+    fn too_many(&self, transaction: Option<&Taken>) -> Option<&'static str> {
+        let (most, said) = self.network.with(self.last, |host| host.recipients)?;
+        transaction.filter(|open| most <= open.recipients.len()).map(|_| said)
     }
 
     async fn line(&mut self) -> io::Result<String> {
@@ -413,11 +505,21 @@ impl Server {
 
     /// Whether the answer was positive.
     async fn react(&mut self, verb: &str, line: &str, usual: &'static str) -> io::Result<bool> {
-        let said = match self.network.reaction(self.last, verb, line) {
+        let excess = self.excess.filter(|(_, at, _)| *at == verb).map(|(_, _, said)| Reaction::Leave(said));
+        let said = match excess.or_else(|| self.network.reaction(self.last, verb, line)) {
             None => usual,
+            Some(Reaction::Leave(said)) => {
+                self.out.extend_from_slice(said.as_bytes());
+                self.out.extend_from_slice(b"\r\n");
+                self.stream.get_mut().write_all(&self.out).await?;
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
             Some(Reaction::Say(said)) => said,
             Some(Reaction::Stall) => std::future::pending().await,
-            Some(Reaction::Drop) => return Err(io::ErrorKind::ConnectionReset.into()),
+            Some(Reaction::Drop) => {
+                self.stream.get_mut().write_all(&self.out).await?;
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
         };
         self.out.extend_from_slice(said.as_bytes());
         self.out.extend_from_slice(b"\r\n");

@@ -10,7 +10,7 @@ use hooks::{Answer, HookSet, HookSetBuilder};
 use logging::{FailureRecord, LogDelivery, LogPermanentFailure, LogTransientFailure};
 use message::{Body, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Protocol, QueueName};
 use queue::Intake;
-use scheduler::{Clock, LoopHandle, LoopPool, MemoryPressure, Meters, Random, ThreadPools, Watchdog};
+use scheduler::{Clock, Descriptors, LoopHandle, LoopPool, MemoryPressure, Meters, Random, ThreadPools, Watchdog};
 use smtp::{ForwardPath, Mailbox, ReversePath};
 use spool::chain::{BodyIn, CommitSet, IoCaller, IoResult};
 use spool::{IoModule, Memory, Promise, ReadPool, Spool};
@@ -260,6 +260,8 @@ impl World {
             spool: spool.clone(),
             names: Arc::new(network.clone()),
             connector: Arc::new(network.clone()),
+            itself: Arc::new(network.clone()),
+            descriptors: Descriptors::of(1 << 20),
             ids: ids.clone(),
             clock,
             random: Random::seeded(7),

@@ -42,7 +42,7 @@ impl ServerSession {
             Question::Ehlo => self.ehlo_accepted(),
             Question::MailFrom(transaction) => {
                 replies::MAIL_OK.write(&mut self.output);
-                self.counts.recipients_refused = false;
+                self.counts.recipients_over = false;
                 self.state = State::Open(transaction);
             }
             Question::RcptTo(mut transaction, forward_path) => {
@@ -58,6 +58,7 @@ impl ServerSession {
     /// The shell refuses; everything is as before the command.
     pub(super) fn declined(&mut self, question: Question, reply: Reply) {
         self.refuse_question(&question, reply);
+        let is_of_mail = !matches!(question, Question::Connect | Question::Ehlo);
         self.state = match question {
             // Nothing can follow a connection that was not greeted.
             Question::Connect => State::Closing,
@@ -68,6 +69,9 @@ impl ServerSession {
                 State::Ready
             }
         };
+        if is_of_mail {
+            self.count_refusal();
+        }
     }
 
     fn ehlo(&mut self, name: &str, extended: bool) {
@@ -125,7 +129,10 @@ impl ServerSession {
             Ok(transaction) => self.state = State::Asking(Question::MailFrom(transaction)),
             // An address that is well-formed and unwanted, or a size, is no mistake of the protocol.
             Err(reply) if matches!(reply.code, 501 | 555) => self.bad_command(reply),
-            Err(reply) => self.refuse(reply),
+            Err(reply) => {
+                self.refuse(reply);
+                self.count_refusal();
+            }
         }
     }
 
@@ -190,15 +197,17 @@ impl ServerSession {
             Err(error) => return self.bad_command(error.reply_to_rcpt()),
         };
         if let Err(reply) = self.check_literal(forward_path.mailbox().domain()) {
-            return self.refuse(reply);
+            self.refuse(reply);
+            return self.count_refusal();
         }
         let State::Open(transaction) = std::mem::replace(&mut self.state, State::Ready) else { return };
         self.state = State::Asking(Question::RcptTo(transaction, forward_path));
     }
 
-    /// Told to the client each time, to the log once a transaction.
+    /// Told to the client each time, to the log once a transaction. No refusal of what it asked for: a client that names in
+    /// one transaction what it may in several has done nothing wrong (RFC 5321 4.5.3.1.10).
     fn recipient_limit(&mut self, reply: Reply) {
-        let repeated = std::mem::replace(&mut self.counts.recipients_refused, true);
+        let repeated = std::mem::replace(&mut self.counts.recipients_over, true);
         self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Mail, repeated });
     }
 
