@@ -6,7 +6,6 @@
 //! Invariant: every message taken is settled or given back before the task ends.
 
 use std::collections::VecDeque;
-use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -14,7 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use message::{Body, MessageId};
+use message::Body;
 use queue::Resident;
 use smallvec::SmallVec;
 use smtp::client::{ClientOptions, ClientSession, Done, End, Event, Failure, Outcome, Stage};
@@ -23,61 +22,72 @@ use tokio::task::JoinSet;
 
 use crate::alarm::Alarm;
 use crate::disposition::{Attempt, Failed, Rest};
-use crate::held::{Held, InHand, Taken, Tokens};
-use crate::limits::{Awaits, HostLimits, Slot};
+use crate::gathering::{Gathering, Siblings};
+use crate::held::{InHand, Taken, Tokens};
+use crate::limits::{Awaits, HostLimits, Saturated};
 use crate::maintainer::Maintainer;
 use crate::opening::{self, NoSession};
 use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
 use crate::parting::Parting;
+use crate::place::Turn;
 use crate::record::{DomainRecord, Status};
 use crate::route::Candidate;
 use crate::seams::{ConnectError, Local, Stream};
 use crate::seven_bit::Form;
 use crate::standing::Dial;
+use crate::throttle::Token;
 use crate::unreachable::NotOpened;
 
 /// Opens a connection for the queue and works on it until it ends.
 pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, status: &Rc<Status>) {
-    let settings = record.settings();
+    let mut settings = record.settings();
     let opened = opening::open(maintainer, record, &settings, status).await;
+    let mut record = record.clone();
     status.opening.set(false);
     match opened {
         Ok(mut connection) => {
-            maintainer.maintain(record, false);
-            if let Some(not_opened) = connection.work().await {
-                maintainer.not_opened(record, &settings, not_opened).await;
-            }
+            maintainer.maintain(&record, false);
+            let Some(not_opened) = connection.work().await else { return };
+            (record, settings) = (connection.record, connection.opened_under);
+            maintainer.not_opened(&record, &settings, not_opened).await;
         }
-        Err(not_opened) => maintainer.not_opened(record, &settings, not_opened).await,
+        Err(not_opened) => maintainer.not_opened(&record, &settings, not_opened).await,
     }
 }
 
 /// A message, or several siblings of one, in a transaction.
 struct Job {
-    messages: SmallVec<[InHand; 1]>,
+    messages: Siblings,
     /// What its outcomes are settled under, whatever a reload brings meanwhile.
     settings: Rc<QueueSettings>,
     submitted: Instant,
 }
 
-/// A message taken and not yet submitted.
+/// A transaction taken and not yet submitted.
 enum Upcoming {
-    Reading {
-        held: Held,
-        id: MessageId,
-        read: Box<spool::Read>,
-    },
-    Ready(InHand),
+    Reading(Box<Gathering>),
+    Ready(Siblings),
     /// Its body is being made into one of 7 bits.
     Converting {
-        message: InHand,
+        messages: Siblings,
         form: Local<'static, Form>,
     },
     /// That is done.
     Converted {
-        message: InHand,
+        messages: Siblings,
         form: Form,
     },
+}
+
+impl Upcoming {
+    fn recipients(&self) -> usize {
+        match self {
+            Self::Reading(gathering) => gathering.len(),
+            Self::Ready(messages) | Self::Converting { messages, .. } | Self::Converted { messages, .. } => {
+                messages.len()
+            }
+        }
+    }
 }
 
 pub(crate) struct Connection {
@@ -95,15 +105,14 @@ pub(crate) struct Connection {
     host: (Rc<QueueSettings>, Option<Rc<HostLimits>>),
     /// What the throttles gave for the first message, until that is taken.
     first: Option<Tokens>,
-    /// The places under the host's limits.
-    slots: [Option<Slot>; 2],
+    turn: Turn,
     stream: Box<dyn Stream>,
     session: ClientSession,
     buffer: Box<[u8; READ_OCTETS]>,
     alarm: Alarm,
     /// Submitted and not over, oldest first.
     jobs: VecDeque<Job>,
-    /// Taken for the jobs to come, in their order: one in memory, or several that are being read.
+    /// The jobs to come, in their order: one in memory, or several that are being read.
     upcoming: VecDeque<Upcoming>,
     /// How many are read ahead: one until it is known how large bodies are, fewer when they are large.
     ahead: usize,
@@ -155,7 +164,7 @@ impl Connection {
             opened_under: settings.clone(),
             host: (settings.clone(), settings.host_limits(&maintainer.shared.limits, &record.name, &candidate.host)),
             first: None,
-            slots: Default::default(),
+            turn: Turn::new(maintainer.deps.clock.now()),
             stream,
             alarm: Alarm::new(session.deadline()),
             session,
@@ -190,9 +199,9 @@ impl Connection {
         }
     }
 
-    /// What was taken for it under the limits of queue and host.
-    pub(crate) fn admitted(&mut self, first: Tokens, slots: [Option<Slot>; 2]) {
-        (self.first, self.slots) = (Some(first), slots);
+    /// What was taken for its first message in the throttles of queue and host.
+    pub(crate) fn admitted(&mut self, first: Tokens) {
+        self.first = Some(first);
     }
 
     /// Carries messages until the session is over, then waits for what the outcomes still need. Says so if there is no host to
@@ -224,19 +233,17 @@ impl Connection {
 
     /// What is being read is waited for, so that the next connection need not begin again with it.
     async fn give_back_upcoming(&mut self) {
-        let mut messages = Vec::new();
-        for upcoming in std::mem::take(&mut self.upcoming) {
-            messages.extend(match upcoming {
-                Upcoming::Ready(message)
-                | Upcoming::Converting { message, .. }
-                | Upcoming::Converted { message, .. } => Some(message),
-                Upcoming::Reading { held, id, read } if !self.maintainer.stopping.get() && !read.awaits_memory() => {
-                    self.maintainer.taken_from_spool(held, id, read.await)
+        for upcoming in std::mem::take(&mut self.upcoming).into_iter().rev() {
+            match upcoming {
+                Upcoming::Ready(messages)
+                | Upcoming::Converting { messages, .. }
+                | Upcoming::Converted { messages, .. } => self.maintainer.put_back(messages.into_iter()),
+                Upcoming::Reading(gathering) if !self.maintainer.stopping.get() && !gathering.awaits_memory() => {
+                    gathering.give_back(&self.maintainer).await;
                 }
-                Upcoming::Reading { .. } => None,
-            });
+                Upcoming::Reading(_) => {}
+            }
         }
-        self.maintainer.put_back(messages.into_iter());
     }
 
     /// The session has ended, not by our will: somebody pays.
@@ -321,16 +328,22 @@ impl Connection {
 
     /// Gives the session the next messages it takes; ends it when there is a reason to.
     fn fill(&mut self) {
-        let settings = self.record.settings();
-        if self.maintainer.stopping.get() || self.used_up(&settings) {
+        self.follow();
+        self.end_turn();
+        let mut settings = self.record.settings();
+        if self.maintainer.stopping.get() || self.used_up(&settings) || self.status.gives_way() {
             return self.session.quit();
         }
         while self.may_take_more() && !self.used_up(&settings) {
             let accepts = self.session.accepts_transaction();
             match self.upcoming.pop_front() {
-                Some(Upcoming::Ready(message)) if accepts => self.submit(message, &settings),
-                Some(Upcoming::Converted { message, form }) if accepts => self.submit_as(message, form, &settings),
+                Some(Upcoming::Ready(messages)) if accepts => self.submit(messages, &settings),
+                Some(Upcoming::Converted { messages, form }) if accepts => self.submit_as(messages, form, &settings),
                 None if accepts && self.take_next(&settings) => {}
+                None if accepts && !self.session.is_ending() && self.maintainer.lead_on(&self.status) => {
+                    self.follow();
+                    settings = self.record.settings();
+                }
                 other => {
                     if let Some(other) = other {
                         self.upcoming.push_front(other);
@@ -338,6 +351,29 @@ impl Connection {
                     return self.read_ahead(&settings);
                 }
             }
+        }
+    }
+
+    /// Goes where it was led: to another queue.
+    fn follow(&mut self) {
+        let record = self.status.record.borrow().clone();
+        if Rc::ptr_eq(&record, &self.record) {
+            return;
+        }
+        (self.first, self.charged) = (None, None);
+        self.opened_under = record.settings();
+        let left = std::mem::replace(&mut self.record, record);
+        self.maintainer.maintain(&left, false);
+    }
+
+    /// After a turn others may have the connection: those who wait for a slot of its, or the siblings that wait for a session.
+    fn end_turn(&mut self) {
+        let now = self.maintainer.deps.clock.now();
+        if !self.upcoming.is_empty() || !self.turn.ends(now, self.named) {
+            return;
+        }
+        if !self.status.is_claimed() && self.session.accepts_transaction() && self.maintainer.lead_on(&self.status) {
+            self.follow();
         }
     }
 
@@ -356,26 +392,40 @@ impl Connection {
 
     /// Whether the connection may carry no more than it has at hand.
     fn used_up_soon(&self, settings: &QueueSettings) -> bool {
-        let at_hand = self.delivered + (self.jobs.len() + self.upcoming.len()) as u64;
-        let named = self.named + self.upcoming.len() as u64;
-        is_reached(settings.deliveries_max, at_hand) || is_reached(settings.recipients_max, named)
+        self.may_carry(settings) == 0
+    }
+
+    /// Recipients it may still take, besides those it has at hand.
+    fn may_carry(&self, settings: &QueueSettings) -> u64 {
+        let taken: usize = self.upcoming.iter().map(Upcoming::recipients).sum();
+        let left = |most: u64, used: u64| if most == 0 { u64::MAX } else { most.saturating_sub(used) };
+        let (carried, named) = (self.carried() + taken as u64, self.named + taken as u64);
+        left(settings.deliveries_max, carried).min(left(settings.recipients_max, named))
+    }
+
+    /// Messages delivered, and those that may yet be.
+    fn carried(&self) -> u64 {
+        self.delivered + self.jobs.iter().map(|job| job.messages.len() as u64).sum::<u64>()
     }
 
     /// Takes the next message of the queue, if there is one and the throttles have a place for it.
     fn take_next(&mut self, settings: &Rc<QueueSettings>) -> bool {
-        let first = self.first.take();
-        let is_first = first.is_some();
+        if self.maintainer.queues.borrow().active(self.record.queue) == 0 {
+            return false;
+        }
+        let now = self.maintainer.deps.clock.now();
+        let begin = |token: Option<Token>| token.map(|token| token.begin(now)).transpose();
+        // What was kept for the first message while the session opened counts from now on.
+        let first = self.first.take().and_then(|[own, of_host]| Some([begin(own).ok()?, begin(of_host).ok()?]));
         let Some(tokens) = first.or_else(|| self.tokens(settings)) else { return false };
         match self.maintainer.next(&self.record, settings) {
             Some(mut taken) => {
                 taken.held.pay(tokens);
-                self.upcoming.push_back(self.upcoming(taken));
+                let upcoming = self.upcoming(taken, settings);
+                self.upcoming.push_back(upcoming);
                 true
             }
-            None => {
-                self.first = is_first.then_some(tokens);
-                false
-            }
+            None => false,
         }
     }
 
@@ -389,16 +439,13 @@ impl Connection {
         if settings.limits.messages.is_none() && self.host.1.is_none() {
             return Some(Tokens::default());
         }
-        if self.maintainer.queues.borrow().active(self.record.queue) == 0 {
-            return None;
-        }
         let now = self.maintainer.deps.clock.now();
         let own = settings
             .limits
             .message(now)
             .map_err(|busy| self.maintainer.saturated(&self.record, Awaits::Message, busy))
             .ok()?;
-        match self.host.1.as_ref().map_or(Ok(None), |host| host.message(now)) {
+        match self.host_tokens(now) {
             Ok(of_host) => Some([own, of_host]),
             Err(_) => {
                 self.session.quit();
@@ -407,10 +454,14 @@ impl Connection {
         }
     }
 
+    fn host_tokens(&self, now: Instant) -> Result<Option<Token>, Saturated> {
+        self.host.1.as_ref().map_or(Ok(None), |host| host.message(now))
+    }
+
     /// Whether the connection has carried all it may: its number, or all there was before a reload changed the way.
     fn used_up(&self, settings: &QueueSettings) -> bool {
-        let carried = self.delivered + self.jobs.len() as u64;
-        let is_full = is_reached(settings.deliveries_max, carried) || is_reached(settings.recipients_max, self.named);
+        let is_full =
+            is_reached(settings.deliveries_max, self.carried()) || is_reached(settings.recipients_max, self.named);
         is_full || !settings.leads_as(&self.opened_under)
     }
 
@@ -426,25 +477,28 @@ impl Connection {
         self.unlinking.is_empty() && self.settling.len() < SETTLING_MAX
     }
 
-    fn upcoming(&self, taken: Taken) -> Upcoming {
-        match taken.resident {
-            Some(resident) => Upcoming::Ready(InHand { held: taken.held, resident }),
-            None => {
-                let read = Box::new(self.maintainer.deps.spool.read_for(taken.id, self.record.share()));
-                Upcoming::Reading { held: taken.held, id: taken.id, read }
-            }
+    /// A message that was taken, and the siblings that can share its transaction.
+    fn upcoming(&self, taken: Taken, settings: &QueueSettings) -> Upcoming {
+        let now = self.maintainer.deps.clock.now();
+        let most = settings.batch_max.min(self.dial.standing.recipients_max(now));
+        let most = usize::try_from(self.may_carry(settings)).unwrap_or(usize::MAX).min(most);
+        let pay = || Some([settings.limits.message(now).ok()?, self.host_tokens(now).ok()?]);
+        match self.maintainer.gather(&self.record, taken, most, pay) {
+            Ok(messages) => Upcoming::Ready(messages),
+            Err(gathering) => Upcoming::Reading(gathering),
         }
     }
 
     /// One transaction, once the body has a form that the server takes.
-    fn submit(&mut self, first: InHand, settings: &Rc<QueueSettings>) {
-        let Some(body) = first.body().cloned() else { return self.read_again(first) };
+    fn submit(&mut self, messages: Siblings, settings: &Rc<QueueSettings>) {
+        let first = &messages[0];
+        let Some(body) = first.body().cloned() else { return self.maintainer.put_back(messages.into_iter()) };
         let (batch, eight_bit) = (first.envelope().batch, first.envelope().eight_bit);
         if !eight_bit || self.session.extensions().eight_bit_mime || settings.transform == Transform8BitMime::No {
-            return self.transact(first, body, settings);
+            return self.transact(messages, body, settings);
         }
         if let Some(form) = self.maintainer.forms.known(batch) {
-            return self.submit_as(first, form, settings);
+            return self.submit_as(messages, form, settings);
         }
         let (maintainer, pool) = (self.maintainer.clone(), self.maintainer.deps.pools.get("CPU"));
         let form = Box::pin(async move {
@@ -452,66 +506,34 @@ impl Connection {
             maintainer.forms.remember(batch, &form);
             form
         });
-        self.upcoming.push_front(Upcoming::Converting { message: first, form });
+        self.upcoming.push_front(Upcoming::Converting { messages, form });
     }
 
-    /// One transaction with the body in another form, or the failure of a message that has none.
-    fn submit_as(&mut self, first: InHand, form: Form, settings: &Rc<QueueSettings>) {
-        let Some(body) = first.body().cloned() else { return self.read_again(first) };
+    /// One transaction with the body in another form, or the failure of messages that have none.
+    fn submit_as(&mut self, messages: Siblings, form: Form, settings: &Rc<QueueSettings>) {
+        let Some(body) = messages[0].body().cloned() else { return self.maintainer.put_back(messages.into_iter()) };
         match form.body(body) {
-            Ok(body) => self.transact(first, body, settings),
+            Ok(body) => self.transact(messages, body, settings),
             Err(reply) => {
                 self.attempt.settings = settings.clone();
-                let failure = Failure { stage: Stage::DuringMailFrom, reply, internal: true };
-                if let Some(rest) = self.failed(first, failure, 0) {
-                    self.settling.spawn_local(rest);
+                for message in messages {
+                    let failure = Failure { stage: Stage::DuringMailFrom, reply: reply.clone(), internal: true };
+                    if let Some(rest) = self.failed(message, failure, 0) {
+                        self.settling.spawn_local(rest);
+                    }
                 }
             }
         }
     }
 
-    /// One transaction: the message, and the siblings behind it that can share it.
-    fn transact(&mut self, first: InHand, body: Body, settings: &Rc<QueueSettings>) {
-        let declared = first.envelope().eight_bit && settings.declares_eight_bit;
-        let now = self.maintainer.deps.clock.now();
-        let batch_max = settings.batch_max.min(self.dial.standing.recipients_max(now));
-        let batch_max = match settings.recipients_max {
-            0 => batch_max,
-            most => batch_max.min(usize::try_from(most - self.named).unwrap_or(usize::MAX)),
-        };
-        let mut messages: SmallVec<[InHand; 1]> = SmallVec::new();
-        messages.push(first);
-        while messages.len() < batch_max && self.is_sibling_next(&messages[0]) {
-            let Some(tokens) = self.tokens(settings) else { break };
-            let taken = self.maintainer.queues.borrow_mut().take(self.record.queue);
-            let Some(Taken { mut held, resident: Some(resident), .. }) =
-                taken.map(|taken| self.maintainer.taken(taken))
-            else {
-                break;
-            };
-            held.pay(tokens);
-            messages.push(InHand { held, resident });
-        }
+    /// One transaction of messages that share the body.
+    fn transact(&mut self, messages: Siblings, body: Body, settings: &Rc<QueueSettings>) {
+        let declared = messages[0].envelope().eight_bit && settings.declares_eight_bit;
         let forward_paths = messages.iter().map(|message| &message.envelope().forward_path);
         self.session.submit(&messages[0].envelope().reverse_path, forward_paths, body, declared);
         self.named += messages.len() as u64;
-        self.jobs.push_back(Job { messages, settings: settings.clone(), submitted: now });
+        self.jobs.push_back(Job { messages, settings: settings.clone(), submitted: self.maintainer.deps.clock.now() });
         self.settle();
-    }
-
-    /// Whether the next message of the queue can share the transaction of this one.
-    fn is_sibling_next(&self, first: &InHand) -> bool {
-        let (queues, first) = (self.maintainer.queues.borrow(), first.envelope());
-        queues.head(self.record.queue).is_some_and(|next| {
-            let envelope = &next.envelope;
-            envelope.batch == first.batch && envelope.reverse_path == first.reverse_path && next.body.is_some()
-        })
-    }
-
-    fn read_again(&mut self, message: InHand) {
-        let id = message.envelope().id;
-        let read = Box::new(self.maintainer.deps.spool.read_for(id, self.record.share()));
-        self.upcoming.push_front(Upcoming::Reading { held: message.held, id, read });
     }
 
     /// Waits until something has happened, and tells the session.
@@ -519,25 +541,25 @@ impl Connection {
         let idle = self.session.is_idle() && self.upcoming.is_empty() && self.may_take_more();
         let mut parked = false;
         std::future::poll_fn(|context| {
-            if parked && self.unpark() {
+            if std::mem::take(&mut parked) && self.unpark() {
                 return Poll::Ready(());
             }
             if self.poll(context).is_ready() {
-                self.unpark();
                 return Poll::Ready(());
             }
-            if idle {
-                self.status.parked.set(Some(context.waker().clone()));
-                parked = true;
+            if idle && !self.maintainer.park(&self.status, context.waker()) {
+                return Poll::Ready(());
             }
+            parked = idle;
             Poll::Pending
         })
         .await;
     }
 
-    /// No longer offers itself for work; whether somebody took the offer.
+    /// No longer offers itself for work; whether somebody took the offer, or wants one of its slots.
     fn unpark(&self) -> bool {
-        self.status.parked.take().is_none()
+        let is_taken = self.status.parked.take().is_none();
+        !self.maintainer.unpark(&self.status) || is_taken
     }
 
     /// What has come is read before anything is written: a reply that was there before its command was is no answer to it, and the
@@ -615,23 +637,24 @@ impl Connection {
     fn poll_upcoming(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut read_any = Poll::Pending;
         for place in (0..self.upcoming.len()).rev() {
-            if let Upcoming::Converting { form, .. } = &mut self.upcoming[place] {
-                let Poll::Ready(form) = form.as_mut().poll(context) else { continue };
-                read_any = Poll::Ready(());
-                if let Some(Upcoming::Converting { message, .. }) = self.upcoming.remove(place) {
-                    self.upcoming.insert(place, Upcoming::Converted { message, form });
+            match &mut self.upcoming[place] {
+                Upcoming::Converting { form, .. } => {
+                    let Poll::Ready(form) = form.as_mut().poll(context) else { continue };
+                    if let Some(Upcoming::Converting { messages, .. }) = self.upcoming.remove(place) {
+                        self.upcoming.insert(place, Upcoming::Converted { messages, form });
+                    }
                 }
-                continue;
+                Upcoming::Reading(gathering) => {
+                    let Poll::Ready(messages) = gathering.poll(&self.maintainer, context) else { continue };
+                    self.upcoming.remove(place);
+                    if let Some(first) = messages.first() {
+                        self.ahead = read_ahead(first.envelope().body_bytes);
+                        self.upcoming.insert(place, Upcoming::Ready(messages));
+                    }
+                }
+                Upcoming::Ready(_) | Upcoming::Converted { .. } => continue,
             }
-            let Upcoming::Reading { read, .. } = &mut self.upcoming[place] else { continue };
-            let Poll::Ready(result) = Pin::new(read).poll(context) else { continue };
             read_any = Poll::Ready(());
-            if let Some(Upcoming::Reading { held, id, .. }) = self.upcoming.remove(place)
-                && let Some(message) = self.maintainer.taken_from_spool(held, id, result)
-            {
-                self.ahead = read_ahead(message.envelope().body_bytes);
-                self.upcoming.insert(place, Upcoming::Ready(message));
-            }
         }
         read_any
     }

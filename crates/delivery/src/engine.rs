@@ -66,19 +66,17 @@ impl Engine {
         let (intake, arrivals) = queue::intake(loops.len(), INTAKE_CAPACITY, ResidentOwners::new(&deps.meters));
         let bouncer = bouncer(&intake);
         let (limits, lacks) = (Arc::new(Limits::default()), Arc::new(Lacks::new(&deps.meters)));
-        let outbound = Arc::default();
         let mut orders = Vec::new();
         for (event_loop, arrivals) in loops.iter().zip(arrivals) {
             let (sender, receiver) = mpsc::channel(ORDERS_CAPACITY);
             orders.push(sender);
             let deps = deps.clone();
-            let (outbound, limits, lacks, intake) =
-                (Arc::clone(&outbound), limits.clone(), lacks.clone(), intake.downgrade());
-            let shared = Shared { loops: loops.len(), outbound, limits, lacks, intake };
+            let (limits, lacks, intake) = (limits.clone(), lacks.clone(), intake.downgrade());
+            let shared = Shared { loops: loops.len(), limits, lacks, intake };
             let (label, bouncer) = (event_loop.name().to_owned(), bouncer.clone());
             event_loop.spawn(move || {
-                let maintainer = Rc::new(Maintainer::new(deps, bouncer, &label, shared));
-                maintainer.run(arrivals, receiver)
+                let (maintainer, granted) = Maintainer::new(deps, bouncer, &label, shared);
+                Rc::new(maintainer).run(arrivals, receiver, granted)
             });
         }
         (intake, EngineHandle { orders: orders.into(), clock: deps.clock, spool: deps.spool })

@@ -13,18 +13,24 @@ use crate::limits::Awaits;
 use crate::maildir;
 use crate::maintainer::Maintainer;
 use crate::options::{DeliveryMethod, QueueSettings};
+use crate::place::Turn;
 use crate::record::{DomainRecord, Status};
 use crate::replies::{BODY_MISSING, MAILBOX_FAILED, MAILBOX_FULL, NO_MAILBOX};
 
 /// Delivers until the queue has no active mail.
 pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, status: &Rc<Status>) {
     status.opening.set(false);
+    let (mut turn, mut carried) = (Turn::new(maintainer.deps.clock.now()), 0);
     loop {
         let settings = record.settings();
         if settings.method != DeliveryMethod::Maildir {
             // A reload sends the rest elsewhere.
             return;
         }
+        if turn.ends(maintainer.deps.clock.now(), carried) && status.is_claimed() {
+            return;
+        }
+        carried += 1;
         let tokens = match settings.limits.message(maintainer.deps.clock.now()) {
             Ok(token) => [token, None],
             Err(busy) => return maintainer.saturated(record, Awaits::Message, busy),

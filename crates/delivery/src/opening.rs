@@ -15,13 +15,15 @@ use scheduler::Lack;
 use smtp::client::{Failure, Stage};
 
 use crate::connection::Connection;
-use crate::limits::{Admitted, Saturated};
+use crate::limits::Saturated;
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
 use crate::parting;
+use crate::place;
 use crate::record::{DomainRecord, Status};
 use crate::route::{Candidate, Route, Router, Unroutable};
 use crate::seams::ConnectError;
+use crate::slots::{Cap, Need};
 use crate::standing::{Dial, Standing};
 use crate::throttle::Token;
 use crate::unreachable::NotOpened;
@@ -37,11 +39,15 @@ pub(crate) async fn open(
     let soon = !settings.fully_resolves;
     let mut route = candidates(maintainer, record, settings, soon).await.map_err(NotOpened::Unroutable)?;
     record.dns_failures.set(0);
-    let own_first = settings.limits.message(maintainer.deps.clock.now()).map_err(NotOpened::Saturated)?;
+    let own_first = settings.limits.first_message(maintainer.deps.clock.now()).map_err(NotOpened::Saturated)?;
     let mut round = Round { own_first, ..Round::default() };
     loop {
-        record.route.borrow_mut().clone_from(&route.candidates);
         let now = maintainer.deps.clock.now();
+        if route.partial {
+            record.route.borrow_mut().clone_from(&route.candidates);
+        } else {
+            record.learn_route(route.candidates.clone(), now);
+        }
         let is_doubted =
             |candidate: &Candidate| maintainer.hosts.borrow().is_doubted(&record.peer(candidate.remote), now);
         let (last, mut first): (Vec<Candidate>, Vec<Candidate>) =
@@ -52,7 +58,7 @@ pub(crate) async fn open(
         if let Some(connection) = round.try_in_order(maintainer, record, settings, status, first).await {
             return Ok(connection);
         }
-        if !route.partial || round.lack.is_some_and(Lack::is_of_all) {
+        if !route.partial || round.taken_over || round.lack.is_some_and(Lack::is_of_all) {
             break;
         }
         // If there is no more to learn, it stays with those.
@@ -69,6 +75,8 @@ struct Round {
     asked: Vec<SocketAddr>,
     retry_at: Option<Instant>,
     saturated: Option<Saturated>,
+    /// An idle session has taken the queue's mail.
+    taken_over: bool,
     refusal: Option<(Candidate, Failure)>,
     /// What the machine lacks for one of them, which is nobody else's failure.
     lack: Option<Lack>,
@@ -100,11 +108,15 @@ impl Round {
                 self.retry_not_after(until);
                 continue;
             }
+            if maintainer.take_over_at(record, settings, &candidate) {
+                self.taken_over = true;
+                return None;
+            }
             let standing = maintainer.hosts.borrow_mut().standing(peer.clone(), now);
-            let room = match room(maintainer, record, settings, &candidate, &standing, now) {
-                Ok(room) => room,
+            let first = match room(maintainer, record, settings, status, &candidate, &standing, now) {
+                Ok(first) => first,
                 Err(busy) => {
-                    self.is_saturated(busy, now);
+                    self.is_saturated(busy);
                     continue;
                 }
             };
@@ -113,7 +125,8 @@ impl Round {
                 Ok(mut connection) => {
                     maintainer.hosts.borrow_mut().works(&peer);
                     dial.standing.connected(clock.now().saturating_duration_since(now));
-                    connection.admitted([self.own_first.take(), room.first], room.slots);
+                    connection.admitted([self.own_first.take(), first]);
+                    maintainer.opened(status, settings, candidate.remote);
                     return Some(connection);
                 }
                 Err(NoSession::Lacking(lack)) => {
@@ -126,7 +139,7 @@ impl Round {
                 }
                 Err(failure) if failure.is_one_of(&dial) => {
                     parting::one_too_many(maintainer, record, &candidate, &dial, &failure);
-                    self.is_saturated(Saturated::Full, clock.now());
+                    self.is_saturated(Saturated::crowded());
                 }
                 Err(failure) => {
                     self.tried = true;
@@ -140,8 +153,8 @@ impl Round {
         None
     }
 
-    fn is_saturated(&mut self, busy: Saturated, now: Instant) {
-        self.saturated = Some(self.saturated.take().map_or(busy.clone(), |other| other.sooner(busy, now)));
+    fn is_saturated(&mut self, busy: Saturated) {
+        self.saturated = Some(self.saturated.take().unwrap_or_default().or(busy));
     }
 
     fn retry_not_after(&mut self, until: Instant) {
@@ -151,6 +164,7 @@ impl Round {
     /// A host that is merely busy will take the mail: nothing has failed.
     fn not_opened(self, maintainer: &Maintainer, record: &DomainRecord, status: &Status) -> NotOpened {
         match self.saturated {
+            _ if self.taken_over => NotOpened::TakenOver,
             Some(saturated) => NotOpened::Saturated(saturated),
             None => NotOpened::Unreachable {
                 retry_at: self.retry_at.unwrap_or_else(|| maintainer.deps.clock.now()),
@@ -172,7 +186,7 @@ fn takes_no_mail(maintainer: &Maintainer, record: &DomainRecord) -> bool {
 }
 
 /// The queue's route. A domain whose mail hosts could not be learnt too often is tried at its own address.
-async fn candidates(
+pub(crate) async fn candidates(
     maintainer: &Maintainer,
     record: &DomainRecord,
     settings: &QueueSettings,
@@ -193,23 +207,29 @@ async fn candidates(
     found
 }
 
-/// Whether the throttles and limits of the queue and of the host have room for a connection, and its first message.
+/// Room for a connection under the throttles and limits of the queue and of the host, all of it or nothing; and a place for its
+/// first message in the host's throttle.
 fn room(
     maintainer: &Maintainer,
     record: &DomainRecord,
     settings: &QueueSettings,
+    status: &Status,
     candidate: &Candidate,
     standing: &Standing,
     now: Instant,
-) -> Result<Admitted, Saturated> {
+) -> Result<Option<Token>, Saturated> {
     if !standing.has_room(now) {
-        return Err(Saturated::Full);
+        return Err(Saturated::crowded());
     }
     let attempt = settings.limits.connection(now)?;
     let host = settings.host_limits(&maintainer.shared.limits, &record.name, &candidate.host);
-    let admitted = host.map_or_else(|| Ok(Admitted::default()), |host| host.admit(now))?;
-    attempt.into_iter().for_each(Token::spend);
-    Ok(admitted)
+    let need = if record.useful_connections() <= 1 { Need::First } else { Need::More };
+    let caps: Vec<&Cap> = host.iter().flat_map(|host| host.caps()).collect();
+    let first = host.as_ref().map_or(Ok(None), |host| host.first_message(now))?;
+    let of_host = host.as_ref().map_or(Ok(None), |host| host.connection(now))?;
+    place::fit(status, settings, caps, need).map_err(Saturated::full)?;
+    [attempt, of_host].into_iter().flatten().for_each(|token| token.spend(now));
+    Ok(first)
 }
 
 /// The address is left alone for a while: until when.

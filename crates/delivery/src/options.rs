@@ -56,6 +56,8 @@ queue_options! {
         "Most outbound connections of the whole server; in a binding or group, of each binding. -1: no limit.";
     SERVER_RESERVE_OUTBOUND_CONNECTIONS: u64 = "server_reserve_outbound_connections", "200", GLOBAL,
         "Connections beyond server_max_outbound_connections for queues that have none, so that busy ones do not starve them.";
+    MIGRATE_CONNECTIONS_BETWEEN_SIBLING_DOMAINS: bool = "migrate_connections_between_sibling_domains", "true", GLOBAL,
+        "An idle connection takes mail of other domains of its binding that would be sent to the same host, instead of that they open one of their own.";
     OUTBOUND_THROTTLE_MESSAGES: Throttle = "outbound_throttle_messages", "", QUEUE_AND_HOST,
         "Most messages (recipients) sent, \"N\" each second or \"N/S\" in any S seconds, by everything together that falls back to this value. A host stanza's holds besides. 0 or unset: no limit.";
     OUTBOUND_THROTTLE_CONNECTIONS: Throttle = "outbound_throttle_connections", "", QUEUE_AND_HOST,
@@ -273,8 +275,8 @@ pub(crate) struct QueueSettings {
     pub(crate) method: DeliveryMethod,
     pub(crate) maildir_path: String,
     pub(crate) connections_max: usize,
-    pub(crate) server_connections_max: usize,
-    pub(crate) server_connections_reserve: usize,
+    /// Sessions go from queue to queue.
+    pub(crate) migrates: bool,
     /// Shared with other queues and other loops.
     pub(crate) limits: QueueLimits,
     /// Of hosts as they are met; none at all in a generation without host stanzas.
@@ -335,9 +337,8 @@ impl QueueSettings {
             method,
             maildir_path: generation.read(&MAILDIR_PATH, chain),
             connections_max: number(&MAX_OUTBOUND_CONNECTIONS).max(1),
-            server_connections_max,
-            server_connections_reserve,
-            limits: limits.of_queue(generation, queue),
+            migrates: generation.get(&MIGRATE_CONNECTIONS_BETWEEN_SIBLING_DOMAINS, &Lookup::Global),
+            limits: limits.of_queue(generation, queue, server_connections_max, server_connections_reserve),
             hosts: has_hosts.then(HostTable::default),
             aggressiveness: generation.read(&CONNECTION_ALLOCATION_AGGRESSIVENESS, chain),
             deliveries_max: generation.read(&MAX_DELIVERIES_PER_CONNECTION, chain),
@@ -400,6 +401,14 @@ impl QueueSettings {
                 && self.bind_address == other.bind_address
                 && self.ehlo_name == other.ehlo_name
                 && self.barred == other.barred)
+    }
+
+    /// Whether a session opened under `other`, to the same address, is as these values would open it.
+    pub(crate) fn opens_as(&self, other: &Self) -> bool {
+        self.method == other.method
+            && self.bind_address == other.bind_address
+            && self.ehlo_name == other.ehlo_name
+            && self.timeouts == other.timeouts
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum NotOpened {
     Unroutable(Unroutable),
     /// A throttle, or every host that is not left alone, has no room: nothing has failed.
     Saturated(Saturated),
+    /// There was an idle session for its mail.
+    TakenOver,
     /// Every address failed or is being left alone.
     Unreachable {
         /// When the first of them may be tried again.
@@ -74,6 +76,7 @@ impl Maintainer {
         let pause: Duration = settings.host_failure_retry.into();
         let now = self.deps.clock.now();
         match not_opened {
+            NotOpened::TakenOver => {}
             NotOpened::Saturated(saturated) => self.saturated(record, Awaits::Connection, saturated),
             NotOpened::Unroutable(Unroutable::NullMx) => self.drain(record, settings, NULL_MX).await,
             NotOpened::Unroutable(Unroutable::Prohibited | Unroutable::PassedOver) => {

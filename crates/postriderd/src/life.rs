@@ -60,6 +60,7 @@ fn listen(house: &House) -> Result<(), Failure> {
 fn read_spool(house: &Rc<House>, intake: queue::Intake, ids: Arc<IdGenerator>) {
     let configuration = house.configuration.clone();
     let mut keys = queue::Keys::new(configuration.current());
+    let mut restorer = intake.restorer();
     let read = house.spool.process_disk_queue(Box::new(move |mut envelope| {
         // The clock may have been set back since: no new id may equal one of the spool's.
         ids.raise_above(envelope.id);
@@ -69,7 +70,7 @@ fn read_spool(house: &Rc<House>, intake: queue::Intake, ids: Arc<IdGenerator>) {
         }
         // A gateway or a binding may have changed while the daemon was down.
         envelope.queue = keys.queue(&envelope);
-        intake.restore_blocking(envelope);
+        restorer.give(envelope);
     }));
     tokio::task::spawn_local(async move {
         match read.await {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use message::MessageId;
 use message::trace::{Trace, With};
 use netlistener::{Accepted, Seat};
-use queue::Arrival;
+use queue::Batch;
 use scheduler::{MemoryCharge, Pressure};
 use smtp::server::ReceptionState;
 use smtp::{Mailbox, Phase, Received, Refusal, Refused, Reply, ReversePath, ServerSession, Step, Verdict, replies};
@@ -286,7 +286,7 @@ impl Session {
     }
 
     /// What is stored, but has found no room in its queues yet, is returned.
-    async fn store(&mut self, received: Received) -> Vec<Arrival> {
+    async fn store(&mut self, received: Received) -> Vec<Batch> {
         self.stored_from = Some(received.transaction.reverse_path.clone());
         let mut bringing = Bringing {
             shop: &self.shop,
@@ -320,10 +320,10 @@ impl Session {
 
     /// Replies first, then waits until the delivery loops take the messages, and with that until the session reads on. They
     /// are given even if the client is gone; whether it is not.
-    async fn hand_over(&mut self, waiting: Vec<Arrival>, link: &mut Link) -> bool {
+    async fn hand_over(&mut self, waiting: Vec<Batch>, link: &mut Link) -> bool {
         let replied = self.flush(link).await;
-        for arrival in waiting {
-            self.shop.intake.give(arrival).await;
+        for batch in waiting {
+            self.shop.intake.give(batch).await;
         }
         replied
     }

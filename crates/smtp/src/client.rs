@@ -18,6 +18,7 @@ mod extensions;
 mod failures;
 mod outbox;
 mod reply_reader;
+mod size;
 mod stage;
 mod transaction;
 mod verdict;
@@ -246,9 +247,9 @@ impl ClientSession {
     ) {
         debug_assert!(self.accepts_transaction());
         let forward_paths = forward_paths.into_iter();
-        let content_octets = (body.len() as u64).saturating_sub(TERMINATOR_OCTETS);
+        let size = self.extensions.size.map(|_| size::content_octets(&body));
         let mut transaction = Transaction::new(forward_paths.len(), body);
-        if self.extensions.refuses_size(content_octets) {
+        if size.is_some_and(|octets| self.extensions.refuses_size(octets)) {
             let failure = Failure { stage: Stage::DuringMailFrom, reply: MESSAGE_TOO_LARGE, internal: true };
             transaction.decide_rest(&Outcome::Failed(failure));
             transaction.complete = true;
@@ -259,7 +260,7 @@ impl ClientSession {
         if std::mem::take(&mut self.needs_rset) {
             self.command(Expected::Rset, |text| text.extend_from_slice(b"RSET\r\n"));
         }
-        let parameters = self.parameters(content_octets, eight_bit);
+        let parameters = self.parameters(size, eight_bit);
         self.command(Expected::Mail(parameters), |text| mail(text, reverse_path, parameters));
         for (recipient, forward_path) in forward_paths.enumerate() {
             self.command(Expected::Recipient(recipient), |text| {
@@ -373,14 +374,11 @@ impl ClientSession {
     }
 
     /// What MAIL says beside the reverse-path, as far as the server's offers allow.
-    fn parameters(&self, content_octets: u64, eight_bit: bool) -> MailParameters {
+    fn parameters(&self, size: Option<u64>, eight_bit: bool) -> MailParameters {
         if self.refuses_parameters {
             return MailParameters::default();
         }
-        MailParameters {
-            size: self.extensions.size.map(|_| content_octets),
-            eight_bit: eight_bit && self.extensions.eight_bit_mime,
-        }
+        MailParameters { size, eight_bit: eight_bit && self.extensions.eight_bit_mime }
     }
 
     /// Sends a command of a transaction now, or holds it until those before it are answered.
@@ -409,9 +407,6 @@ impl ClientSession {
         }
     }
 }
-
-/// The `.` line that ends a body in wire form.
-const TERMINATOR_OCTETS: u64 = 3;
 
 /// `MAIL FROM:<path>` with its parameters.
 fn mail(text: &mut Vec<u8>, path: &ReversePath, parameters: MailParameters) {

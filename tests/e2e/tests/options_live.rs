@@ -853,6 +853,11 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
         "without_trace_headers_a_message_is_kept_as_it_came",
     ),
     (
+        "migrate_connections_between_sibling_domains",
+        "crates/delivery/tests/simulation/limits.rs",
+        "an_idle_connection_takes_the_mail_of_siblings_and_they_open_none",
+    ),
+    (
         "rset_timeout",
         "crates/delivery/tests/simulation/main.rs",
         "a_host_that_stalls_at_any_stage_is_left_when_its_time_is_over",

@@ -1,5 +1,6 @@
 //! The rules of delivery, in simulated time on an in-memory network.
 
+mod counting;
 mod eight_bit;
 mod failed_here;
 mod lacks;

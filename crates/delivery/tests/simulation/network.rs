@@ -31,6 +31,8 @@ pub struct Taken {
     pub mail: String,
     pub recipients: Vec<String>,
     pub body: Vec<u8>,
+    /// When it had all of it.
+    pub at: tokio::time::Instant,
 }
 
 #[derive(Default)]
@@ -73,6 +75,9 @@ struct World {
     own: HashMap<String, IpAddr>,
     /// Until when a host's addresses cannot be looked up.
     slow: HashMap<&'static str, tokio::time::Instant>,
+    /// Connections to all hosts, and the most there were at once.
+    open: usize,
+    most_open: usize,
     /// Of mail hosts.
     lookups: usize,
     /// Domains whose next lookup panics.
@@ -211,6 +216,15 @@ impl Network {
         self.with(last, |host| host.most_open)
     }
 
+    pub fn forget_most_open(&self, last: u8) {
+        self.with(last, |host| host.most_open = host.open);
+    }
+
+    /// Connections to all hosts together.
+    pub fn most_open_everywhere(&self) -> usize {
+        self.0.lock().unwrap().most_open
+    }
+
     pub fn lookups(&self) -> usize {
         self.0.lock().unwrap().lookups
     }
@@ -244,6 +258,7 @@ impl Network {
             None => drop(server.run().await),
         }
         self.with(last, |host| host.open -= 1);
+        self.0.lock().unwrap().open -= 1;
     }
 }
 
@@ -275,6 +290,11 @@ impl Connector for Network {
                 host.open += 1;
                 host.most_open = host.most_open.max(host.open);
             });
+            {
+                let mut world = self.0.lock().unwrap();
+                world.open += 1;
+                world.most_open = world.most_open.max(world.open);
+            }
             let (ours, theirs) = tokio::io::duplex(1 << 16);
             tokio::task::spawn_local(self.clone().serve(last, connection, theirs));
             Ok(Connected { stream: Box::new(ours), descriptor: None })
@@ -413,7 +433,8 @@ impl Server {
                 ("MAIL", true) => {
                     let mail = line["MAIL FROM:".len()..].split(' ').next().unwrap_or("").to_owned();
                     let connection = self.connection;
-                    transaction = Some(Taken { connection, mail, recipients: Vec::new(), body: Vec::new() });
+                    let at = tokio::time::Instant::now();
+                    transaction = Some(Taken { connection, mail, recipients: Vec::new(), body: Vec::new(), at });
                 }
                 ("RCPT", true) => {
                     let open = transaction.as_mut().expect("RCPT after MAIL");
@@ -423,6 +444,7 @@ impl Server {
                 ("DATA", true) => {
                     let mut open = transaction.take().expect("DATA after RCPT");
                     open.body = self.body().await?;
+                    open.at = tokio::time::Instant::now();
                     if self.network.with(self.last, |host| host.heard.iter().any(|line| line.starts_with("LHLO"))) {
                         for recipient in std::mem::take(&mut open.recipients) {
                             if self.react("BODY", &format!("BODY {recipient}"), "250 2.0.0 stored").await? {

@@ -310,8 +310,8 @@ impl World {
     pub async fn send(&self, reverse_path: &str, recipients: &[&str]) -> MessageId {
         let envelopes = self.spooled(reverse_path, recipients).await;
         let batch = envelopes[0].batch;
-        for envelope in envelopes {
-            assert!(self.intake.enqueue(envelope, BODY).await);
+        for waiting in self.intake.offer(envelopes, &BODY) {
+            assert!(self.intake.give(waiting).await);
         }
         batch
     }
@@ -335,8 +335,8 @@ impl World {
             envelopes.push(Envelope { eight_bit: !body.is_ascii(), ..envelope });
         }
         self.spool.store(&body, &envelopes).await.unwrap();
-        for envelope in envelopes {
-            assert!(self.intake.enqueue(envelope, body.clone()).await);
+        for waiting in self.intake.offer(envelopes, &body) {
+            assert!(self.intake.give(waiting).await);
         }
     }
 
@@ -381,6 +381,17 @@ impl World {
     /// Lets seconds pass.
     pub async fn pass(&self, seconds: u64) {
         testkit::sim::pass(Duration::from_secs(seconds)).await;
+    }
+
+    /// Lets milliseconds pass.
+    pub async fn pass_milliseconds(&self, milliseconds: u64) {
+        testkit::sim::pass(Duration::from_millis(milliseconds)).await;
+    }
+
+    /// The loop that the default binding's queue of a domain is on.
+    pub fn loop_of(&self, domain: &str) -> usize {
+        let queue = QueueName { binding_group: "default".into(), binding: "default".into(), domain: domain.into() };
+        self.intake.owner(&queue)
     }
 
     /// The log so far: `second kind recipient …`, and forgets it.
