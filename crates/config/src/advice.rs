@@ -8,15 +8,21 @@ use std::collections::HashSet;
 
 use crate::diagnostics::{Fault, Reports};
 use crate::generation::Generation;
+use crate::here;
 use crate::lookup::{DEFAULT_GROUP, Lookup};
 use crate::merge::title_of;
 use crate::registry::NameId;
 use crate::scope::bits;
+use crate::slips;
 use crate::stanza::{Node, NodeId, ROOT};
+
+/// One piece of advice.
+pub(crate) type Advice = fn(&Generation, &mut Reports);
 
 /// Looks for what does not do what it says.
 pub(crate) fn advise(generation: &Generation, reports: &mut Reports) {
-    for advice in [unreachable_bindings, empty_groups, limits_without_a_queue, unknown_pathways] {
+    let own: [Advice; 4] = [unreachable_bindings, empty_groups, limits_without_a_queue, unknown_pathways];
+    for advice in own.into_iter().chain(slips::ALL).chain(here::ALL) {
         if !reports.wants_warnings() {
             return;
         }
@@ -108,12 +114,12 @@ fn unknown_pathways(generation: &Generation, reports: &mut Reports) {
 }
 
 /// The stanzas of one kind, in file order.
-fn nodes(generation: &Generation, bit: u32) -> impl Iterator<Item = (NodeId, &Node)> {
+pub(crate) fn nodes(generation: &Generation, bit: u32) -> impl Iterator<Item = (NodeId, &Node)> {
     generation.arena().iter().filter(move |(id, node)| *id != ROOT && node.bit == bit)
 }
 
 /// An option, if somebody declares it.
-fn declared(generation: &Generation, name: &str) -> Option<NameId> {
+pub(crate) fn declared(generation: &Generation, name: &str) -> Option<NameId> {
     let id = generation.name_id(name)?;
     generation.registry().info(id).is_some_and(|info| !info.declared.is_empty()).then_some(id)
 }

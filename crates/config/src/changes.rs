@@ -1,5 +1,6 @@
 //! The options that say where changes made from the console are kept, and who made a change.
 
+use crate::ineffective::ACCEPT_INEFFECTIVE;
 use crate::options::{Declared, Opt};
 use crate::scope::scopes;
 
@@ -22,7 +23,7 @@ pub const LOCAL_CHANGES_ONLY: Opt<bool> = Opt::new(
 );
 
 /// Options of this crate.
-pub const OPTIONS: &[&dyn Declared] = &[&LOCAL_CHANGES_FILE, &LOCAL_CHANGES_ONLY];
+pub const OPTIONS: &[&dyn Declared] = &[&LOCAL_CHANGES_FILE, &LOCAL_CHANGES_ONLY, &ACCEPT_INEFFECTIVE];
 
 /// Who put a generation into effect, hung on it as an extension by whoever knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,11 @@ use std::fmt;
 
 use serde_json::{Value as Json, json};
 
-use crate::documented::{CORE, Row, Unsupported};
+use crate::documented::{CORE, Class, Row, Unsupported};
 use crate::fallback::{FallbackChain, chains};
+use crate::generation::Generation;
+use crate::ineffective::ACCEPT_INEFFECTIVE;
+use crate::lookup::Lookup;
 use crate::patterns::compile_pattern;
 use crate::registry::{Awaited, Declaration, Place, Places, Registry};
 use crate::scope::{ScopeId, bits};
@@ -47,6 +50,30 @@ impl OptionState {
     }
 }
 
+/// What is known of a word that nothing carries out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ineffective {
+    /// Whether a file that asks for it is loaded.
+    pub class: Class,
+    /// What happens instead: "mail leaves in the clear". Empty for what is harmless, and where its stanza says it.
+    pub instead: &'static str,
+    /// Values that ask for nothing, separated by commas, beside empty ones.
+    pub asks_nothing: &'static str,
+    /// Whether `accept_ineffective` of the generation that describes it names it.
+    pub accepted: bool,
+}
+
+impl Ineffective {
+    fn sentence(&self) -> String {
+        let instead = if self.instead.is_empty() { String::new() } else { format!(": {}", self.instead) };
+        match (self.class, self.accepted) {
+            (Class::Harmless, _) => "harmless, a file that asks for it is loaded with a warning".to_owned(),
+            (class, false) => format!("{}, a file that asks for it is refused{instead}", class.word()),
+            (class, true) => format!("{}, accepted by accept_ineffective{instead}", class.word()),
+        }
+    }
+}
+
 /// One option, scope, module or directive in one set of scopes. A name with several meanings has several descriptions.
 #[derive(Clone, Debug)]
 pub struct Description {
@@ -72,6 +99,8 @@ pub struct Description {
     pub tunable: Option<bool>,
     /// One line.
     pub meaning: &'static str,
+    /// What it means that nothing carries it out; none when it is in effect.
+    pub ineffective: Option<Ineffective>,
     chains: Vec<FallbackChain>,
     /// As documented, where it does not follow from the scopes.
     documented_fallback: &'static str,
@@ -95,6 +124,7 @@ impl Description {
             scopes: declaration.places.list(),
             tunable: Some(option.tunable()),
             meaning: option.doc(),
+            ineffective: None,
             chains: chains(declaration.places.mask | option.extra_mask()),
             documented_fallback: "",
         }
@@ -114,6 +144,7 @@ impl Description {
             scopes: word.scopes.iter().map(|scope| (*scope).to_owned()).collect(),
             tunable: Some(word.tunable),
             meaning: word.meaning,
+            ineffective: None,
             chains: Vec::new(),
             documented_fallback: "",
         }
@@ -139,7 +170,7 @@ impl Description {
         Description {
             name: row.name,
             owner: row.owner,
-            state: state_of_row(row),
+            state: row.state(),
             kind,
             value: value.to_owned(),
             shape,
@@ -148,6 +179,12 @@ impl Description {
             scopes: if is_declared { places.list_by_listener() } else { places.list() },
             tunable: row.tunable,
             meaning: row.meaning,
+            ineffective: Some(Ineffective {
+                class: row.class,
+                instead: row.instead,
+                asks_nothing: row.asks_nothing,
+                accepted: false,
+            }),
             chains: if places.mask == u32::MAX { Vec::new() } else { chains(places.mask) },
             documented_fallback: row.fallback,
         }
@@ -182,17 +219,23 @@ impl Description {
         }
     }
 
-    /// Whether a name, owner or state contains `filter`, without regard to case.
-    pub fn contains(&self, filter: &str) -> bool {
-        let filter = filter.to_ascii_lowercase();
-        [self.name, self.owner, self.state.word()].iter().any(|text| text.contains(&filter))
+    /// What a filter looks at: name, owner, state, and what it means to be without it.
+    fn facets(&self) -> impl Iterator<Item = &'static str> {
+        let class = self.ineffective.map(|own| own.class.word());
+        let accepted = self.ineffective.filter(|own| own.accepted).map(|_| "accepted");
+        [self.name, self.owner, self.state.word()].into_iter().chain(class).chain(accepted)
     }
 
-    /// Those of which a name, owner or state is matched by a regular expression; the error says what is wrong with it.
+    /// Whether a name, owner, state or class contains `filter`, without regard to case.
+    pub fn contains(&self, filter: &str) -> bool {
+        let filter = filter.to_ascii_lowercase();
+        self.facets().any(|text| text.contains(&filter))
+    }
+
+    /// Those of which a name, owner, state or class is matched by a regular expression; the error says what is wrong with it.
     pub fn matching(all: Vec<Description>, pattern: &str) -> Result<Vec<Description>, String> {
         let (pattern, _) = compile_pattern(pattern, true)?;
-        let matched =
-            |one: &Description| [one.name, one.owner, one.state.word()].iter().any(|text| pattern.is_match(text));
+        let matched = |one: &Description| one.facets().any(|text| pattern.is_match(text));
         Ok(all.into_iter().filter(matched).collect())
     }
 
@@ -215,6 +258,11 @@ impl Description {
             json["served"] = reason.served.into();
             json["instead"] = reason.instead.into();
         }
+        if let Some(ineffective) = self.ineffective {
+            json["class"] = ineffective.class.word().into();
+            json["without_it"] = ineffective.instead.into();
+            json["accepted"] = ineffective.accepted.into();
+        }
         if !self.words.is_empty() {
             json["values"] = self.words.clone().into();
         }
@@ -234,6 +282,9 @@ impl fmt::Display for Description {
         writeln!(f, "    {}", self.meaning)?;
         if let OptionState::NotSupported(reason) = self.state {
             writeln!(f, "  not supported: {reason}")?;
+        }
+        if let Some(ineffective) = self.ineffective {
+            writeln!(f, "  without:  {}", ineffective.sentence())?;
         }
         if self.is_option() {
             writeln!(f, "  value:    {}", self.value)?;
@@ -274,19 +325,32 @@ impl Registry {
         let info = self.name_id(name).and_then(|id| self.info(id))?;
         match info.declaration_at(place) {
             Some(_) => Some(OptionState::InEffect),
-            None => info.documented_at(place).map(|awaited| state_of_row(&awaited.row)),
+            None => info.documented_at(place).map(|awaited| awaited.row.state()),
         }
-    }
-
-    /// The state of a stanza or module by its word, in lower case.
-    pub(crate) fn state_of_stanza(&self, word: &str) -> OptionState {
-        let row = self.awaited_stanzas().find(|row| row.name == word);
-        row.map_or(OptionState::InEffect, state_of_row)
     }
 }
 
-fn state_of_row(row: &Row) -> OptionState {
-    row.unsupported().map_or(OptionState::NotYet, OptionState::NotSupported)
+impl Generation {
+    /// As [`Registry::describe`], and which of them this generation accepts without effect.
+    pub fn describe(&self) -> Vec<Description> {
+        let names: Vec<String> =
+            self.get(&ACCEPT_INEFFECTIVE, &Lookup::Global).iter().map(|name| name.to_ascii_lowercase()).collect();
+        let mut all = self.registry().describe();
+        for one in &mut all {
+            let is_named = names.iter().any(|name| name == one.name || one.owner != CORE && name == one.owner);
+            if let Some(ineffective) = one.ineffective.as_mut().filter(|own| own.class != Class::Harmless) {
+                ineffective.accepted = is_named;
+            }
+        }
+        all
+    }
+}
+
+impl Row {
+    /// Whether it will come.
+    pub(crate) fn state(&self) -> OptionState {
+        self.unsupported().map_or(OptionState::NotYet, OptionState::NotSupported)
+    }
 }
 
 /// The words that "a, b or c" names, if each of them is a value and nothing else is said; else none.

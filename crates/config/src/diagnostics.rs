@@ -39,6 +39,8 @@ pub(crate) struct Fault {
     pub message: String,
     pub label: String,
     pub help: String,
+    /// Of a warning: see [`Diagnostic::grave`].
+    pub grave: bool,
 }
 
 impl Fault {
@@ -49,7 +51,13 @@ impl Fault {
             message: message.into(),
             label: String::new(),
             help: String::new(),
+            grave: false,
         }
+    }
+
+    /// Marks a warning that no log may leave out.
+    pub fn grave(self) -> Self {
+        Fault { grave: true, ..self }
     }
 
     pub fn warning(span: Span, message: impl Into<String>) -> Self {
@@ -132,6 +140,7 @@ fn place(fault: Fault, sources: &Sources) -> Diagnostic {
         message: fault.message,
         label: fault.label,
         help: fault.help,
+        grave: fault.grave,
         included_from: Vec::new(),
         excerpt: String::new(),
         underline: 0..0,
@@ -169,6 +178,8 @@ pub struct Diagnostic {
     pub label: String,
     /// What to change; may be empty.
     pub help: String,
+    /// Whether it must stand in the log whatever `debug_flags` says of warnings: a protection that the operator does without.
+    pub grave: bool,
     /// `file:line` of the include lines that led to the file, innermost first.
     pub included_from: Vec<String>,
     excerpt: String,

@@ -1,8 +1,11 @@
 //! What the reference documents and no room of this build declares: options, scopes and modules, from data files.
 //!
 //! In: `documented.tsv`, one row each, and `unsupported.tsv`, why some of them will not come. Out: [`Row`]s for the
-//! registry, and the [`Unsupported`] reason of a row. Pure; the files are part of the program, and their tests hold them
+//! registry, with the [`Class`] that says what it means to be without it, and the [`Unsupported`] reason of a row. Pure; the files are part of the program, and their tests hold them
 //! to the declarations.
+
+use crate::tree::{Value, ValueKind};
+use crate::types::OptionType as _;
 
 /// One row of `documented.tsv`.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +24,38 @@ pub(crate) struct Row {
     /// `None` where the documentation is silent.
     pub tunable: Option<bool>,
     pub tier: &'static str,
+    pub class: Class,
+    /// Values that ask for nothing, separated by commas, beside empty ones.
+    pub asks_nothing: &'static str,
+    /// What happens without it: "mail leaves in the clear". Empty for what is harmless, and where its stanza says it.
+    pub instead: &'static str,
     pub meaning: &'static str,
+}
+
+/// What it means that nothing carries out a documented word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Nothing is worse without it: a warning.
+    Harmless,
+    /// It restricts, verifies, signs, encrypts, authenticates, denies or caps: refused, unless the operator accepts it.
+    Protective,
+    /// It says where mail goes, or as whom: refused, unless the operator accepts it.
+    Routing,
+}
+
+impl Class {
+    /// In one word, as the data file has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Harmless => "harmless",
+            Class::Protective => "protective",
+            Class::Routing => "routing",
+        }
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        [Class::Harmless, Class::Protective, Class::Routing].into_iter().find(|class| class.word() == word)
+    }
 }
 
 /// Why something documented is not here.
@@ -48,6 +82,15 @@ impl Row {
         !matches!(self.kind, "scope" | "directive" | "module")
     }
 
+    /// Whether a value asks for something: one that is empty, or that says what happens anyway, is as good as no line.
+    pub fn asks(&self, value: &Value) -> bool {
+        let Some(elements) = value.elements() else {
+            return !matches!(&value.kind, ValueKind::Dict(pairs) if pairs.is_empty());
+        };
+        let is_nothing = |text: &str| self.asks_nothing.split(',').any(|word| means_the_same(word, text));
+        elements.iter().any(|one| !one.text().trim().is_empty() && !is_nothing(one.text().trim()))
+    }
+
     /// Why it is not supported; `None` when it is only not built yet.
     pub fn unsupported(&self) -> Option<Unsupported> {
         let own = || reason_for(self.name).filter(|_| self.owner == CORE || self.name == self.owner);
@@ -66,16 +109,36 @@ impl Row {
     }
 }
 
+/// Whether two words are the same value: without regard to case, and in any spelling of true and false.
+fn means_the_same(word: &str, text: &str) -> bool {
+    let truth = |text: &str| bool::parse(&Value::from_text(text)).ok();
+    word.eq_ignore_ascii_case(text) || truth(word).is_some_and(|own| truth(text) == Some(own))
+}
+
 /// Every row.
 pub(crate) fn rows() -> impl Iterator<Item = Row> {
     lines(DOCUMENTED).filter_map(|line| match fields(line)[..] {
-        [name, owner, kind, default, scopes, fallback, tunable, tier, meaning] => {
+        [name, owner, kind, default, scopes, fallback, tunable, tier, class, asks_nothing, instead, meaning] => {
+            let class = Class::of(class)?;
             let tunable = match tunable {
                 "yes" => Some(true),
                 "no" => Some(false),
                 _ => None,
             };
-            Some(Row { name, owner, kind, default, scopes, fallback, tunable, tier, meaning })
+            Some(Row {
+                name,
+                owner,
+                kind,
+                default,
+                scopes,
+                fallback,
+                tunable,
+                tier,
+                class,
+                asks_nothing,
+                instead,
+                meaning,
+            })
         }
         _ => None,
     })

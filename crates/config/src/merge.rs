@@ -3,11 +3,12 @@
 //! In: the tree of a load and the registry. Out: the arena, and a report for each unknown word, option in a wrong
 //! scope, value of a wrong type. Later settings replace earlier ones; the text order of the includes decides.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use crate::description::OptionState;
 use crate::diagnostics::{Fault, Reports};
+use crate::foreign::translation;
 use crate::include::Loaded;
+use crate::ineffective::{self, IdlePart};
 use crate::kinds::{FREE, Kind, NameRule, Naming};
 use crate::lexer::brief;
 use crate::names::{Key, key_of, listen_key};
@@ -15,7 +16,7 @@ use crate::options::Declared;
 use crate::patterns::{Patterns, pattern_advice};
 use crate::registry::{NameId, Place, Registry};
 use crate::scope::{ScopeId, bits};
-use crate::stanza::{NewNode, Node, NodeId, Part, ROOT, Setting, Stanzas, WordId};
+use crate::stanza::{NewNode, Node, NodeId, Part, ROOT, Setting, Stanzas};
 use crate::suggest::{alternatives, nearest};
 use crate::tree::{Assignment, Item, Scalar, Span, Stanza, Value, ValueKind, Word};
 use crate::types::Pattern;
@@ -41,17 +42,17 @@ pub(crate) fn merge(loaded: &mut Loaded, registry: &Registry, reports: &mut Repo
         reports,
         merged,
         extra_ids: HashMap::new(),
-        idle: HashMap::new(),
+        idle: Vec::new(),
         patterns: Patterns::default(),
         sockets: HashMap::new(),
-        idle_stanzas: HashSet::new(),
         rehearsing: 0,
     };
     merger.items(ROOT, items);
     merger.check_homes();
-    merger.report_idle();
-    merger.merged.stanzas.finish();
-    merger.merged
+    let Merger { mut merged, idle, .. } = merger;
+    ineffective::report(&merged, registry, idle, reports);
+    merged.stanzas.finish();
+    merged
 }
 
 /// Most different names in content that nobody declares.
@@ -66,10 +67,8 @@ struct Merger<'m> {
     reports: &'m mut Reports,
     merged: Merged,
     extra_ids: HashMap<Box<str>, NameId>,
-    /// Options accepted without effect: where first, and how often.
-    idle: HashMap<NameId, (Span, usize, OptionState)>,
-    /// Words of stanzas whose effect has been looked at, and told if there is none.
-    idle_stanzas: HashSet<WordId>,
+    /// Parts of values that have no effect.
+    idle: Vec<IdlePart>,
     patterns: Patterns,
     /// The first `listen` stanza of each socket.
     sockets: HashMap<String, NodeId>,
@@ -135,7 +134,7 @@ impl Merger<'_> {
         };
         let typed = match (free, self.registry.info(id)) {
             (false, Some(info)) => {
-                let (registry, place) = (self.registry, place_of(&self.merged.stanzas, at));
+                let place = place_of(&self.merged.stanzas, at);
                 match info.declaration_at(&place) {
                     // What a reference stands for is not known here, or its fault has been told.
                     Some(_) if value.scalars().into_iter().any(Scalar::is_unresolved) => None,
@@ -146,7 +145,7 @@ impl Merger<'_> {
                                 return self.reports.push(Fault::error(value.span, problem).help(help));
                             }
                             if let Some(idle) = declaration.option.idle_part(&*typed).filter(|_| self.rehearsing == 0) {
-                                self.reports.push(Fault::warning(value.span, format!("{}: {idle}", name.text)));
+                                self.idle.push(IdlePart { option: declaration.option.name(), span: value.span, idle });
                             }
                             Some(typed)
                         }
@@ -157,14 +156,7 @@ impl Merger<'_> {
                     None if info.documented_at(&place).is_none() => {
                         return self.wrong_scope(at, name, &info.valid_scopes());
                     }
-                    None => {
-                        if self.rehearsing == 0 {
-                            // Why it has no effect is looked up once for its name.
-                            let state = || registry.state_of(&name.text, &place).unwrap_or(OptionState::NotYet);
-                            self.idle.entry(id).or_insert_with(|| (name.span, 0, state())).1 += 1;
-                        }
-                        None
-                    }
+                    None => None,
                 }
             }
             _ => None,
@@ -252,6 +244,7 @@ impl Merger<'_> {
             }
             ([], None) => "no option has a name like it; remove the line or correct the name".to_owned(),
         };
+        let help = translation(&name.text).unwrap_or(help);
         let message = format!("unknown option `{}` in {}", name.text, self.title(at));
         self.reports.push(Fault::error(name.span, message).help(help));
     }
@@ -270,15 +263,6 @@ impl Merger<'_> {
             _ => format!("move it to where it is valid: {valid}{advice}"),
         };
         self.reports.push(Fault::error(name.span, message).label("not valid here").help(help));
-    }
-
-    fn report_idle(&mut self) {
-        for (id, (span, count, state)) in std::mem::take(&mut self.idle) {
-            let name = self.merged.spellings.get(&id).map_or("", |name| name);
-            let times = if count > 1 { format!(" (set {count} times)") } else { String::new() };
-            let (what, why) = state.sentence();
-            self.reports.push(Fault::warning(span, format!("option `{name}` is {what}{times}")).help(why));
-        }
     }
 
     fn stanza(&mut self, at: NodeId, stanza: Stanza) {
@@ -320,7 +304,6 @@ impl Merger<'_> {
             return None;
         }
         let parent = self.node(at);
-        let parent_free = parent.free;
         let listener = if kind.bit == bits::LISTENER { Some(word) } else { parent.listener };
         let (name, span) = (stanza.name.clone(), stanza.word.span);
         let make = NewNode { name, bit: kind.bit, requires: requires(parent, kind.bit), listener, free, span };
@@ -329,31 +312,10 @@ impl Merger<'_> {
         }
         let (id, new) = self.merged.stanzas.child_or_insert(at, word, key, make);
         self.merged.stanzas.node_mut(id).add_part(Part { word: span, braces: stanza.braces });
-        if new && !parent_free {
-            self.report_idle_stanza(id, word, free);
-        }
         if kind.names == NameRule::Listen {
             self.check_listen(id, new, stanza);
         }
         Some(id)
-    }
-
-    /// A stanza that nothing reads, told once for its word.
-    fn report_idle_stanza(&mut self, id: NodeId, word: WordId, free: bool) {
-        if !self.idle_stanzas.insert(word) {
-            return;
-        }
-        let stanzas = &self.merged.stanzas;
-        let state = match self.registry.state_of_stanza(stanzas.word_text(word)) {
-            OptionState::InEffect if free => OptionState::NotYet,
-            state => state,
-        };
-        if state == OptionState::InEffect {
-            return;
-        }
-        let (what, why) = state.sentence();
-        let message = format!("the content of {} is {what}", self.title(id));
-        self.reports.push(Fault::warning(self.node(id).span, message).help(why));
     }
 
     /// Two `listen` stanzas that mean one socket are more often a slip than a wish.
@@ -457,6 +419,7 @@ impl Merger<'_> {
             [] => "no scope or module has a name like it".to_owned(),
             _ => format!("did you mean {}?", alternatives(&close)),
         };
+        let help = translation(&word.text).unwrap_or(help);
         let message = format!("unknown scope `{}` in {}", word.text, self.title(at));
         self.reports.push(Fault::error(word.span, message).help(help));
     }

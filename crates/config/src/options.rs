@@ -7,6 +7,7 @@ use std::any::{Any, TypeId};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::ineffective::Idle;
 use crate::scope::{Scope, ScopeId, name_hash};
 use crate::tree::Value;
 use crate::types::{OptionType, Shape};
@@ -17,8 +18,8 @@ pub(crate) type Typed = Arc<dyn Any + Send + Sync>;
 /// A condition on a value, with the sentence that says what is wrong.
 type Check<T> = fn(&T) -> Result<(), String>;
 
-/// What of a valid value has no effect, as a sentence; none when all of it has.
-type Idle<T> = fn(&T) -> Option<String>;
+/// What of a valid value has no effect; none when all of it has.
+type FindIdle<T> = fn(&T) -> Option<Idle>;
 
 /// An option: `pub const X: Opt<Seconds> = Opt::new("retry_interval", "1200", scopes::QUEUE, "doc")`.
 pub struct Opt<T: OptionType> {
@@ -28,7 +29,7 @@ pub struct Opt<T: OptionType> {
     doc: &'static str,
     tunable: bool,
     check: Option<Check<T>>,
-    idle: Option<Idle<T>>,
+    idle: Option<FindIdle<T>>,
     hash: u64,
     mask: u32,
     _type: PhantomData<fn() -> T>,
@@ -75,8 +76,8 @@ impl<T: OptionType> Opt<T> {
         self
     }
 
-    /// Tells what of a value has no effect in this version: the load warns with that sentence.
-    pub const fn idle(mut self, idle: Idle<T>) -> Self {
+    /// Tells what of a value has no effect in this version: the load warns of it, or refuses it if that is a protection.
+    pub const fn idle(mut self, idle: FindIdle<T>) -> Self {
         self.idle = Some(idle);
         self
     }
@@ -142,7 +143,10 @@ pub trait Declared: Sync {
     fn parse_any(&self, value: &Value, scope: ScopeId) -> Result<Arc<dyn Any + Send + Sync>, String>;
     /// What of a value that `parse_any` gave has no effect in this version.
     #[doc(hidden)]
-    fn idle_part(&self, typed: &(dyn Any + Send + Sync)) -> Option<String>;
+    fn idle_part(&self, typed: &(dyn Any + Send + Sync)) -> Option<Idle>;
+    /// Whether some valid value has a part without effect.
+    #[doc(hidden)]
+    fn has_idle_parts(&self) -> bool;
     /// The default, parsed and checked.
     fn default_any(&self) -> Result<Arc<dyn Any + Send + Sync>, String>;
 }
@@ -178,8 +182,11 @@ impl<T: OptionType> Declared for Opt<T> {
     fn parse_any(&self, value: &Value, scope: ScopeId) -> Result<Typed, String> {
         self.parse(value, scope).map(|typed| Arc::new(typed) as Typed)
     }
-    fn idle_part(&self, typed: &(dyn Any + Send + Sync)) -> Option<String> {
+    fn idle_part(&self, typed: &(dyn Any + Send + Sync)) -> Option<Idle> {
         self.idle.and_then(|idle| idle(typed.downcast_ref::<T>()?))
+    }
+    fn has_idle_parts(&self) -> bool {
+        self.idle.is_some()
     }
     fn default_any(&self) -> Result<Typed, String> {
         self.default_value().map(|typed| Arc::new(typed) as Typed)

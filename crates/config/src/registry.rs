@@ -378,6 +378,17 @@ impl Registry {
         self.awaited_stanzas.iter().filter(|row| !self.stanzas.get(row.name).is_some_and(|info| info.live))
     }
 
+    /// The row of a scope or module that nobody has built, by its word in lower case.
+    pub(crate) fn awaited_stanza(&self, word: &str) -> Option<&Row> {
+        self.awaited_stanzas().find(|row| row.name == word)
+    }
+
+    /// Every row of what is documented and not built.
+    pub(crate) fn documented_rows(&self) -> impl Iterator<Item = &Row> {
+        let options = self.names.iter().flat_map(|info| info.documented.iter().map(|awaited| &awaited.row));
+        options.chain(self.awaited_stanzas())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.names.len()
     }

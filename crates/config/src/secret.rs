@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
+
 /// Largest secret read.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
@@ -29,7 +31,7 @@ pub(crate) fn read(path: &Path) -> Result<String, (String, String)> {
     if !metadata.is_file() {
         return Err(("it is not a regular file".to_owned(), "name the file that holds the secret".to_owned()));
     }
-    let file = fs::File::open(path).map_err(explain)?;
+    let file = io_wrapper::open_regular(path, OFlags::RDONLY, Mode::empty()).map_err(explain)?;
     let mode = file.metadata().map_err(explain)?.permissions().mode();
     if mode & 0o007 != 0 {
         let sentence = format!("everyone on this machine may use it (mode {:04o})", mode & 0o7777);

@@ -10,6 +10,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{Mode, OFlags};
+
 use io_wrapper::IoWrappers;
 
 use crate::tree::Span;
@@ -229,7 +231,9 @@ pub(crate) fn read(path: &Path) -> Result<Found, String> {
         return Err("it is not a regular file".to_owned());
     }
     let mut bytes = Vec::with_capacity(metadata.len().min(FILE_BYTES_MAX) as usize);
-    fs::File::open(path).map_err(explain)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(explain)?;
+    // Another file may stand there by now: its open would not wait either.
+    let file = io_wrapper::open_regular(path, OFlags::RDONLY, Mode::empty()).map_err(explain)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(explain)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(format!("it is larger than {} MiB", FILE_BYTES_MAX >> 20));
     }

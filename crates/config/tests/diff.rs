@@ -34,7 +34,7 @@ fn a_difference_names_scope_option_values_and_places() {
 
 #[test]
 fn options_without_effect_are_listed() {
-    let generation = load("masterdb_file = \"/x\"\nretry_interval = 5\nadaptive { enabled = true }\n").current();
+    let generation = load("masterdb_file = \"/x\"\nretry_interval = 5\nadaptive { enabled = false }\n").current();
     assert!(generation.not_in_effect().contains(&"masterdb_file".to_owned()));
     assert!(!generation.not_in_effect().contains(&"retry_interval".to_owned()));
 }

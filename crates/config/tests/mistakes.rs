@@ -67,7 +67,10 @@ fn a_file_full_of_errors_is_given_up_in_time() {
 
 #[test]
 fn what_is_documented_but_not_built_warns_once() {
-    let said = warnings("tls = no\ndomain \"a\" { tls = yes }\n");
+    let said = warnings("tls = no\ndomain \"a\" { tls = off }\n");
     assert_eq!(said.matches("Warning").count(), 1);
     assert!(said.contains("option `tls` is accepted, not yet in effect (set 2 times)"));
+    let said = refusal("tls = no\ndomain \"a\" { tls = ifavailable }\n");
+    assert_eq!((said.matches("Warning").count(), said.matches("Error").count()), (0, 1), "{said}");
+    assert!(said.contains("option `tls` is not in effect yet: mail leaves in the clear"), "{said}");
 }

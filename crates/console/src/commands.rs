@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
+use smtp::text;
 
 use crate::line::Line;
 use crate::peer::Peer;
@@ -301,7 +302,7 @@ fn begins_with(words: &[&str], command: &str) -> Option<usize> {
 fn outcome(result: Result<Reply, CommandError>, json: bool) -> Outcome {
     let (status, text, details) = match result {
         Ok(reply) => {
-            let body = if json { reply.json.to_string() } else { reply.text };
+            let body = if json { text::json_line(reply.json.to_string()) } else { text::lines(reply.text) };
             return Answer { status: Status::Completed, json, body };
         }
         Err(CommandError::Failed(why) | CommandError::Usage(why)) => (Status::Failed, why, json!({})),
@@ -309,7 +310,7 @@ fn outcome(result: Result<Reply, CommandError>, json: bool) -> Outcome {
         Err(CommandError::NotAuthorized) => (Status::NotAuthz, NOT_AUTHORIZED.to_owned(), json!({})),
     };
     if !json {
-        return Answer { status, json, body: text };
+        return Answer { status, json, body: text::lines(text) };
     }
     let mut body = json!({ "status": status.to_string(), "error": text });
     if let (Some(body), Some(details)) = (body.as_object_mut(), details.as_object()) {
@@ -317,7 +318,7 @@ fn outcome(result: Result<Reply, CommandError>, json: bool) -> Outcome {
             body.entry(member).or_insert_with(|| value.clone());
         }
     }
-    Answer { status, json, body: body.to_string() }
+    Answer { status, json, body: text::json_line(body.to_string()) }
 }
 
 /// The documented refusal.

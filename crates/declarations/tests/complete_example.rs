@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use config::{Configuration, Environment, Generation, OptionState};
+use config::{Class, Configuration, Environment, Generation, OptionState};
 use declarations::Declarations;
 
 const EXAMPLE: &str = r#"
 # relay.example.net: outbound relay and inbound gateway
+accept_ineffective = ( "smtp_extensions" "AuthLoginParameters" "opendkim" "opendkim_sign" "auth_ds" )
 hostname = "relay.example.net"
 pidfile = "/var/run/ecelerity.pid"
 local_changes_file = "/etc/mta/local_changes.conf"
@@ -110,27 +111,29 @@ fn what_has_no_effect_is_named_once_each_with_its_reason() {
     let described = declarations().registry.describe();
     let find = |of: fn(&OptionState) -> bool, kind: &str| {
         let global = |one: &&config::Description| one.kind == kind && one.scopes.first().is_some_and(|s| s == "global");
-        described.iter().filter(global).find(|one| of(&one.state)).expect("one of the kind").name
+        let is_harmless = |one: &&config::Description| one.ineffective.is_some_and(|own| own.class == Class::Harmless);
+        let mut harmless = described.iter().filter(global).filter(is_harmless);
+        harmless.find(|one| of(&one.state)).expect("one of the kind").name
     };
     let is_awaited = |state: &OptionState| *state == OptionState::NotYet;
     let is_unsupported = |state: &OptionState| matches!(state, OptionState::NotSupported(_));
     let (awaited, unsupported) = (find(is_awaited, "option"), find(is_unsupported, "option"));
     let (module, foreign) = (find(is_awaited, "module"), find(is_unsupported, "module"));
     let text = format!(
-        "{awaited} = 1\n{unsupported} = 1\n{awaited} = 2\n{module} \"a\" {{ anything = 1 }}\n{module} \"b\" {{ }}\n{foreign} {{ }}\n"
+        "{awaited} = 1\n{unsupported} = 1\n{awaited} = 2\ndomain \"d.example\" {{ {awaited} = 3 }}\n{module} \"a\" {{ anything = 1 }}\n{module} \"b\" {{ }}\n{foreign} {{ }}\n"
     );
     let configuration = Configuration::of_text(declarations().registry, &text).expect("valid");
     let generation = configuration.current();
     let warnings: Vec<_> = generation.warnings().iter().collect();
     let messages: Vec<&str> = warnings.iter().map(|warning| warning.message.as_str()).collect();
     let expected = [
-        format!("option `{awaited}` is accepted, not yet in effect (set 2 times)"),
         format!("option `{unsupported}` is not supported here"),
-        format!("the content of {module} \"a\" is accepted, not yet in effect"),
+        format!("option `{awaited}` is accepted, not yet in effect (set 2 times)"),
+        format!("the content of {module} \"a\" is accepted, not yet in effect (written 2 times)"),
         format!("the content of {foreign} is not supported here"),
     ];
     assert_eq!(messages, expected);
-    assert!(warnings.iter().skip(1).step_by(2).all(|warning| warning.help.contains("it served")), "{warnings:?}");
+    assert!(warnings.iter().step_by(3).all(|warning| warning.help.contains("it served")), "{warnings:?}");
 }
 
 fn declarations() -> Declarations {

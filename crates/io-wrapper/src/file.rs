@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::driver::unsupported;
 use crate::{Driver, Entry, Flags, Seek, Stream};
@@ -122,7 +123,38 @@ fn open(path: &Path, flags: Flags, mode: u32) -> io::Result<File> {
         (flags.truncate, OFlags::TRUNC),
         (!flags.follow, OFlags::NOFOLLOW),
     ];
-    let base = access | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let flags = wanted.into_iter().filter(|&(on, _)| on).fold(base, |all, (_, flag)| all | flag);
-    Ok(File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(mode))?))
+    let flags = wanted.into_iter().filter(|&(on, _)| on).fold(access, |all, (_, flag)| all | flag);
+    open_regular(path, flags, Mode::from_raw_mode(mode))
 }
+
+/// Opens a file that somebody named, and never waits for whoever is at the other end of what stands there: a FIFO, a socket or
+/// a device is refused. Only the standard streams and the null device are as good as a file. Never inherited by programs.
+pub fn open_regular(path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+    if is_standard_stream(path) {
+        return Ok(File::from(rustix::fs::open(path, flags & !(OFlags::NOFOLLOW | OFlags::TRUNC), mode)?));
+    }
+    let refused =
+        |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, not a regular file")));
+    let file = match rustix::fs::open(path, flags | OFlags::NONBLOCK, mode) {
+        Ok(file) => file,
+        // Nobody reads from it.
+        Err(Errno::NXIO) => return refused("a FIFO, a socket or a device"),
+        Err(Errno::LOOP) if flags.contains(OFlags::NOFOLLOW) => return refused("a symbolic link"),
+        Err(error) => return Err(error.into()),
+    };
+    match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
+        FileType::RegularFile => Ok(File::from(file)),
+        FileType::Directory => Err(Errno::ISDIR.into()),
+        FileType::Fifo => refused("a FIFO"),
+        _ => refused("a device"),
+    }
+}
+
+/// Whether a path is a standard stream of the process, or the null device.
+pub fn is_standard_stream(path: &Path) -> bool {
+    STREAMS.iter().any(|stream| path == Path::new(stream))
+}
+
+/// What a service's output may be led to by its manager.
+const STREAMS: [&str; 3] = ["/dev/null", "/dev/stdout", "/dev/stderr"];

@@ -18,7 +18,7 @@ mod replace;
 
 pub use driver::{Driver, Entry, Flags, Seek, Stream};
 pub use error::Error;
-pub use file::FileDriver;
+pub use file::{FileDriver, is_standard_stream, open_regular};
 pub use memory::MemoryDriver;
 pub use query::parameters;
 pub use registry::{IoWrappers, is_file};

@@ -1,5 +1,7 @@
 //! The acctlog: who was let in and allowed what (reference: log-formats.md section 5).
 
+use smtp::text;
+
 use crate::line::Stamp;
 use crate::record::{AccountingEvent, AccountingRecord, AuthorizationVerdict};
 
@@ -36,16 +38,11 @@ pub fn accounting(out: &mut Vec<u8>, stamp: Stamp, record: &AccountingRecord<'_>
     out.push(b'\n');
 }
 
-/// Appends `@text`. Here `@` and `\` get a backslash, and so does each control byte, which becomes a blank besides: one
-/// event stays one line.
+/// Appends `@text`. Here `@` and `\` get a backslash, and so does what may not stand in a line, which becomes a blank
+/// besides: one event stays one line.
 pub(crate) fn put_field(out: &mut Vec<u8>, text: &str) {
     out.push(b'@');
-    for octet in text.bytes() {
-        if matches!(octet, b'@' | b'\\') || octet.is_ascii_control() {
-            out.push(b'\\');
-        }
-        out.push(if octet.is_ascii_control() { b' ' } else { octet });
-    }
+    text::put(out, text, b"@\\", b"\\ ");
 }
 
 #[cfg(test)]

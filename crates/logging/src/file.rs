@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 use scheduler::{Clock, Counter, MemoryCharge, MemoryOwner};
 
+use smtp::text;
+
 use crate::line::Stamp;
 use crate::outlet::Outlet;
 use crate::writer::Doorbell;
@@ -38,18 +40,17 @@ impl LogFile {
         Self(stream)
     }
 
-    /// Takes one line, with or without its LF. False if the buffer was full and the line is lost.
+    /// Takes one line, with or without its LF, of whatever octets: it becomes one line of UTF-8. False if the buffer was
+    /// full and the line is lost.
     pub fn write_line(&self, line: &[u8]) -> bool {
         self.append(|out| {
-            out.extend_from_slice(line);
-            if line.last() != Some(&b'\n') {
-                out.push(b'\n');
-            }
+            out.extend_from_slice(text::one_line_of(line.strip_suffix(b"\n").unwrap_or(line)).as_bytes());
+            out.push(b'\n');
         })
     }
 
-    /// As [`LogFile::write_line`], but `format` appends the line, with its LF, to the stream's own buffer. It runs under
-    /// the stream's mutex, so it only formats.
+    /// As [`LogFile::write_line`], but `format` appends the line, with its LF, to the stream's own buffer, made of the
+    /// pieces of [`crate::line`]. It runs under the stream's mutex, so it only formats.
     pub fn append(&self, format: impl FnOnce(&mut Vec<u8>)) -> bool {
         let was_empty = {
             let mut buffer = self.0.buffer();
@@ -59,7 +60,9 @@ impl LogFile {
                 return false;
             }
             let was_empty = buffer.bytes.is_empty();
+            let begin = buffer.bytes.len();
             format(&mut buffer.bytes);
+            debug_assert!(is_one_line(&buffer.bytes[begin..]), "a log line is one line of UTF-8");
             let held = buffer.bytes.capacity();
             buffer.charge.set(held);
             was_empty
@@ -281,6 +284,12 @@ impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+/// What every writer of a log owes its readers.
+fn is_one_line(octets: &[u8]) -> bool {
+    let line = octets.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
+    octets.is_empty() || line.is_some_and(|line| line.chars().all(text::stays_in_line))
 }
 
 /// A panic while a line is being formatted leaves at worst half a line.

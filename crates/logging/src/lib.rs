@@ -8,6 +8,8 @@
 //! Knows no session and no queue. Nothing here makes a caller wait for a disk.
 
 pub mod acctlog;
+#[cfg(test)]
+mod any_octets_tests;
 pub mod bouncelog;
 pub mod debug_flags;
 pub mod file;

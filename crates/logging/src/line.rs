@@ -2,8 +2,8 @@
 //!
 //! Everything appends to the caller's buffer; nothing allocates.
 //!
-//! Invariant: one event is one line. No piece lets a control byte through, so nothing from outside can end a line, move
-//! a terminal's cursor or forge a field before the last one.
+//! Invariant: one event is one line of valid UTF-8 for every reader. Every text from outside goes through
+//! [`smtp::text`], so none can end a line, move a terminal's cursor or forge a field before the last one.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use message::MessageId;
 use message::envelope::QueueName;
+use smtp::text;
 
 /// How a line tells the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,28 +72,16 @@ pub fn put_address(out: &mut Vec<u8>, address: Option<IpAddr>) {
     }
 }
 
-/// Appends a field before the last: a local part, a domain, a name from the configuration. `@` and `\` get a backslash,
-/// control bytes become `?`.
+/// Appends a field before the last: a local part, a domain, a name from the configuration. `@` and `\` get a backslash;
+/// what may not stand in a line becomes `?`.
 pub fn put_field(out: &mut Vec<u8>, text: &str) {
-    for octet in printable(text.as_bytes()) {
-        if matches!(octet, b'@' | b'\\') {
-            out.push(b'\\');
-        }
-        out.push(octet);
-    }
+    text::put(out, text, b"@\\", b"?");
 }
 
-/// Appends the last field of a line, a reply or another text from outside: control bytes become blanks, and it is cut
-/// after [`TEXT_OCTETS_MAX`].
+/// Appends the last field of a line, a reply or another text from outside: what may not stand in a line becomes a blank,
+/// and it is cut after [`TEXT_OCTETS_MAX`].
 pub fn put_text(out: &mut Vec<u8>, text: &str) {
-    let text = cut(text, TEXT_OCTETS_MAX);
-    // The C1 control characters are two bytes in UTF-8, C2 80 to C2 9F: some terminals obey them.
-    let mut previous = 0;
-    out.extend(text.bytes().map(|octet| {
-        let control = octet.is_ascii_control() || previous == 0xC2 && (0x80..0xA0).contains(&octet);
-        previous = octet;
-        if control { b' ' } else { octet }
-    }));
+    text::put(out, cut(text, TEXT_OCTETS_MAX), b"", b" ");
 }
 
 /// Appends binding group and binding, separated.
@@ -123,10 +112,6 @@ pub(crate) fn cut(text: &str, octets: usize) -> &str {
     &text[..text.floor_char_boundary(octets)]
 }
 
-fn printable(octets: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    octets.iter().map(|&octet| if octet.is_ascii_control() { b'?' } else { octet })
-}
-
 /// Longest reply text on a line.
 pub const TEXT_OCTETS_MAX: usize = 2048;
 
@@ -138,7 +123,7 @@ mod tests {
     fn line(put: impl Fn(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
         put(&mut out);
-        String::from_utf8_lossy(&out).into_owned()
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -164,7 +149,9 @@ mod tests {
 
     #[test]
     fn control_bytes_and_c1_controls_become_blanks() {
-        assert_eq!(line(|out| put_text(out, "550 a\r\nb\u{1b}[2J é \u{9b}31m\0")).matches(char::is_control).count(), 0);
+        let text = "550 a\r\nb\u{1b}[2J é \u{9b}31m\u{85}\u{2028}\u{2029}\u{feff}\u{202e}\0";
+        assert_eq!(line(|out| put_text(out, text)), "550 a  b [2J é  31m      ");
+        assert_eq!(line(|out| put_field(out, "a\u{85}b\u{2028}c")), "a?b?c");
     }
 
     proptest! {
@@ -174,7 +161,7 @@ mod tests {
                 put_field(out, &text);
                 put_text(out, &text);
             });
-            prop_assert!(!line.bytes().any(|octet| octet.is_ascii_control()));
+            prop_assert!(line.chars().all(text::stays_in_line));
         }
     }
 }

@@ -42,6 +42,8 @@ struct Inner {
     foreground: AtomicBool,
     timestamp_format: Mutex<String>,
     recent: Mutex<[VecDeque<PaniclogEntry>; 6]>,
+    /// Lines from before there were loggers, for the first that come; none once they have.
+    early: Mutex<Option<Vec<PaniclogEntry>>>,
 }
 
 /// One line, as kept in memory.
@@ -66,6 +68,7 @@ impl Paniclog {
             foreground: AtomicBool::new(false),
             timestamp_format: Mutex::new(TIMESTAMP_FORMAT.to_owned()),
             recent: Mutex::default(),
+            early: Mutex::new(Some(Vec::new())),
         }))
     }
 
@@ -83,6 +86,9 @@ impl Paniclog {
     /// Hands lines to the loggers of another generation.
     pub fn set_hooks(&self, hooks: &LogHooks) {
         *lock(&self.0.loggers) = hooks.error.clone();
+        for PaniclogEntry { at, level, message } in lock(&self.0.early).take().unwrap_or_default() {
+            hooks.error.call_now(&mut ErrorRecord { at, level, message: &message, kept: false });
+        }
     }
 
     /// In the foreground lines go to standard error too.
@@ -112,6 +118,11 @@ impl Paniclog {
         if !record.kept || self.0.foreground.load(Ordering::Relaxed) {
             self.to_stderr(at, &message);
         }
+        if !record.kept
+            && let Some(early) = lock(&self.0.early).as_mut().filter(|early| early.len() < EARLY_MAX)
+        {
+            early.push(PaniclogEntry { at, level, message: message.clone() });
+        }
         let mut recent = lock(&self.0.recent);
         let entries = &mut recent[level as usize];
         if entries.len() == ENTRIES_PER_LEVEL {
@@ -124,7 +135,7 @@ impl Paniclog {
         let stamp = self.local_time(at);
         self.0.stderr.append(|out| {
             put_text(out, &stamp);
-            out.extend_from_slice(message.as_bytes());
+            put_text(out, message);
             out.push(b'\n');
         });
     }
@@ -187,12 +198,13 @@ impl Visit for Text {
 pub fn line(out: &mut Vec<u8>, stamp: Stamp, record: &ErrorRecord<'_>) {
     stamp.put(out, record.at);
     out.extend_from_slice(b": ");
-    out.extend_from_slice(record.message.as_bytes());
+    put_text(out, record.message);
     out.push(b'\n');
 }
 
 /// How many lines of each level stay in memory.
-pub const ENTRIES_PER_LEVEL: usize = 10;
+pub const EARLY_MAX: usize = 64;
+const ENTRIES_PER_LEVEL: usize = 10;
 
 /// Default of `timestampformat`.
 pub const TIMESTAMP_FORMAT: &str = "[%a %d %b %Y %H:%M:%S] ";

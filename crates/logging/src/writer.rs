@@ -30,6 +30,8 @@ struct Writer {
     files: Arc<Lane>,
     /// Each other outlet.
     others: Mutex<Vec<Arc<Lane>>>,
+    /// Whether the threads run; changed under the lock of `others`.
+    has_begun: AtomicBool,
 }
 
 /// One thread and the streams it writes.
@@ -43,12 +45,32 @@ struct Lane {
 }
 
 impl LogWriter {
-    /// Starts the thread of the files. `wrappers` opens what logs are written to.
+    /// A writer whose threads run. `wrappers` opens what logs are written to.
     pub fn start(clock: Clock, meters: &Meters, wrappers: IoWrappers) -> io::Result<Self> {
-        let files = Arc::new(Lane::new(clock, false));
-        files.start("log writer")?;
-        let (meters, others) = (meters.clone(), Mutex::default());
-        Ok(Self(Arc::new(Writer { clock, meters, wrappers, files, others })))
+        let writer = Self::new(clock, meters, wrappers);
+        writer.begin()?;
+        Ok(writer)
+    }
+
+    /// A writer without a thread: lines wait until it begins, or is flushed.
+    pub fn new(clock: Clock, meters: &Meters, wrappers: IoWrappers) -> Self {
+        let (files, meters) = (Arc::new(Lane::new(clock, false)), meters.clone());
+        Self(Arc::new(Writer {
+            clock,
+            meters,
+            wrappers,
+            files,
+            others: Mutex::default(),
+            has_begun: AtomicBool::new(false),
+        }))
+    }
+
+    /// Starts the threads.
+    pub fn begin(&self) -> io::Result<()> {
+        let others = lock(&self.0.others);
+        self.0.has_begun.store(true, Ordering::Release);
+        self.0.files.start(FILES_THREAD)?;
+        others.iter().try_for_each(|lane| lane.start(OUTLET_THREAD))
     }
 
     /// Opens a log for appending, by plain path or URL; missing folders are made. `mode` is that of a new file, less the
@@ -65,7 +87,7 @@ impl LogWriter {
         }
         let lane = Arc::new(Lane::new(self.0.clock, true));
         let file = self.stream(&lane, name, open, BUFFER_OCTETS_MAX)?;
-        let started = lane.start("log outlet");
+        let started = if self.0.has_begun.load(Ordering::Acquire) { lane.start(OUTLET_THREAD) } else { Ok(()) };
         started.map_err(|source| io_wrapper::Error::Io {
             doing: "starting a thread for",
             url: url.to_owned(),
@@ -228,6 +250,9 @@ impl Doorbell {
         self.rung.load(Ordering::Acquire)
     }
 }
+
+const FILES_THREAD: &str = "log writer";
+const OUTLET_THREAD: &str = "log outlet";
 
 /// How long lines are gathered before they are written.
 pub const GATHER: Duration = Duration::from_millis(5);

@@ -34,7 +34,12 @@ impl Buffer for Vec<u8> {
 
 /// The buffer as a body, charged to `owner` for as long as anybody has a part of it.
 pub fn charged(buffer: impl Buffer, owner: &MemoryOwner) -> Body {
-    let charge = owner.charge(buffer.held());
+    lent(buffer, owner.charge(0))
+}
+
+/// As [`charged`], for a buffer whose memory was asked for: from now on the charge is what the buffer takes up.
+pub fn lent(buffer: impl Buffer, mut charge: MemoryCharge) -> Body {
+    charge.set(buffer.held());
     Bytes::from_owner(Charged { buffer, _charge: charge })
 }
 

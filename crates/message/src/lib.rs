@@ -6,13 +6,14 @@ pub mod dsn;
 pub mod envelope;
 pub mod header;
 pub mod id;
+mod mime;
 pub mod record;
 pub mod report;
 pub mod seven_bit;
 pub mod trace;
 pub mod wire;
 
-pub use body::{BODIES, Body, Buffer, charged};
+pub use body::{BODIES, Body, Buffer, charged, lent};
 pub use date::Date;
 pub use envelope::{Context, DeliveryState, Dictionary, Envelope, FailedHere, Origin, Protocol, QueueName};
 pub use id::{IdGenerator, MessageId, NotAnId};

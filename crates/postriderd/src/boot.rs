@@ -4,6 +4,7 @@
 //! Runs on the main thread before the master scheduler does. Any failure ends the process with a code and a sentence;
 //! nothing has been promised to anybody yet.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -12,23 +13,23 @@ use bounce::{BounceReader, Bouncer, BouncerParts};
 use config::{Configuration, Environment, Generation, Lookup};
 use console::{Arrivals, Commands, Console, ControlListener, UserNames};
 use declarations::{Declarations, Schemes};
-use delivery::{Deps, Engine, EngineHandle, Tcp};
+use delivery::{Deps, Engine, EngineHandle, Itself, Tcp};
 use dns::{DnsRuntime, Resolver, Settings};
 use io_wrapper::IoWrappers;
 use logging::{LogWriter, Paniclog};
 use message::IdGenerator;
 use module::{Loaded, Modules};
-use netlistener::Netlisteners;
+use netlistener::{Netlisteners, OwnAddresses};
 use queue::Intake;
 use reception::{EsmtpListener, Parts};
-use scheduler::{Clock, Master, MemoryPressure, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
+use scheduler::{Clock, Descriptors, Master, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
 use spool::disk::RealDisk;
 use spool::{JournalOptions, SPOOL_BACKEND, Spool, Store, UNLINK_ON_SPOOL_IN_FAILURE};
 use tokio::sync::watch;
 
 use crate::arguments::Arguments;
 use crate::exit::Failure;
-use crate::house::{House, RELOAD_POOL, configure_paniclog, watchdog_limit};
+use crate::house::{House, RELOAD_POOL, configure_paniclog, log_warnings, watchdog_limit};
 use crate::loops::{self, Pools};
 use crate::memory::{MemoryWatch, Watched};
 use crate::notifications::{IncomingBounces, Notifications};
@@ -72,24 +73,31 @@ struct Ground {
 /// Brings the daemon up to the point where it listens.
 pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let ground = Ground::lay(arguments.foreground)?;
-    let (configuration, modules) = configure(&arguments.configuration, &ground)?;
+    let configured = configure(&arguments.configuration, &ground);
+    if configured.is_err() {
+        // What was said until now, since no thread writes it.
+        ground.log_writer.flush();
+    }
+    let (configuration, modules) = configured?;
     let current = configuration.current();
-    settle(&ground, &current)?;
-    let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
-    let watchdog = Watchdog::start(ground.clock, watchdog_limit(&current), &ground.meters, report)
-        .map_err(system("start the watchdog"))?;
-    let master = Master::new(&watchdog, &ground.meters).map_err(system("start the master scheduler"))?;
+    configure_paniclog(&ground.paniclog, &current);
+    warn(&current);
+    ground.log_writer.begin().map_err(|error| Failure::System(format!("cannot start the log writer: {error}")))?;
+    let (watchdog, master) = master(&current, &ground)?;
     let pools = thread_pools(&current, &ground);
     let loops = Pools::start(&current, &watchdog, &ground.meters)?;
     let (spool, store) = open_spool(&current, &modules, &ground, &pools)?;
     let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), store.newest()));
-    let pressure = MemoryPressure::default();
-    let resolver = resolver(&current, &ground)?;
+    let (pressure, descriptors) = (ground.meters.memory_marks().pressure(), Descriptors::default());
+    let resolver = resolver(&current, &ground, &descriptors)?;
+    let mut netlisteners = netlisteners(&configuration, &loops, &ground.meters).within(&descriptors);
     let deps = Deps {
         configuration: configuration.clone(),
         spool: spool.clone(),
         names: Arc::new(resolver.clone()),
-        connector: Arc::new(Tcp),
+        connector: Arc::new(Tcp::within(&descriptors)),
+        itself: Arc::new(Doors(netlisteners.own_addresses())),
+        descriptors: descriptors.clone(),
         ids: ids.clone(),
         clock: ground.clock,
         random: Random::system(),
@@ -99,7 +107,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         hostname: Arc::new(hostname),
     };
     let (intake, engine) = start_delivery(&loops, &current, deps, &ground)?;
-    let watched = Watched::new(&configuration, &ground.files, &ground.meters, &spool, &pressure, engine.clone());
+    let watched = Watched::new(&configuration, &ground.files, &ground.meters, &spool, engine.clone());
     let memory = MemoryWatch::start(watched)?;
     let commands = Commands::new();
     let console = console(&commands, &configuration, &ground);
@@ -114,7 +122,6 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         bounces: Arc::new(IncomingBounces(BounceReader::new(pools.clone(), &ground.meters))),
         system_hostname: node_name().into(),
     };
-    let mut netlisteners = netlisteners(&configuration, &loops, &ground.meters);
     netlisteners.register(Arc::new(EsmtpListener::new(parts, &ground.meters)));
     netlisteners.register(Arc::new(control));
     let house = Rc::new(House {
@@ -131,6 +138,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         resolver,
         pools,
         netlisteners: Arc::new(Mutex::new(netlisteners)),
+        descriptors,
         started: ground.clock.now(),
         baseline: Baseline::new(ground.clock),
         watchdog,
@@ -146,8 +154,7 @@ impl Ground {
         let (clock, meters) = (Clock::system(), Meters::new());
         let schemes = Schemes::register(clock).map_err(|error| Failure::Internal(error.to_string()))?;
         let files = schemes.files.clone();
-        let log_writer = LogWriter::start(clock, &meters, files.clone())
-            .map_err(|error| Failure::System(format!("cannot start the log writer: {error}")))?;
+        let log_writer = LogWriter::new(clock, &meters, files.clone());
         let paniclog = Paniclog::new(clock, log_writer.stderr());
         paniclog.set_foreground(foreground);
         paniclog.install().map_err(|error| Failure::Internal(error.to_string()))?;
@@ -170,14 +177,32 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
         io_wrappers: ground.files.clone(),
         ..Environment::default()
     };
+    let mut unsettled = None;
     let loaded = Configuration::load_with(registry, path, environment, &mut |new| {
+        // Before a module opens a log, which may start a program: that has the daemon's rights, and no more.
+        if let Err(failure) = settle(&ground.paniclog, new) {
+            let why = failure.to_string();
+            unsettled = Some(failure);
+            return Err(why);
+        }
         generation::prepare(new, None, &modules, &ground.meters)
     });
+    if let Some(failure) = unsettled {
+        return Err(failure);
+    }
     let configuration = loaded.map_err(|diagnostics| {
         let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
         Failure::Configuration(diagnostics.render(colour))
     })?;
     Ok((configuration, modules))
+}
+
+fn master(generation: &Generation, ground: &Ground) -> Result<(Watchdog, Master), Failure> {
+    let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
+    let watchdog = Watchdog::start(ground.clock, watchdog_limit(generation), &ground.meters, report)
+        .map_err(system("start the watchdog"))?;
+    let master = Master::new(&watchdog, &ground.meters).map_err(system("start the master scheduler"))?;
+    Ok((watchdog, master))
 }
 
 fn thread_pools(generation: &Generation, ground: &Ground) -> ThreadPools {
@@ -205,9 +230,11 @@ fn open_spool(
     Ok((spool, store))
 }
 
-fn resolver(generation: &Generation, ground: &Ground) -> Result<Resolver, Failure> {
-    let settings =
+fn resolver(generation: &Generation, ground: &Ground, descriptors: &Descriptors) -> Result<Resolver, Failure> {
+    let mut settings =
         Settings::read(generation, &ground.files).map_err(|error| Failure::Configuration(error.to_string()))?;
+    // Each question has a socket of its own, which comes out of what the house keeps from connections.
+    settings.queries_max = descriptors.questions_max(settings.queries_max);
     let runtime =
         DnsRuntime::start().map_err(|error| Failure::System(format!("cannot start the DNS runtime: {error}")))?;
     Resolver::new(&runtime, settings, dns::Overrides::default(), ground.clock, &ground.meters)
@@ -230,9 +257,8 @@ fn start_delivery(
 }
 
 /// What the process itself is to be: how much it may open, and who it is.
-fn settle(ground: &Ground, generation: &Generation) -> Result<(), Failure> {
-    configure_paniclog(&ground.paniclog, generation);
-    warn(generation);
+fn settle(paniclog: &Paniclog, generation: &Generation) -> Result<(), Failure> {
+    paniclog.configure(generation);
     descriptors::raise(generation);
     security::settle(generation)
 }
@@ -243,9 +269,7 @@ fn warn(generation: &Generation) {
     if !warnings.is_empty() {
         eprint!("{}", warnings.render(std::io::IsTerminal::is_terminal(&std::io::stderr())));
     }
-    for warning in warnings.iter() {
-        tracing::warn!(target: "CONFIG", "{}: {}", warning.place(), warning.message);
-    }
+    log_warnings(generation);
 }
 
 fn console(commands: &Rc<Commands>, configuration: &Configuration, ground: &Ground) -> Rc<Console> {
@@ -262,6 +286,19 @@ fn netlisteners(configuration: &Configuration, loops: &Pools, meters: &Meters) -
         netlistener::admission(&configuration.current(), word, listen, peer)
     };
     Netlisteners::new(loops.by_name(), loops::DEFAULT_POOL, admission, meters)
+}
+
+/// What this process listens on, as delivery asks about next hops.
+struct Doors(OwnAddresses);
+
+impl Itself for Doors {
+    fn is_at(&self, remote: SocketAddr) -> bool {
+        self.0.has(remote)
+    }
+
+    fn listens_on(&self, port: u16) -> bool {
+        self.0.listens_on(port)
+    }
 }
 
 /// The `hostname` option, or what the system calls itself.

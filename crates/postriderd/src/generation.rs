@@ -42,6 +42,27 @@ pub fn check(generation: &Generation) -> Result<(), String> {
     check_control_listeners(generation)
 }
 
+/// A change must not leave a daemon that nobody can reach, unless that is insisted on: nothing that it does afterwards could
+/// be told to anybody, or taken back. A socket counts that is listened on: no disabled one, and none of a listener that does
+/// not exist.
+pub fn check_reachable(new: &Generation, running: &Generation) -> Result<(), String> {
+    let sockets = |generation: &Generation, words: &[&'static str]| {
+        listen_specs(generation, words).map(|specs| specs.len()).map_err(|error| error.to_string())
+    };
+    let (missing, lost) = if sockets(new, &LISTENERS)? == 0 {
+        ("listener", "take no mail and answer no console")
+    } else if sockets(new, &[CONTROL_LISTENER])? == 0 && sockets(running, &[CONTROL_LISTENER])? != 0 {
+        ("Control_Listener, as the running configuration has", "answer no console")
+    } else {
+        return Ok(());
+    };
+    Err(format!(
+        "this configuration cannot be put into effect while it has no {missing}: the daemon would {lost}, and only a signal \
+         could reach it; add Control_Listener {{ Listen \"/path/of/socket\" {{ }} }}, in a transaction with config set \
+         control_listener listen /path/of/socket file_mode 0660, or insist with --force (config reload, config commit)"
+    ))
+}
+
 /// Binds what the generation wants and nobody listens on yet.
 pub fn bind(generation: &Generation, netlisteners: &Mutex<Netlisteners>) -> Result<Plan, String> {
     let netlisteners = netlisteners.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,3 +108,5 @@ fn check_pools(generation: &Generation) -> Result<(), String> {
 }
 
 const CONTROL_LISTENER: &str = "control_listener";
+/// Every listener there is.
+const LISTENERS: [&str; 2] = ["esmtp_listener", CONTROL_LISTENER];

@@ -17,10 +17,11 @@ use message::IdGenerator;
 use module::{Loaded, Modules};
 use netlistener::Netlisteners;
 use queue::Intake;
-use scheduler::{Clock, Meters, ThreadPools, Watchdog};
+use scheduler::{Clock, Descriptors, Meters, ThreadPools, Watchdog};
 use spool::{Spool, Store};
 use tokio::sync::watch;
 
+use crate::descriptors;
 use crate::generation;
 use crate::loops;
 use crate::statistics::Baseline;
@@ -54,6 +55,8 @@ pub struct House {
     pub pools: ThreadPools,
     /// Who is listened to.
     pub netlisteners: Arc<Mutex<Netlisteners>>,
+    /// How descriptors are shared out.
+    pub descriptors: Descriptors,
     /// When the daemon started.
     pub started: Instant,
     /// The counters at the last `summary reset`.
@@ -67,11 +70,16 @@ pub struct House {
 impl House {
     /// Reads the configuration again, from `path` if one is given, and puts it into effect as a whole or not at all. The
     /// error is the text for the operator.
-    pub async fn reload(self: &Rc<Self>, path: Option<PathBuf>, who: &str) -> Result<Arc<Generation>, Refusal> {
+    pub async fn reload(
+        self: &Rc<Self>,
+        path: Option<PathBuf>,
+        reach: Reach,
+        who: &str,
+    ) -> Result<Arc<Generation>, Refusal> {
         let load: Load<()> = Box::new(move |configuration, prepare| {
             configuration.reload_from(path.as_deref(), prepare).map(|generation| (generation, ())).map_err(refused)
         });
-        self.change(who, load).await.map(|(generation, ())| generation)
+        self.change(who, reach, load).await.map(|(generation, ())| generation)
     }
 
     /// Puts another generation into effect: `load` makes it and calls the preparation it is given, on a thread that may
@@ -79,6 +87,7 @@ impl House {
     pub async fn change<T: Send + 'static>(
         self: &Rc<Self>,
         who: &str,
+        reach: Reach,
         load: Load<T>,
     ) -> Result<(Arc<Generation>, T), Refusal> {
         let author = Author { who: who.to_owned(), when: time_of_day(self.clock) };
@@ -91,7 +100,7 @@ impl House {
             stop: self.stop.subscribe(),
         };
         // A pool of one thread: changes wait for each other, and for nothing else.
-        let work = move || ground.change(author, load);
+        let work = move || ground.change(author, reach, load);
         let result =
             self.pools.get(RELOAD_POOL).run(work).await.unwrap_or_else(|rejected| Err(rejected.to_string().into()));
         match &result {
@@ -108,10 +117,12 @@ impl House {
     async fn follow(&self, generation: &Generation) {
         loops::configure_thread_pools(generation, &self.pools);
         self.watchdog.set_limit(watchdog_limit(generation));
+        descriptors::warn(&self.descriptors, generation);
         if tokio::time::timeout(REFRESH_LIMIT, self.engine.refresh()).await.is_err() {
             tracing::warn!(target: "START", "an event loop did not answer after the reload; its queues follow later");
         }
         tracing::info!(target: "START", "Milestone: configuration reloaded, generation {}", generation.number());
+        log_warnings(generation);
     }
 
     /// How long the daemon has run.
@@ -137,6 +148,23 @@ impl House {
             reason.get_or_insert(why);
             first
         });
+    }
+}
+
+/// Whether a change may leave a daemon that nobody reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It is refused if it does; see `generation::check_reachable`.
+    Kept,
+    /// The operator insists.
+    MayBeLost,
+}
+
+impl Reach {
+    /// What `--force` among the words of a command says; the other words are left.
+    pub fn of(words: &[String]) -> (Self, Vec<String>) {
+        let (forced, rest): (Vec<_>, Vec<_>) = words.iter().cloned().partition(|word| word == "--force");
+        (if forced.is_empty() { Reach::Kept } else { Reach::MayBeLost }, rest)
     }
 }
 
@@ -177,11 +205,14 @@ struct ChangeGround {
 }
 
 impl ChangeGround {
-    fn change<T>(&self, author: Author, load: Load<T>) -> Result<(Arc<Generation>, T), Refusal> {
+    fn change<T>(&self, author: Author, reach: Reach, load: Load<T>) -> Result<(Arc<Generation>, T), Refusal> {
         let current = self.configuration.current();
         let author = Arc::new(author);
         let mut plan = None;
         let (generation, said) = load(&self.configuration, &mut |new| {
+            if reach == Reach::Kept {
+                generation::check_reachable(new, &current)?;
+            }
             plan = Some(generation::bind(new, &self.netlisteners)?);
             new.extend(author.clone());
             generation::prepare(new, Some(&current), &self.modules, &self.meters)
@@ -208,6 +239,16 @@ fn time_of_day(clock: Clock) -> String {
 /// How long a loop may be silent (`watchdog_interval`).
 pub fn watchdog_limit(generation: &Generation) -> Duration {
     Duration::from_secs(generation.get(&WATCHDOG_INTERVAL, &Lookup::Global))
+}
+
+/// Says in the log what a generation asks for in vain, and what it accepts to be without.
+pub fn log_warnings(generation: &Generation) {
+    for warning in generation.warnings().iter() {
+        match warning.grave {
+            true => tracing::error!(target: "CONFIG", "{}: {}", warning.place(), warning.message),
+            false => tracing::warn!(target: "CONFIG", "{}: {}", warning.place(), warning.message),
+        }
+    }
 }
 
 /// Points the paniclog at a generation's flags and loggers.

@@ -9,26 +9,25 @@ use std::time::Duration;
 
 use config::Lookup;
 use message::IdGenerator;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::boot::Booted;
 use crate::exit::Failure;
 use crate::house::House;
 use crate::pidfile::Pidfile;
-use crate::{PRODUCT, VERSION, background, generation};
+use crate::signals::Signals;
+use crate::{PRODUCT, VERSION, background, descriptors, generation};
 use declarations::daemon::PIDFILE;
 
 /// Runs the daemon to its end.
-pub fn live(booted: Booted, in_background: bool) -> Result<(), Failure> {
+pub fn live(booted: Booted, signals: Signals, in_background: bool) -> Result<(), Failure> {
     let Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files, memory } = booted;
     let pidfile = house.configuration.current().get(&PIDFILE, &Lookup::Global);
     let pidfile = Pidfile::write(&pidfile, &files)?;
     let rooms = house.clone();
     let result = master.run(async move {
-        // Whoever sees it listen may signal it: caught first, a signal from then on is a request and not a sudden end.
-        let signals = Signals::catch()?;
         tokio::task::spawn_local(arrivals.serve(console));
         listen(&rooms)?;
+        descriptors::take_stock(&rooms.descriptors, &rooms.configuration.current());
         read_spool(&rooms, intake, ids);
         announce(in_background)?;
         tokio::task::spawn_local(signals.obey(rooms.clone()));
@@ -61,6 +60,7 @@ fn listen(house: &House) -> Result<(), Failure> {
 fn read_spool(house: &Rc<House>, intake: queue::Intake, ids: Arc<IdGenerator>) {
     let configuration = house.configuration.clone();
     let mut keys = queue::Keys::new(configuration.current());
+    let mut restorer = intake.restorer();
     let read = house.spool.process_disk_queue(Box::new(move |mut envelope| {
         // The clock may have been set back since: no new id may equal one of the spool's.
         ids.raise_above(envelope.id);
@@ -70,7 +70,7 @@ fn read_spool(house: &Rc<House>, intake: queue::Intake, ids: Arc<IdGenerator>) {
         }
         // A gateway or a binding may have changed while the daemon was down.
         envelope.queue = keys.queue(&envelope);
-        intake.restore_blocking(envelope);
+        restorer.give(envelope);
     }));
     tokio::task::spawn_local(async move {
         match read.await {
@@ -115,37 +115,6 @@ fn limit_the_stop() {
     };
     if let Err(error) = std::thread::Builder::new().name("stop limit".to_owned()).spawn(last_resort) {
         tracing::warn!(target: "START", "the stop has no limit: {error}");
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn catch() -> Result<Self, Failure> {
-        let catch = |kind| signal(kind).map_err(|error| Failure::System(format!("cannot catch signals: {error}")));
-        Ok(Self {
-            terminate: catch(SignalKind::terminate())?,
-            interrupt: catch(SignalKind::interrupt())?,
-            hangup: catch(SignalKind::hangup())?,
-        })
-    }
-
-    async fn obey(mut self, house: Rc<House>) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => house.request_stop("SIGTERM"),
-                _ = self.interrupt.recv() => house.request_stop("SIGINT"),
-                _ = self.hangup.recv() => {
-                    let house = house.clone();
-                    // The result is in the paniclog: a signal has nobody to answer to.
-                    tokio::task::spawn_local(async move { drop(house.reload(None, "SIGHUP").await) });
-                }
-            }
-        }
     }
 }
 

@@ -19,6 +19,7 @@ mod notifications;
 mod ownership;
 mod pidfile;
 mod security;
+mod signals;
 mod statistics;
 
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ use clap::Parser as _;
 
 use arguments::Arguments;
 use exit::Failure;
+use signals::Signals;
 
 /// What the daemon calls itself.
 const PRODUCT: &str = "Postrider";
@@ -64,9 +66,11 @@ fn abort_on_panic() {
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     abort_on_panic();
+    let signals = Signals::catch()?;
+    security::renounce()?;
     if arguments.background_child {
         background::detach().map_err(|error| Failure::System(format!("cannot start a session: {error}")))?;
     }
     let booted = boot::boot(arguments)?;
-    life::live(booted, arguments.background_child)
+    life::live(booted, signals, arguments.background_child)
 }

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chownat, lstat, mkdir, open};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chownat, fchown, lstat, mkdir, open, stat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
@@ -65,9 +65,11 @@ impl Owner {
 
     /// A file; made, empty, if it is missing.
     pub fn file(&self, path: &Path) -> Result<(), String> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        open(path, flags, Mode::from_raw_mode(0o644)).map_err(|error| told("make", path, error))?;
-        self.own(path)
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW;
+        let file = io_wrapper::open_regular(path, flags, Mode::from_raw_mode(0o644))
+            .map_err(|error| format!("cannot make {} for the user of security {{ }}: {error}", path.display()))?;
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        fchown(&file, Some(uid), Some(gid)).map_err(|error| told("change the owner of", path, error))
     }
 
     fn tree(&self, path: &Path, depth: usize) -> Result<(), String> {
@@ -102,6 +104,49 @@ impl Owner {
             Err(error) => Err(told("change the owner of", path, error)),
         }
     }
+}
+
+/// Refuses a spool that somebody else could change: mail would be read, replaced or lost by whoever does. `users` may own it
+/// and the folders in it; root may anyway. The error says what to run.
+pub fn check_spool(base: &Path, users: &[u32]) -> Result<(), String> {
+    let found = match stat(base) {
+        Ok(found) => found,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => {
+            return Err(format!("cannot look at the spool {}: {}", base.display(), std::io::Error::from(error)));
+        }
+    };
+    check_folder(base, &found, users)?;
+    for name in names(base)? {
+        let inner = base.join(name);
+        if let Ok(found) = lstat(&inner)
+            && FileType::from_raw_mode(found.st_mode) == FileType::Directory
+        {
+            check_folder(&inner, &found, users)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_folder(path: &Path, found: &Stat, users: &[u32]) -> Result<(), String> {
+    let shown = path.display();
+    if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
+        return Err(format!("the spool {shown} is no directory; name another in spoolbase"));
+    }
+    if found.st_uid != 0 && !users.contains(&found.st_uid) {
+        let (owner, wanted) = (found.st_uid, users.last().copied().unwrap_or_default());
+        return Err(format!(
+            "the spool {shown} belongs to user {owner}, who could change mail in it; if its mail is to be trusted, run: \
+             chown -R {wanted} {shown}"
+        ));
+    }
+    if found.st_mode & 0o002 != 0 {
+        let mode = found.st_mode & 0o7777;
+        return Err(format!(
+            "the spool {shown} may be written by everyone (mode {mode:04o}), who could change mail in it; run: chmod o-w {shown}"
+        ));
+    }
+    Ok(())
 }
 
 /// Whose a folder is.

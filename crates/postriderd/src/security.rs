@@ -2,8 +2,8 @@
 //!
 //! Comes in: a checked generation, while the process is still root. Goes out: a process that is that user, has the kept
 //! capabilities and can gain no others; what it must write then, the spool, the logs and the pidfile, belongs to it.
-//! Runs on the main thread at start, before any thread that needs rights exists: identities are changed for the whole
-//! process, capabilities for this thread, from which every later one has them.
+//! Runs on the main thread at start, before there is another: rights are a thread's, and every later one has them from it. So
+//! do the programs that logs are piped to, which start once this is done.
 //!
 //! Invariant: it either ends with the rights it was asked for or the daemon does not start.
 
@@ -15,16 +15,28 @@ use config::{Generation, Lookup};
 use declarations::daemon::PIDFILE;
 use declarations::security::{CAPABILITIES, GROUP, SUPPLEMENTAL_GROUPS, USER, capabilities};
 use nix::unistd::{self, Gid, Group, Uid, User};
+use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::exit::Failure;
 use crate::ownership;
 
-/// Does what `security { }` asks for; without that stanza, nothing. The text is for the log: what was done, or what an
-/// operator should know.
+/// What must be so before the first thread is: neither the daemon nor a program that it starts gains a right that it was not
+/// started with, by whatever file it executes. A thread's property, which later threads and programs have from it.
+pub fn renounce() -> Result<(), Failure> {
+    rustix::thread::set_no_new_privs(true)
+        .map_err(|error| Failure::System(format!("cannot renounce new privileges: {error}")))
+}
+
+/// Does what `security { }` asks for; without that stanza, nothing but a look at whose the spool is. The log tells what was
+/// done, or what an operator should know.
 pub fn settle(generation: &Generation) -> Result<(), Failure> {
     let is_root = Uid::effective().is_root();
-    let Some(wanted) = Wanted::of(generation)? else {
+    let wanted = Wanted::of(generation)?;
+    let user = wanted.as_ref().filter(|_| is_root).map_or_else(Uid::effective, |wanted| wanted.uid);
+    ownership::check_spool(&spool::JournalOptions::configured(generation).base, &[user.as_raw()])
+        .map_err(Failure::Spool)?;
+    let Some(wanted) = wanted else {
         if is_root {
             tracing::warn!(target: "START", "the daemon runs as root: write security {{ user = \"postrider\" }} or start it as that user");
         }
@@ -78,6 +90,7 @@ impl Wanted {
         unistd::setgid(self.gid).map_err(|error| failed("its group")(&error))?;
         // Root asked for by name keeps everything.
         if !self.uid.is_root() {
+            self.bound()?;
             rustix::thread::set_keep_capabilities(true).map_err(|error| failed("its capabilities")(&error))?;
             unistd::setuid(self.uid).map_err(|error| failed("its number")(&error))?;
             let kept = self.capabilities;
@@ -85,9 +98,31 @@ impl Wanted {
             rustix::thread::set_capabilities(None, sets).map_err(|error| failed("its capabilities")(&error))?;
             rustix::thread::set_keep_capabilities(false).map_err(|error| failed("its capabilities")(&error))?;
         }
-        rustix::thread::set_no_new_privs(true).map_err(|error| failed("no_new_privs")(&error))?;
         if !self.uid.is_root() && (Uid::current().is_root() || Uid::effective().is_root()) {
             return Err(Failure::Internal("still root after giving up its rights".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Wanted {
+    /// Takes every other capability out of the bounding set, so that no program can bring it back.
+    fn bound(&self) -> Result<(), Failure> {
+        for capability in CapabilitySet::all().difference(self.capabilities).iter() {
+            // A kernel that does not know it has nothing to take out.
+            if !rustix::thread::capability_is_in_bounding_set(capability).unwrap_or(false) {
+                continue;
+            }
+            match rustix::thread::remove_capability_from_bounding_set(capability) {
+                Ok(()) => {}
+                Err(Errno::PERM) => {
+                    tracing::warn!(target: "START", "the bounding set of capabilities stays as it is: the daemon was started without cap_setpcap");
+                    return Ok(());
+                }
+                Err(error) => {
+                    return Err(Failure::System(format!("cannot drop {capability:?} from the bounding set: {error}")));
+                }
+            }
         }
         Ok(())
     }
@@ -129,6 +164,9 @@ fn hand_over(generation: &Generation, wanted: &Wanted) -> Result<(), String> {
         // Of a compressed log the file counts; what goes elsewhere has no file.
         let name = log.strip_prefix("gzip://").unwrap_or(log);
         let path = Path::new(name.strip_prefix("file://").unwrap_or(name));
+        if io_wrapper::is_standard_stream(path) {
+            continue;
+        }
         if let (Some(folder), Some(file), false) =
             (path.parent(), path.file_name(), path.to_string_lossy().contains("://"))
             && folder.is_absolute()

@@ -7,14 +7,18 @@
 //! Knows nothing of mail or of configuration files.
 
 mod clock;
+mod descriptors;
 mod event_loop;
 mod job;
+mod lack;
+mod marks;
 mod master;
 mod memory;
 mod meters;
 mod pool_stats;
 mod pressure;
 mod random;
+mod reservation;
 mod slab;
 mod thread_pool;
 mod thread_pools;
@@ -22,14 +26,18 @@ mod watchdog;
 mod wheel;
 
 pub use clock::Clock;
+pub use descriptors::{Descriptors, Shares};
 pub use event_loop::{LoopHandle, LoopPool};
 pub use job::{Completion, Job, Outcome, Rejected};
+pub use lack::{Lack, Step};
+pub use marks::MemoryMarks;
 pub use master::Master;
 pub use memory::{MemoryCharge, MemoryOwner};
 pub use meters::{Counter, Meters};
 pub use pool_stats::PoolStats;
 pub use pressure::{MemoryPressure, Pressure};
 pub use random::Random;
+pub use reservation::{MemoryShare, Reservation};
 pub use thread_pool::{Order, PoolSettings, ThreadPool};
 pub use thread_pools::ThreadPools;
 pub use watchdog::{Report, Watchdog};

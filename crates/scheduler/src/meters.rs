@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::marks::MemoryMarks;
 use crate::memory::MemoryOwner;
 
 /// One monotonically growing number. Cloning shares it.
@@ -53,6 +54,7 @@ pub struct Meters(Arc<Mutex<Registry>>);
 struct Registry {
     counters: BTreeMap<String, Counter>,
     owners: BTreeMap<String, MemoryOwner>,
+    marks: MemoryMarks,
 }
 
 impl Registry {
@@ -83,9 +85,18 @@ impl Meters {
             return owner.clone();
         }
         let counter = |registry: &mut Registry, what: &str| registry.counter(&format!("memory.{what}{{{name}}}"));
-        let owner = MemoryOwner::new(counter(&mut registry, "octets"), counter(&mut registry, "peak_octets"));
+        let owner = MemoryOwner::new(
+            counter(&mut registry, "octets"),
+            counter(&mut registry, "peak_octets"),
+            registry.marks.clone(),
+        );
         registry.owners.insert(name.to_owned(), owner.clone());
         owner
+    }
+
+    /// The sum of what all owners are charged with, and its marks.
+    pub fn memory_marks(&self) -> MemoryMarks {
+        self.lock().marks.clone()
     }
 
     /// Every owner of memory, in name order.

@@ -1,4 +1,5 @@
-//! How short of memory the process is: one word that whoever measures it sets, and whoever holds memory reads.
+//! How short of memory the process is: one word that whoever measures it sets, a charge that
+//! passes a mark raises (`marks`), and whoever holds memory reads.
 //!
 //! Any thread; a read costs a load. Measuring is not done here.
 
@@ -29,6 +30,12 @@ impl MemoryPressure {
             1 => Pressure::Goal,
             _ => Pressure::HighWater,
         }
+    }
+
+    /// Raises it to at least that; whether it was lower.
+    pub(crate) fn rise(&self, pressure: Pressure) -> bool {
+        self.0.load(Ordering::Relaxed) < pressure as u8
+            && self.0.fetch_max(pressure as u8, Ordering::Relaxed) < pressure as u8
     }
 
     /// Tells all that share the gauge.

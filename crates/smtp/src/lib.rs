@@ -12,10 +12,11 @@ pub mod lines;
 pub mod replies;
 pub mod reply;
 pub mod server;
+pub mod text;
 
 pub use address::{AddressError, AddressRules, ForwardPath, Mailbox, ReversePath};
 pub use command::Blanks;
 pub use limits::{Extensions, Limits, ServerOptions, Timeouts};
 pub use lines::{LineRules, Lone, LongLines};
 pub use reply::Reply;
-pub use server::{Phase, Received, Refusal, Refused, ServerSession, Step, Transaction, Verdict};
+pub use server::{About, Phase, Received, Refusal, Refused, ServerSession, Step, Transaction, Verdict};

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::text::stays_in_line;
+
 /// An enhanced status code, `class.subject.detail` (RFC 3463).
 pub type Enhanced = (u8, u16, u16);
 
@@ -31,12 +33,13 @@ impl Reply {
         Self { code, enhanced: None, text: Cow::Borrowed(text) }
     }
 
-    /// A reply with a text made at run time. Control bytes (other than the line separator) become spaces, so that no
-    /// peer's or policy's text can forge a line.
+    /// A reply with a text made at run time. What may not stand in a line (other than the line separator) becomes a space,
+    /// so that no peer's or policy's text can forge a line.
     pub fn with_text(code: u16, enhanced: Option<Enhanced>, text: impl Into<String>) -> Self {
         let mut text = text.into();
-        if text.bytes().any(|octet| octet.is_ascii_control() && octet != b'\n') {
-            text = text.chars().map(|c| if c.is_ascii_control() && c != '\n' { ' ' } else { c }).collect();
+        let stays = |c: char| c == '\n' || stays_in_line(c);
+        if !text.chars().all(stays) {
+            text = text.chars().map(|c| if stays(c) { c } else { ' ' }).collect();
         }
         Self { code, enhanced, text: Cow::Owned(text) }
     }

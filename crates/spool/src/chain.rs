@@ -13,6 +13,7 @@
 
 use bytes::Bytes;
 use message::{Envelope, MessageId};
+use scheduler::MemoryOwner;
 use smallvec::SmallVec;
 
 use crate::error::SpoolError;
@@ -140,8 +141,22 @@ pub struct BodyOut<'a> {
     pub batch: MessageId,
     /// The messages that share it, as they stand now.
     pub envelopes: &'a [Envelope],
-    /// The octets to store. A module may replace them; the copy in memory is not touched.
+    /// The octets to store.
     pub octets: Bytes,
+    /// What octets that replace them are charged to.
+    owner: &'a MemoryOwner,
+}
+
+impl<'a> BodyOut<'a> {
+    /// A body, and what octets that replace it are charged to.
+    pub fn new(batch: MessageId, envelopes: &'a [Envelope], octets: Bytes, owner: &'a MemoryOwner) -> Self {
+        Self { batch, envelopes, octets, owner }
+    }
+
+    /// Other octets are to be stored; the copy in memory is not touched.
+    pub fn replace(&mut self, octets: Vec<u8>) {
+        self.octets = message::charged(octets, self.owner);
+    }
 }
 
 /// Undoes a module's transformation.
@@ -160,6 +175,9 @@ pub struct HeadersIn {
 pub struct BodyIn {
     /// The message.
     pub id: MessageId,
+    /// Octets it has once every transformation is undone, as its envelope says: what was asked for, and so the most there
+    /// may be.
+    pub expected: u64,
     /// What a store filled in.
     pub octets: Option<Vec<u8>>,
     afterwards: Vec<Afterwards>,
@@ -181,8 +199,8 @@ impl HeadersIn {
 }
 
 impl BodyIn {
-    pub(crate) fn new(id: MessageId) -> Self {
-        Self { id, octets: None, afterwards: Vec::new() }
+    pub(crate) fn new(id: MessageId, expected: u64) -> Self {
+        Self { id, expected, octets: None, afterwards: Vec::new() }
     }
 
     /// Leaves a step for when a later module has filled the body in.

@@ -121,7 +121,7 @@ fn verify(from: &Archive, target: &dyn IoModule, entry: &Entry) -> Result<(), St
 }
 
 fn read(target: &dyn IoModule, id: MessageId) -> Result<(Vec<u8>, Vec<u8>), SpoolError> {
-    let (mut headers, mut body) = (HeadersIn::new(id, None), BodyIn::new(id));
+    let (mut headers, mut body) = (HeadersIn::new(id, None), BodyIn::new(id, u64::MAX));
     for result in
         [target.read_headers(IoCaller::Synchronous, &mut headers), target.read_body(IoCaller::Synchronous, &mut body)]
     {

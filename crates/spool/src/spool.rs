@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use message::{Body, Envelope, MessageId};
-use scheduler::MemoryOwner;
+use scheduler::{MemoryCharge, MemoryOwner, MemoryShare};
 
 use crate::chain::{BodyIn, BodyOut, CommitSet, HeadersIn, HeadersOut, IoCaller, IoModule, IoResult};
 use crate::error::SpoolError;
 use crate::held::Held;
+use crate::read::{Attempt, Read};
 use crate::relay::relay;
 use crate::ticket::{Admission, Ticket};
 
@@ -22,10 +23,10 @@ use crate::ticket::{Admission, Ticket};
 pub type Stored = Ticket<()>;
 /// Resolves when the unlink has been taken into the bounded backlog; it is durable soon after, with a following commit.
 pub type Unlinked = Ticket<()>;
-/// Resolves with a message.
-pub type Read = Ticket<(Envelope, Body)>;
 /// Resolves with a message's envelope.
 pub type ReadHeaders = Ticket<Envelope>;
+/// Resolves to the envelopes, or to why each cannot be had.
+pub type ReadAllHeaders = Ticket<Vec<Result<Envelope, SpoolError>>>;
 /// Resolves when everything found on disk has been handed over.
 pub type DiskQueueRead = Ticket<()>;
 
@@ -154,16 +155,41 @@ impl Spool {
         }
     }
 
-    /// The message, body and all.
+    /// The message, body and all; see [`Read`].
     pub fn read(&self, id: MessageId) -> Read {
-        if let Some(found) = self.chain.in_memory(id) {
-            return Ticket::ready(Ok(found));
+        self.read_for(id, &MemoryShare::default())
+    }
+
+    /// As [`Spool::read`], for somebody of whom `share` counts the memory lent.
+    pub fn read_for(&self, id: MessageId, share: &MemoryShare) -> Read {
+        Read::new(self.clone(), id, share)
+    }
+
+    /// One attempt to read a message, with the memory for its body or to ask for it.
+    pub(crate) fn read_within(
+        &self,
+        id: MessageId,
+        share: &MemoryShare,
+        memory: Option<MemoryCharge>,
+    ) -> Ticket<Attempt> {
+        if let Some((envelope, body)) = self.chain.in_memory(id) {
+            return Ticket::ready(Ok(Attempt::Found(envelope, body)));
         }
+        let share = share.clone();
         self.in_pool(move |chain| {
             let envelope = chain.read_headers(IoCaller::Asynchronous, HeadersIn::new(id, None))?;
-            let body = chain.read_body(IoCaller::Asynchronous, id)?;
-            Ok((envelope, body))
+            let octets = envelope.body_bytes;
+            let Some(memory) = memory.or_else(|| chain.bodies.ask(octets, &share)) else {
+                return Ok(Attempt::Short { octets });
+            };
+            let body = chain.read_body(IoCaller::Asynchronous, id, octets)?;
+            Ok(Attempt::Found(envelope, message::lent(body, memory)))
         })
+    }
+
+    /// Whose memory bodies are read into.
+    pub(crate) fn bodies(&self) -> &MemoryOwner {
+        &self.chain.bodies
     }
 
     /// The message's envelope.
@@ -172,6 +198,17 @@ impl Spool {
             return Ticket::ready(Ok(envelope));
         }
         self.in_pool(move |chain| chain.read_headers(IoCaller::Asynchronous, HeadersIn::new(id, None)))
+    }
+
+    /// The envelopes of several messages, in their order, read one after the other in one job.
+    pub fn read_all_headers(&self, ids: Vec<MessageId>) -> ReadAllHeaders {
+        self.in_pool(move |chain| {
+            let read = |id| match chain.in_memory(id) {
+                Some((envelope, _)) => Ok(envelope),
+                None => chain.read_headers(IoCaller::Asynchronous, HeadersIn::new(id, None)),
+            };
+            Ok(ids.into_iter().map(read).collect())
+        })
     }
 
     /// Reads what an earlier run left, on a thread of its own, and hands each message to `each`. Mail is accepted
@@ -265,7 +302,7 @@ impl Chain {
     ) -> Result<CommitSet, SpoolError> {
         let mut set = CommitSet::default();
         let Some(first) = envelopes.first() else { return Ok(set) };
-        let mut out = BodyOut { batch: first.batch, envelopes, octets: body.clone() };
+        let mut out = BodyOut::new(first.batch, envelopes, body.clone(), &self.bodies);
         self.walk(|module| module.write_body(caller, &mut set, &mut out, force))?;
         for envelope in envelopes {
             self.write_headers(caller, &mut set, envelope, force)?;
@@ -363,10 +400,10 @@ impl Chain {
         decode(headers.id, &headers.finish()?)
     }
 
-    fn read_body(&self, caller: IoCaller, id: MessageId) -> Result<Body, SpoolError> {
-        let mut body = BodyIn::new(id);
+    fn read_body(&self, caller: IoCaller, id: MessageId, expected: u64) -> Result<Vec<u8>, SpoolError> {
+        let mut body = BodyIn::new(id, expected);
         self.walk(|module| module.read_body(caller, &mut body))?;
-        Ok(message::charged(body.finish()?, &self.bodies))
+        body.finish()
     }
 
     fn process_disk_queue(&self, each: &mut (dyn FnMut(Envelope) + Send)) -> Result<(), SpoolError> {

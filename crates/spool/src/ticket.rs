@@ -157,11 +157,15 @@ impl<T> Shared<T> {
     }
 }
 
-fn block_on(mut future: Admission) {
+/// Blocks the calling thread until the future resolves.
+pub(crate) fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
-    while future.as_mut().poll(&mut context).is_pending() {
-        std::thread::park();
+    loop {
+        match Pin::new(&mut future).poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
     }
 }
 

@@ -108,7 +108,8 @@ async fn a_module_transforms_what_the_store_keeps() {
     let spool = Spool::new(vec![Arc::new(Reverse), memory.clone()], Arc::new(Inline));
     spool.store(&body(), &[envelope(1, 1)]).await.unwrap();
     let stored = [envelope(1, 1)];
-    let mut kept = BodyOut { batch: MessageId::from_bits(1), envelopes: &stored, octets: body() };
+    let owner = scheduler::MemoryOwner::default();
+    let mut kept = BodyOut::new(MessageId::from_bits(1), &stored, body(), &owner);
     let _ = Reverse.write_body(IoCaller::Synchronous, &mut CommitSet::default(), &mut kept, false);
     let plain = Spool::new(vec![memory], Arc::new(Inline));
     assert_eq!(plain.read(MessageId::from_bits(1)).await.unwrap().1, kept.octets);

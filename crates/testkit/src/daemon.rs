@@ -282,7 +282,8 @@ impl Daemon {
         (field("VmRSS:"), field("VmHWM:"))
     }
 
-    fn pid(&self) -> Pid {
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
         Pid::from_child(self.child.as_ref().expect("the daemon runs"))
     }
 

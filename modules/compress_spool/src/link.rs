@@ -68,7 +68,7 @@ impl IoModule for Compress {
                 self.bodies.add(1);
                 self.octets.add(body.octets.len());
                 self.stored.add(packed.len());
-                body.octets = packed.into();
+                body.replace(packed);
             }
             Ok(_) => {}
             Err(error) => return IoResult::Fail(damaged(body.batch, &error)),
@@ -77,9 +77,12 @@ impl IoModule for Compress {
     }
 
     fn read_body(&self, _: IoCaller, body: &mut BodyIn) -> IoResult {
-        let id = body.id;
+        let (id, expected) = (body.id, body.expected);
         body.afterwards(Box::new(move |octets| {
-            if octets.starts_with(MAGIC) { inflate(&octets).map_err(|error| damaged(id, &error)) } else { Ok(octets) }
+            if !octets.starts_with(MAGIC) {
+                return Ok(octets);
+            }
+            inflate(&octets, expected).map_err(|error| damaged(id, &error))
         }));
         IoResult::Cont
     }
@@ -91,9 +94,18 @@ fn deflate(octets: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-fn inflate(octets: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut plain = Vec::with_capacity(octets.len() * 3);
-    GzDecoder::new(octets).read_to_end(&mut plain)?;
+/// Back to what was compressed, which had `expected` octets: memory for so many was asked for, and no more is taken,
+/// whatever the stored octets would become.
+fn inflate(octets: &[u8], expected: u64) -> std::io::Result<Vec<u8>> {
+    let at_once = usize::try_from(expected).unwrap_or(usize::MAX).min(octets.len().saturating_mul(RATIO_MAX));
+    let mut plain = Vec::with_capacity(at_once);
+    let mut decoder = GzDecoder::new(octets).take(expected);
+    decoder.read_to_end(&mut plain)?;
+    // At its limit `take` does not look on: what is left, the checksum of the member at least, is read and verified here.
+    if decoder.into_inner().read(&mut [0])? != 0 {
+        let why = format!("it has more than the {expected} bytes its envelope tells");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
+    }
     Ok(plain)
 }
 
@@ -103,6 +115,8 @@ fn damaged(id: MessageId, error: &std::io::Error) -> SpoolError {
 
 /// How a gzip member with deflate begins (RFC 1952 2.3.1).
 const MAGIC: &[u8] = &[0x1F, 0x8B, 8];
+/// What deflate can make smaller at most.
+const RATIO_MAX: usize = 1032;
 /// From here on compressing takes longer than an event loop should be held up.
 const SLOW_OCTETS: usize = 32 << 10;
 
@@ -121,7 +135,7 @@ mod tests {
         }
     }
 
-    fn envelope(id: u64) -> Envelope {
+    fn envelope(id: u64, body_bytes: usize) -> Envelope {
         let id = MessageId::from_bits(id);
         Envelope {
             id,
@@ -129,7 +143,7 @@ mod tests {
             reverse_path: smtp::ReversePath::Null,
             forward_path: smtp::ForwardPath(smtp::Mailbox::postmaster()),
             created: std::time::Duration::from_secs(7),
-            body_bytes: 5,
+            body_bytes: body_bytes as u64,
             eight_bit: false,
             origin: Origin { protocol: Protocol::Esmtp, peer: None, connection: id },
             queue: QueueName { binding_group: "d".into(), binding: "d".into(), domain: "b.example".into() },
@@ -164,7 +178,7 @@ mod tests {
         for least in [0, 4096, usize::MAX] {
             let (spool, _) = chain(least);
             for (id, body) in bodies().into_iter().enumerate() {
-                spool.store(&body, &[envelope(id as u64)]).await.unwrap();
+                spool.store(&body, &[envelope(id as u64, body.len())]).await.unwrap();
                 let (_, found) = spool.read(MessageId::from_bits(id as u64)).await.unwrap();
                 assert_eq!(found, body, "body {id} with minimum_size {least}");
             }
@@ -176,7 +190,7 @@ mod tests {
         let (spool, store) = chain(4096);
         let bodies = bodies();
         for (id, body) in bodies.iter().enumerate() {
-            spool.store(body, &[envelope(id as u64)]).await.unwrap();
+            spool.store(body, &[envelope(id as u64, body.len())]).await.unwrap();
         }
         let mut stored = Vec::new();
         for id in 0..bodies.len() as u64 {
@@ -190,8 +204,20 @@ mod tests {
     async fn mail_stored_before_it_was_turned_on_is_read() {
         let (spool, store) = chain(0);
         let body = Body::from_static(b"Subject: x\r\n\r\nhello\r\n.\r\n");
-        store.store(&body, &[envelope(1)]).await.unwrap();
+        store.store(&body, &[envelope(1, body.len())]).await.unwrap();
         assert_eq!(spool.read(MessageId::from_bits(1)).await.unwrap().1, body);
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_small_becomes_no_larger_than_its_envelope_tells() {
+        let (spool, store) = chain(0);
+        let packed = deflate(&vec![b'x'; 4 << 20]).unwrap();
+        assert!(packed.len() < 32 << 10);
+        store.store(&packed.clone().into(), &[envelope(1, 4 << 20)]).await.unwrap();
+        assert_eq!(spool.read(MessageId::from_bits(1)).await.unwrap().1.len(), 4 << 20);
+        store.store(&packed.into(), &[envelope(2, 1000)]).await.unwrap();
+        let Err(error) = spool.read(MessageId::from_bits(2)).await else { panic!("more was read than was asked for") };
+        assert!(error.to_string().contains("more than the 1000 bytes"), "{error}");
     }
 
     #[tokio::test]
@@ -199,7 +225,7 @@ mod tests {
         let (spool, store) = chain(0);
         let mut packed = deflate(&bodies()[1]).unwrap();
         packed[20] ^= 1;
-        store.store(&packed.into(), &[envelope(1)]).await.unwrap();
+        store.store(&packed.into(), &[envelope(1, bodies()[1].len())]).await.unwrap();
         let Err(error) = spool.read(MessageId::from_bits(1)).await else { panic!("damage was read") };
         assert!(error.to_string().contains("its body cannot be decompressed"), "{error}");
     }

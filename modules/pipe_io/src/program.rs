@@ -4,8 +4,9 @@
 //! the daemon's terminal does not end it, and ends by itself when the daemon is gone, for then its input is.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
@@ -114,10 +115,9 @@ fn output(path: &str, mode: u32) -> io::Result<Stdio> {
     if path.is_empty() {
         return Ok(Stdio::null());
     }
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NOFOLLOW;
-    let file: OwnedFd = rustix::fs::open(path, flags, Mode::from_raw_mode(mode)).map_err(|error| {
-        io::Error::new(io::Error::from(error).kind(), format!("opening {path} for its output: {error}"))
-    })?;
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
+    let file = io_wrapper::open_regular(Path::new(path), flags, Mode::from_raw_mode(mode))
+        .map_err(|error| io::Error::new(error.kind(), format!("opening {path} for its output: {error}")))?;
     Ok(file.into())
 }
 

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
+use smtp::text;
 
 use crate::address::{Address, Format};
 
@@ -19,8 +20,7 @@ impl Message {
         Self { host, pid, zone }
     }
 
-    /// The datagram of a line without its LF. Control octets become blanks; what is longer than [`LINE_OCTETS_MAX`] is
-    /// cut.
+    /// The datagram of a line without its LF: one line of UTF-8; what is longer than [`LINE_OCTETS_MAX`] is cut.
     pub(crate) fn datagram(&self, address: &Address, at: SystemTime, line: &[u8]) -> Vec<u8> {
         let (priority, ident, host, pid) = (address.priority, &address.ident, &self.host, self.pid);
         let at = self.local(at);
@@ -33,8 +33,7 @@ impl Message {
             }
         };
         let mut datagram = head.into_bytes();
-        let line = &line[..line.len().min(LINE_OCTETS_MAX)];
-        datagram.extend(line.iter().map(|octet| if octet.is_ascii_control() { b' ' } else { *octet }));
+        datagram.extend_from_slice(text::one_line_of(text::cut(line, LINE_OCTETS_MAX)).as_bytes());
         datagram
     }
 
@@ -77,5 +76,8 @@ mod tests {
         assert!(datagram("", b"a\tb\0c").ends_with("a b c"));
         let long = datagram("", &[b'x'; LINE_OCTETS_MAX + 1]);
         assert_eq!(long.matches('x').count(), LINE_OCTETS_MAX);
+        assert!(datagram("", b"a\xC2\x9B\xFF\xE2\x80\xA8b").ends_with("a \u{FFFD} b"));
+        let cut_inside_a_letter = datagram("", format!("x{}", "\u{ee}".repeat(LINE_OCTETS_MAX)).as_bytes());
+        assert_eq!(cut_inside_a_letter.matches('\u{ee}').count(), (LINE_OCTETS_MAX - 1) / 2);
     }
 }

@@ -11,6 +11,7 @@ use std::os::unix::net::UnixDatagram;
 use io_wrapper::Stream;
 use jiff::tz::TimeZone;
 use scheduler::Clock;
+use smtp::text;
 
 use crate::address::{Address, Target};
 use crate::message::Message;
@@ -39,7 +40,7 @@ impl SyslogStream {
         let mut datagram = self.message.datagram(&self.address, self.clock.wall(), line);
         match self.send(&datagram) {
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error()) => {
-                datagram.truncate(SHORT_OCTETS);
+                datagram.truncate(text::cut(&datagram, SHORT_OCTETS).len());
                 self.send(&datagram)
             }
             // The receiver was restarted: a new connection may reach the new one.

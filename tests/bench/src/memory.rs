@@ -40,7 +40,8 @@ fn settle() {
     std::thread::sleep(Duration::from_secs(3));
 }
 
-fn idle_sessions(port: u16, sessions: usize) -> Result<Vec<TcpStream>, String> {
+/// So many sessions that have said EHLO.
+pub fn idle_sessions(port: u16, sessions: usize) -> Result<Vec<TcpStream>, String> {
     let open = |_| {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string())?;
         let mut reply = [0; 512];

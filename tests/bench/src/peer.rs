@@ -22,6 +22,7 @@ pub struct Postrider {
     child: Option<Guard>,
     /// Configuration text beyond that of a measured relay.
     more: String,
+    gateway: bool,
 }
 
 impl Postrider {
@@ -36,12 +37,61 @@ impl Postrider {
             folder: scratch.join("postrider"),
             child: None,
             more: String::new(),
+            gateway: true,
         })
     }
 
     /// Adds configuration text.
     pub fn add(&mut self, text: &str) {
         self.more.push_str(text);
+    }
+
+    /// Each domain's mail is routed by itself.
+    pub fn take_away_gateway(&mut self) {
+        self.gateway = false;
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Result<u32, String> {
+        self.child.as_ref().map(|child| child.0.id()).ok_or_else(|| "the daemon does not run".to_owned())
+    }
+
+    /// Stops it and starts it on the same folder.
+    pub fn restart(&mut self) -> Result<(), String> {
+        self.stop()?;
+        self.run().map(|_| ())
+    }
+
+    /// Has it take up the configuration as it is now.
+    pub fn reconfigure(&self, port: u16, sink_port: u16) -> Result<(), String> {
+        self.configure(port, sink_port)?;
+        self.console(&["config", "reload"]).map(|_| ())
+    }
+
+    /// What the console answers.
+    pub fn console(&self, words: &[&str]) -> Result<String, String> {
+        let socket = self.folder.join("control").display().to_string();
+        process::run(&self.program.replace("postriderd", "ec_console"), &[&[socket.as_str()], words].concat())
+    }
+
+    fn configure(&self, port: u16, sink_port: u16) -> Result<(), String> {
+        let mut text = Self::configuration(&self.folder, port, sink_port) + &self.more;
+        if !self.gateway {
+            text =
+                text.lines().filter(|line| !line.starts_with("gateway")).map(|line| line.to_owned() + "\n").collect();
+        }
+        fs::write(self.file(), text).map_err(|e| e.to_string())
+    }
+
+    fn run(&mut self) -> Result<u32, String> {
+        let child = process::start(&self.program, &["-d", "-c", &self.file().display().to_string()])?;
+        let pid = child.0.id();
+        self.child = Some(child);
+        Ok(pid)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.join("ecelerity.conf")
     }
 
     /// Where it runs.
@@ -74,13 +124,8 @@ impl Peer for Postrider {
     fn start(&mut self, port: u16, sink_port: u16) -> Result<u32, String> {
         let _ = fs::remove_dir_all(&self.folder);
         fs::create_dir_all(&self.folder).map_err(|e| e.to_string())?;
-        let file = self.folder.join("ecelerity.conf");
-        let text = Self::configuration(&self.folder, port, sink_port) + &self.more;
-        fs::write(&file, text).map_err(|e| e.to_string())?;
-        let child = process::start(&self.program, &["-d", "-c", &file.display().to_string()])?;
-        let pid = child.0.id();
-        self.child = Some(child);
-        Ok(pid)
+        self.configure(port, sink_port)?;
+        self.run()
     }
 
     fn stop(&mut self) -> Result<(), String> {

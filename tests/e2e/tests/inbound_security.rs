@@ -107,3 +107,134 @@ fn what_belongs_to_others_stays_theirs() {
         ["keep", "keep/other", "keep/rejectlog", "mine", "mine/other"].map(|path| owner(&daemon.dir().join(path)));
     assert_eq!(owners, [0, 0, NOBODY, 0, 0]);
 }
+
+/// A program for a pipe log that leaves what it may do in a file.
+fn confession(daemon: &Daemon) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = daemon.dir().join("confess");
+    let out = daemon.dir().join("confession");
+    let text =
+        format!("#!/bin/sh\ncp /proc/self/status {0}.new && mv {0}.new {0}\nexec cat >/dev/null\n", out.display());
+    std::fs::write(&program, text).expect("root may");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("root may");
+    out
+}
+
+#[test]
+fn no_thread_and_no_program_of_a_log_can_win_back_what_was_given_up() {
+    let more = "security {\n user = \"nobody\"\n group = \"nogroup\"\n}\n\
+                ec_logger \"ec_logger\" { rejectlog = \"pipe://@dir@/confess\" }\n\
+                bounce_logger \"bounce_logger\" { bouncelog = \"jlog://@dir@/journal=>reader\" }\n";
+    let mut daemon = prepared(more);
+    let out = confession(&daemon);
+    daemon.start();
+    e2e::wait(&daemon, "the program has run", || out.exists());
+    let told = std::fs::read_to_string(&out).expect("there");
+    let of_program = |field: &str| {
+        let line = told.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+        line.trim_start_matches(':').split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(of_program("Uid"), "65534 65534 65534 65534");
+    assert_eq!((of_program("NoNewPrivs"), of_program("CapEff")), ("1".to_owned(), "0000000000000000".to_owned()));
+    assert_eq!(of_program("SigBlk"), "0000000000000000", "a program can be ended by a signal");
+    // CAP_NET_BIND_SERVICE is bit 10; nothing else is ever to come back.
+    let bounding = [vec![of_program("CapBnd")], status(&daemon, "CapBnd")].concat();
+    assert!(bounding.iter().all(|set| set == "0000000000000400"), "{bounding:?}");
+    let privileges = status(&daemon, "NoNewPrivs");
+    assert!(4 < privileges.len() && privileges.iter().all(|own| own == "1"), "{privileges:?}");
+    let inherited = [status(&daemon, "CapInh"), status(&daemon, "CapAmb")].concat();
+    assert!(inherited.iter().all(|set| set == "0000000000000000"), "{inherited:?}");
+}
+
+#[test]
+fn whoever_stays_root_gains_no_new_privileges_either() {
+    let daemon = daemon("").start();
+    assert!(status(&daemon, "NoNewPrivs").iter().all(|own| own == "1"));
+}
+
+#[test]
+fn a_spool_that_somebody_else_could_change_is_refused_with_the_command_that_closes_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("root may");
+    };
+    for security in ["", "security {\n user = \"nobody\"\n group = \"nogroup\"\n}\n"] {
+        let mut daemon = prepared(security);
+        let (spool, inner) = (daemon.dir().join("spool"), daemon.dir().join("spool/journal"));
+        std::fs::create_dir_all(&inner).expect("root may");
+        for (open, run) in [(&spool, "chmod o-w"), (&inner, "chmod o-w")] {
+            mode(open, 0o777);
+            assert_eq!(daemon.start_or_end().map_err(|status| status.code()), Err(Some(69)), "{}", daemon.stderr());
+            assert!(daemon.stderr().contains(&format!("run: {run} {}", open.display())), "{}", daemon.stderr());
+            mode(open, 0o750);
+            std::os::unix::fs::chown(open, Some(12345), Some(12345)).expect("root may");
+            assert_eq!(daemon.start_or_end().map_err(|status| status.code()), Err(Some(69)), "{}", daemon.stderr());
+            let said = daemon.stderr();
+            assert!(said.contains("belongs to user 12345") && said.contains("run: chown -R"), "{said}");
+            assert_eq!(owner(open), 12345, "it is left as it is");
+            std::os::unix::fs::chown(open, Some(0), Some(0)).expect("root may");
+        }
+        daemon.start();
+    }
+}
+
+#[test]
+fn what_stands_where_a_file_belongs_never_holds_up_the_start() {
+    use std::os::unix::fs::symlink;
+    let fifo = |path: &Path| {
+        let _ = std::fs::remove_file(path);
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o666.into(), 0).expect("a fifo");
+    };
+    for security in ["", "security {\n user = \"nobody\"\n group = \"nogroup\"\n}\n"] {
+        for name in ["pid", "log/mainlog.ec", "log/bouncelog.ec", "spool/lock"] {
+            let mut daemon = prepared(security);
+            let path = daemon.dir().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("root may");
+            fifo(&path);
+            let ended = daemon.start_or_end();
+            assert!(ended.is_err(), "{name} {security}");
+            assert!(daemon.stderr().contains(name), "{name}: {}", daemon.stderr());
+            std::fs::remove_file(&path).expect("there");
+            let kept = daemon.dir().join("kept");
+            std::fs::write(&kept, "kept").expect("root may");
+            symlink(&kept, &path).expect("root may");
+            assert!(daemon.start_or_end().is_err(), "a link at {name} {security}");
+            assert_eq!(std::fs::read_to_string(&kept).expect("there"), "kept", "{name}");
+            assert_eq!(owner(&kept), 0, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_configuration_that_is_no_file_is_refused_and_not_waited_for() {
+    let mut daemon = prepared("include \"fifo.conf\"\n");
+    let path = daemon.dir().join("fifo.conf");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a fifo");
+    assert_eq!(daemon.start_or_end().map_err(|status| status.code()), Err(Some(78)));
+    assert!(daemon.stderr().contains("not a regular file"), "{}", daemon.stderr());
+}
+
+#[test]
+fn signals_of_the_first_moments_are_obeyed_when_the_daemon_can() {
+    use rustix::process::Signal;
+    let mut daemon = daemon("Debug_Flags { notice = ( ALL ) info = ( ALL ) }\n").prepare();
+    // Caught as soon as the process says so; before that it is not ours yet.
+    let is_caught = |daemon: &Daemon| {
+        let pid = daemon.pid().as_raw_nonzero();
+        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let set = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0").trim().to_owned();
+        u64::from_str_radix(&set, 16).unwrap_or(0) & 0x4003 == 0x4003
+    };
+    daemon.spawn();
+    e2e::wait(&daemon, "signals are caught", || is_caught(&daemon));
+    daemon.signal(Signal::PIPE);
+    daemon.signal(Signal::HUP);
+    e2e::wait(&daemon, "the reload is done", || daemon.read("log/paniclog.ec").contains("configuration reloaded"));
+    assert!(daemon.terminate(SOON).success());
+    for signal in [Signal::TERM, Signal::INT] {
+        daemon.spawn();
+        e2e::wait(&daemon, "signals are caught", || is_caught(&daemon));
+        daemon.signal(signal);
+        assert!(daemon.wait(SOON).is_some_and(|status| status.success()), "{}", daemon.stderr());
+    }
+}

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use e2e::{MAILDIR, Names, accept, configuration, daemon, letter, log_lines, wait, wait_for_lines};
-use testkit::Daemon;
+use e2e::{MAILDIR, Names, SOON, accept, ask, configuration, daemon, letter, log_lines, wait, wait_for_lines};
+use testkit::{Daemon, Sink};
 
 /// A daemon whose base configuration is changed before it starts.
 fn start(change: impl Fn(String) -> String) -> Daemon {
@@ -83,4 +83,39 @@ fn trouble_with_the_dns_is_in_the_paniclog_when_that_is_asked_for() {
     let daemon = daemon(more).set("resolv_conf", names.resolv_conf()).start();
     accept(&daemon, "ann@client.test", &["bob@shop.test"], &letter("to a broken zone"));
     wait(&daemon, "the paniclog names the domain", || daemon.read("log/paniclog.ec").contains("shop.test"));
+}
+
+/// What ends a line for some reader, turns it for another, or is obeyed by a terminal.
+const HOSTILE: &str = "550 5.1.1 no\u{85}forged@line\u{2028}and\u{2029}more\u{9b}31m \u{feff}\u{202e}gone Bo\u{ee}te";
+
+#[test]
+fn a_reply_that_holds_line_separators_stays_one_line_in_every_log_listing_and_notification() {
+    let (shop, client) = (Sink::start(), Sink::start());
+    shop.on("RCPT", HOSTILE).to("gone@*");
+    shop.on("RCPT", HOSTILE.replacen("550 5", "450 4", 1).as_str()).to("later@*");
+    let more = format!("domain \"shop.test\" {{ gateway = \"{}\" }}\ngateway = \"{}\"\n", shop.addr(), client.addr());
+    let daemon = daemon(&more).start();
+    accept(&daemon, "ann@client.test", &["gone@shop.test", "later@shop.test"], &letter("hostile"));
+    let notification = client.wait_for(1, SOON).remove(0);
+    assert!(notification.body.is_ascii(), "{}", notification.text());
+    wait_for_lines(&daemon, "T", 1);
+    wait_for_lines(&daemon, "P", 1);
+    let said = " no forged@line and more 31m   gone Bo\u{ee}te";
+    for (name, lines) in [("mainlog.ec", 2), ("bouncelog.ec", 2)] {
+        let told = || daemon.read(&format!("log/{name}")).matches(said).count();
+        wait(&daemon, "both failures are told", || told() == lines);
+        assert_one_line_each(&daemon.read(&format!("log/{name}")));
+    }
+    let message = wait_for_lines(&daemon, "T", 1)[0][1].clone();
+    for words in [&["message", "details", &message][..], &["message", "details", &message, "--json"]] {
+        let shown = ask(&daemon, words);
+        assert!(shown.contains("forged@line"), "{shown}");
+        assert_one_line_each(&shown);
+    }
+}
+
+/// Every line ends where LF does, for readers that split at Unicode's separators too.
+fn assert_one_line_each(text: &str) {
+    let ends = |c: char| c != '\n' && (c.is_control() || "\u{2028}\u{2029}\u{feff}\u{202e}".contains(c));
+    assert!(!text.contains(ends), "{text:?}");
 }

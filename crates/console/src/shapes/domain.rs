@@ -98,7 +98,9 @@ impl Shape for DomainReport {
     fn text(&self) -> String {
         let mut text = String::new();
         if let Some(config) = &self.config {
-            line!(text, "{}", config.trim_end());
+            for config in config.trim_end().lines() {
+                line!(text, "{config}");
+            }
         }
         self.route.lines(&mut text, &self.domain);
         if 0 < self.consecutive_connection_failures {

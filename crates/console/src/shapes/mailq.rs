@@ -169,4 +169,12 @@ default {}      12       3
         );
         assert_eq!(listing.json()["messages"][0]["to"], "bob@shop.example");
     }
+
+    #[test]
+    fn whatever_a_name_holds_a_row_stays_one_line() {
+        let row = MailqRow { binding: "a\nb\u{85}c\u{2028}d\u{1b}[2J".into(), ..Default::default() };
+        let text = Mailq { rows: vec![row] }.text();
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.contains("a b c d [2J"), "{text}");
+    }
 }

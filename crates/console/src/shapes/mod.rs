@@ -77,10 +77,10 @@ pub fn shutting_down() -> Reply {
     Reply::message("Shutting down.")
 }
 
-/// Adds one line to a text.
+/// Adds one line to a text: one, whatever the values are.
 macro_rules! line {
     ($text:expr, $($format:tt)*) => {{
-        $text.push_str(&format!($($format)*));
+        $text.push_str(&smtp::text::one_line(&format!($($format)*)));
         $text.push('\n');
     }};
 }

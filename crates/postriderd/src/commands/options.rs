@@ -19,7 +19,8 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
         |house, asked| async move { options(&house, &asked) },
     )
     .help(
-        "FILTER is a part of a name, of an owner (core, or a module) or of a state (in effect, not yet, not supported), or \
+        "FILTER is a part of a name, of an owner (core, or a module), of a state (in effect, not yet, not supported) or of what it \
+         means to be without it (harmless, protective, routing, accepted), or \
          /a regular expression/. The name of one option gives its whole description.",
     );
     let names = house.clone();
@@ -31,7 +32,7 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
 
 fn options(house: &House, asked: &Invocation) -> Result<Reply, CommandError> {
     let filter = asked.args.join(" ");
-    let chosen = choose(house.configuration.registry().describe(), &filter).map_err(CommandError::Usage)?;
+    let chosen = choose(house.configuration.current().describe(), &filter).map_err(CommandError::Usage)?;
     if chosen.is_empty() {
         return Err(CommandError::Failed(format!("no option, owner or state contains {filter:?}")));
     }

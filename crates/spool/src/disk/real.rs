@@ -6,11 +6,21 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+
 use super::{Disk, DiskFile, Lock, Space};
 
 /// The real disk.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
+
+/// Opens what is there already: never through a link, and without waiting should a FIFO stand in its place.
+fn existing() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.read(true).write(true).custom_flags(flags.bits().cast_signed());
+    options
+}
 
 impl Disk for RealDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -18,7 +28,7 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+        Ok(Arc::new(RealFile(existing().open(path)?)))
     }
 
     fn create(&self, path: &Path, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
@@ -56,8 +66,7 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path, mode: u32) -> io::Result<Lock> {
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).mode(mode).open(path)?;
+        let mut file = existing().create(true).truncate(false).mode(mode).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -21,7 +21,9 @@ pub fn read_record(file: &dyn DiskFile, mark: u64, place: Place, kind: Kind) -> 
     octets.truncate(read);
     let record = Record::parse(&octets, mark).filter(|record| record.kind == kind && record.payload == place.payload);
     let record = record.ok_or(Unread::Damaged("its record's header does not match its checksum"))?;
-    let payload = octets.split_off(HEADER);
+    // In place: a second buffer would double what a large body takes while it is read.
+    octets.drain(..HEADER);
+    let payload = octets;
     if payload.len() != place.payload as usize || crc32c::crc32c(&payload) != record.payload_crc {
         return Err(Unread::Damaged("its record does not match its checksum"));
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Open, aside, borrowed, completed, reply, told, words};
 use crate::commands::command;
-use crate::house::{House, Refusal, refused};
+use crate::house::{House, Reach, refused};
 
 /// The changing commands.
 pub fn commands(house: &Rc<House>) -> Vec<Command> {
@@ -22,7 +22,7 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
         "begin a transaction on an empty configuration",
         |house, asked| begin(house, asked, true),
     )
-    .help("What is built in remains: thread pools, debug flags and the format of timestamps. Committing it without a control listener closes the console;\nwithout any listener it is refused. config diff shows beforehand what a commit would warn of.");
+    .help("What is built in remains: thread pools, debug flags and the format of timestamps. Committing it without a control listener is refused,\nbecause it would close the console; see config commit. config diff shows beforehand what a commit would warn of.");
     let set = command(house, "config set [SCOPE...] OPTION [=] VALUE", "set an option", |house, asked| async move {
         let line = asked.rest.clone();
         change(&house, &asked, move |transaction| transaction.set(&line)).await
@@ -56,30 +56,16 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
     });
     let commit = command(
         house,
-        "config commit",
+        "config commit [--force]",
         "put the open transaction into effect",
         |house, asked| async move { commit(&house, &asked).await },
     )
-    .help("As a whole or not at all. Whoever commits first wins: a transaction begun before that commit is refused and must be\nrolled back. No file is changed; see config writeback.");
+    .help("As a whole or not at all. Whoever commits first wins: a transaction begun before that commit is refused and must be\nrolled back. No file is changed; see config writeback. What would leave no listener, or no Control_Listener although there is\none now, is refused unless --force insists.");
     vec![plain, from_scratch, completed(house, set, true), completed(house, unset, true), replay, rollback, commit]
 }
 
 fn none_open() -> CommandError {
     CommandError::Failed("no transaction is open in this session; begin one with config begin".to_owned())
-}
-
-/// A change made from the console must not leave a daemon that nobody can reach.
-fn check_reachable(transaction: &mut Transaction) -> Result<(), Refusal> {
-    let generation = transaction.generation().map_err(refused)?;
-    if generation.stanzas("listen").next().is_some() {
-        return Ok(());
-    }
-    let what = if transaction.is_from_scratch() { "a configuration from scratch" } else { "this change" };
-    Err(format!(
-        "{what} cannot be committed while it has no listener: the daemon would take no mail and answer no console, and only a \
-         signal could reach it; try config set control_listener listen /path/of/socket file_mode 0660"
-    )
-    .into())
 }
 
 fn counted(changes: usize) -> String {
@@ -124,10 +110,10 @@ async fn change(
     let who = asked.peer.to_string();
     let changed = house.change(
         &who,
+        Reach::Kept,
         Box::new(move |configuration, prepare| {
             let mut transaction = configuration.begin(false);
             let answer = edit(&mut transaction)?;
-            check_reachable(&mut transaction)?;
             let generation = configuration.commit(&mut transaction, prepare).map_err(refused)?;
             Ok((generation, answer))
         }),
@@ -139,7 +125,10 @@ async fn change(
 }
 
 async fn commit(house: &Rc<House>, asked: &Invocation) -> Result<Reply, CommandError> {
-    asked.no_args()?;
+    let (reach, rest) = Reach::of(&asked.args);
+    if !rest.is_empty() {
+        return Err(CommandError::Usage("config commit takes --force and nothing else".into()));
+    }
     let open = Open::of(asked);
     if !open.is_open() {
         return Err(none_open());
@@ -149,11 +138,11 @@ async fn commit(house: &Rc<House>, asked: &Invocation) -> Result<Reply, CommandE
     let who = asked.peer.to_string();
     let committed = house.change(
         &who,
+        reach,
         Box::new(move |configuration, prepare| {
             committing.with(|slot| {
                 let transaction = slot.as_mut().ok_or("the transaction has ended")?;
                 let changes = transaction.replay().len();
-                check_reachable(transaction)?;
                 let generation = configuration.commit(transaction, prepare).map_err(refused)?;
                 *slot = None;
                 Ok((generation, changes))

@@ -11,18 +11,18 @@ use serde_json::json;
 use super::{Open, aside, told};
 use crate::commands::command;
 use crate::generation;
-use crate::house::{House, Refusal, refused};
+use crate::house::{House, Reach, Refusal, refused};
 
 /// The commands about files.
 pub fn commands(house: &Rc<House>) -> Vec<Command> {
     vec![
         command(
             house,
-            "config reload [--dry-run] [PATH]",
+            "config reload [--dry-run|--force] [PATH]",
             "read the files again; refused as a whole if there is a mistake",
             reload,
         )
-        .help("The running configuration stays if the files are refused. Work in progress keeps the one it started with. Changes from\nthe console that were not written back are dropped. With --dry-run nothing is put into effect: it tells what would\nchange, what would wait for the next start, and which options have no effect. With PATH that file is read, and once it is\nin effect it is the main file: a later config reload, SIGHUP and config writeback mean it. The next start of the daemon\nreads the file it is started with."),
+        .help("The running configuration stays if the files are refused. Work in progress keeps the one it started with. Changes from\nthe console that were not written back are dropped. With --dry-run nothing is put into effect: it tells what would\nchange, what would wait for the next start, and which options have no effect. With PATH that file is read, and once it is\nin effect it is the main file: a later config reload, SIGHUP and config writeback mean it. The next start of the daemon\nreads the file it is started with. A file without any listener, or without the Control_Listener there is now, is refused\nunless --force insists: nobody could reach the daemon but by a signal."),
         command(
             house,
             "config diff [FILE]",
@@ -62,13 +62,14 @@ async fn reload(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandErr
         let path = only_path(rest)?;
         return dry_run(&house, &asked, path).await;
     }
-    let path = only_path(&asked.args)?;
+    let (reach, words) = Reach::of(&asked.args);
+    let path = only_path(&words)?;
     if Open::of(&asked).is_open() {
         return Err(CommandError::Failed(
             "a transaction is open in this session; commit it or roll it back before a reload".to_owned(),
         ));
     }
-    let generation = house.reload(path, &asked.peer.to_string()).await.map_err(told)?;
+    let generation = house.reload(path, reach, &asked.peer.to_string()).await.map_err(told)?;
     let path = house.configuration.path().display().to_string();
     let mut reply = ConfigReloaded { path, generation: generation.number() }.reply();
     let warnings = generation.warnings();
@@ -92,6 +93,8 @@ fn candidate(configuration: &Configuration, path: Option<&Path>) -> Result<Gener
 async fn dry_run(house: &House, asked: &Invocation, path: Option<PathBuf>) -> Result<Reply, CommandError> {
     let tried = aside(house, asked, move |configuration, _| -> Result<_, Refusal> {
         let candidate = candidate(configuration, path.as_deref())?;
+        generation::check_reachable(&candidate, &configuration.current())
+            .map_err(|why| format!("{why}\nIt would be refused; nothing was changed."))?;
         let found = differences(&configuration.current(), &candidate);
         let (idle, warnings) = (candidate.not_in_effect(), candidate.warnings());
         let waiting = |difference: &&Difference| difference.needs_restart;
