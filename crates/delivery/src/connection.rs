@@ -227,7 +227,10 @@ impl Connection {
     /// good as no session: the address is left alone, lest a host that greets and closes is called again at once, for ever.
     fn turned_away(&mut self) -> Option<NotOpened> {
         let has_mail = !self.upcoming.is_empty() || self.maintainer.queues.borrow().active(self.record.queue) != 0;
-        if self.has_served || !has_mail {
+        // A host that was kept waiting because there is no memory to send from has a right to end the session.
+        let kept_waiting =
+            |upcoming: &Upcoming| matches!(upcoming, Upcoming::Reading { read, .. } if read.awaits_memory());
+        if self.has_served || !has_mail || self.upcoming.iter().any(kept_waiting) {
             return None;
         }
         let unsaid = || Failure { stage: Stage::Idle, reply: SESSION_ENDED, internal: true };
