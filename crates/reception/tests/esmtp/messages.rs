@@ -187,37 +187,6 @@ fn above_the_high_water_mark_of_memory_no_mail_and_no_client_is_taken() {
 }
 
 #[test]
-fn a_message_that_may_not_grow_is_refused_at_its_end_and_its_session_goes_on() {
-    in_house(LISTEN, no_hooks, async |house| {
-        let receiving = house.meters.memory(reception::RECEIVING);
-        receiving.limit(100_000);
-        let (refused, text) = ("452 4.3.1 insufficient system memory", "a line of text\r\n".repeat(5_000));
-        let (mut first, mut second) = (house.client().await, house.client().await);
-        first.open().await;
-        second.open().await;
-        for client in [&mut first, &mut second] {
-            assert!(client.say("DATA").await.starts_with("354"));
-        }
-        first.send(&text).await;
-        while receiving.octets() < 80_000 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-        second.send(&text).await;
-        assert_eq!(second.say(".").await, refused);
-        assert!(receiving.peak() <= 200_000, "what is alone may pass the limit, and nothing else");
-        assert_eq!(house.meters.get("reception.messages.without_memory"), 1);
-        assert_eq!(second.say("MAIL FROM:<a@x.test> SIZE=90000").await, refused, "known before it comes");
-        assert!(first.say(".").await.starts_with("250"));
-        // Alone, it may have more than there is for all together.
-        for line in ["MAIL FROM:<a@x.test> SIZE=160000", "RCPT TO:<b@here.test>"] {
-            assert!(second.say(line).await.starts_with("250"));
-        }
-        assert!(second.data(&text.repeat(2)).await.starts_with("250"));
-        assert_eq!(receiving.octets(), 0);
-    });
-}
-
-#[test]
 fn above_memory_hwm_a_message_in_mid_data_is_not_kept_any_longer() {
     in_house(LISTEN, no_hooks, async |house| {
         let mut client = house.client().await;
