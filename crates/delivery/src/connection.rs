@@ -250,6 +250,12 @@ impl Connection {
     /// The session has ended, not by our will: somebody pays.
     fn parted(&mut self) -> Option<NotOpened> {
         let has_mail = !self.upcoming.is_empty() || self.maintainer.queues.borrow().active(self.record.queue) != 0;
+        // A host that was kept waiting because there is no memory to send from has a right to end the session.
+        let kept_waiting =
+            |upcoming: &Upcoming| matches!(upcoming, Upcoming::Reading(gathering) if gathering.awaits_memory());
+        if !self.has_served && self.upcoming.iter().any(kept_waiting) {
+            return None;
+        }
         let parting = Parting {
             maintainer: &self.maintainer,
             record: &self.record,
