@@ -90,7 +90,7 @@ fn all_is_given_back(daemon: &Daemon) {
 }
 
 #[test]
-fn above_memory_goal_bodies_leave_memory_and_every_message_arrives_as_it_came() {
+fn bodies_stay_below_memory_goal_and_every_message_arrives_as_it_came() {
     const OCTETS: usize = 100_000;
     const PORTION: usize = 100;
     let limits = "memory_goal = 4\nmemory_hwm = 90\nmax_resident_active_queue = -1\ndebug_flags {\n warning = ( \"MEMORY\" )\n}\n";
@@ -111,9 +111,8 @@ fn above_memory_goal_bodies_leave_memory_and_every_message_arrives_as_it_came() 
     assert!(all <= held(&unlimited, "bodies"), "without the goal all of it is in memory");
     assert!(mine + all / 2 < others, "{mine} against {others}");
     assert_eq!(memory(&unlimited, "bodies_dropped"), 0);
-    wait(&daemon_limited, "the paniclog tells", || {
-        daemon_limited.read("log/paniclog.ec").contains("over memory_goal (4 %)")
-    });
+    // Bodies may have half of it, so that they never pass it.
+    assert!(!daemon_limited.read("log/paniclog.ec").contains("over memory_goal"));
 
     unlimited.kill();
     sink.accept_connections();
