@@ -154,7 +154,8 @@ impl Bouncer {
     }
 
     async fn render(&self, draft: Draft) -> Result<Rendered, SpoolError> {
-        if draft.original.len() <= RENDERED_HERE_OCTETS_MAX {
+        // An original in 8 bits is converted, which costs far more.
+        if draft.original.len() <= RENDERED_HERE_OCTETS_MAX && draft.original.is_ascii() {
             return Ok(draft.render());
         }
         let waiting_bytes = draft.original.len() as u64;
@@ -217,11 +218,10 @@ impl Draft {
             returned: self.returned,
         };
         let body = message::charged(notification.render(), &self.bodies);
-        let eight_bit = notification.is_eight_bit();
-        Rendered { envelope: self.into_envelope(body.len() as u64, eight_bit), body }
+        Rendered { envelope: self.into_envelope(body.len() as u64), body }
     }
 
-    fn into_envelope(self, body_bytes: u64, eight_bit: bool) -> Envelope {
+    fn into_envelope(self, body_bytes: u64) -> Envelope {
         Envelope {
             id: self.id,
             batch: self.id,
@@ -229,7 +229,8 @@ impl Draft {
             forward_path: ForwardPath(self.to),
             created: self.at,
             body_bytes,
-            eight_bit,
+            // Whatever it quotes.
+            eight_bit: false,
             origin: Origin { protocol: Protocol::Internal, peer: None, connection: MessageId::NULL },
             queue: self.queue,
             delivery: DeliveryState::default(),

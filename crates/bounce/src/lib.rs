@@ -10,6 +10,7 @@ pub mod bouncer;
 pub mod class;
 pub mod classify;
 pub mod hook;
+mod narrative;
 pub mod options;
 pub mod reader;
 mod reading;

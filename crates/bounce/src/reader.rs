@@ -22,6 +22,7 @@ pub struct BounceReader {
     read: Counter,
     recipients: Counter,
     without_recipient: Counter,
+    complaints: Counter,
 }
 
 /// A bounce that came as mail.
@@ -44,14 +45,17 @@ impl BounceReader {
             read: meters.counter("bounce.outofband.read"),
             recipients: meters.counter("bounce.outofband.recipients"),
             without_recipient: meters.counter("bounce.outofband.without_recipient"),
+            complaints: meters.counter("bounce.outofband.complaints"),
         }
     }
 
-    /// Whose mail bounced; nobody's if the report tells of success. An error if the pool takes no work.
+    /// Whose mail bounced; nobody's if the report tells of success, or is a complaint (RFC 5965), which is counted.
+    /// An error if the pool takes no work.
     pub async fn read(&self, bounce: IncomingBounce) -> Result<Vec<Bounced>, Rejected> {
         let classifier = self.classifier.clone();
-        let bounced = self.pools.get("CPU").run(move || bounce.read(&classifier)).await?;
+        let (bounced, is_complaint) = self.pools.get("CPU").run(move || bounce.read(&classifier)).await?;
         self.read.add(1);
+        self.complaints.add(u64::from(is_complaint));
         self.recipients.add(bounced.len() as u64);
         self.without_recipient.add(bounced.iter().filter(|bounced| bounced.recipient.is_none()).count() as u64);
         Ok(bounced)
@@ -59,11 +63,13 @@ impl BounceReader {
 }
 
 impl IncomingBounce {
-    fn read(self, classifier: &Classifier) -> Vec<Bounced> {
+    /// Whose mail bounced, and whether it is no bounce but a complaint.
+    fn read(self, classifier: &Classifier) -> (Vec<Bounced>, bool) {
         let listed = self.generation.get(&BOUNCE_SUPPRESS_LIST, &Lookup::Global);
         let suppressed: Vec<String> = self.to.iter().chain(&listed).map(|text| text.to_ascii_lowercase()).collect();
         let providers = self.generation.extension::<HookSet>().map(|set| set.point()).unwrap_or_default();
-        let reading = Reading { classifier, providers: &providers, suppressed: &suppressed };
-        reading.bounced(&report::read(&self.body))
+        let reading = Reading { classifier, providers: &providers, suppressed: &suppressed, to: &self.to };
+        let report = report::read(&self.body);
+        (reading.bounced(&report), report.is_complaint)
     }
 }

@@ -12,7 +12,7 @@ fn read_with(text: &str, suppressed: &[&str], providers: &HookPoint<BounceErrorC
     let mut body = Vec::new();
     wire::from_plain(text.as_bytes(), &mut body);
     let classifier = Classifier::new();
-    let reading = Reading { classifier: &classifier, providers, suppressed: &suppressed };
+    let reading = Reading { classifier: &classifier, providers, suppressed: &suppressed, to: &[] };
     reading.bounced(&report::read(&body))
 }
 
@@ -171,4 +171,67 @@ fn a_provider_decides_before_the_rules_and_says_where() {
 fn a_text_of_many_lines_and_addresses_is_looked_at_to_its_bounds() {
     let text = format!("From: a@x.example\nSubject: failure\n\n{}", "550 @ 5.1. 4@ x@ 5.1.1@y\n".repeat(50_000));
     assert_eq!(read(&text).len(), 1);
+}
+
+/// See its head.
+const BOUNCES: &str = include_str!("../tests/bounces.txt");
+
+#[test]
+fn bounces_of_many_programs_tell_whom_and_why() {
+    let (classifier, providers) = (Classifier::new(), HookPoint::default());
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for bounce in BOUNCES.split("\n=== ").skip(1) {
+        let (name, rest) = bounce.split_once('\n').unwrap();
+        let begin = rest.find("From:").unwrap();
+        let told: Vec<&str> = rest[..begin].lines().filter_map(|line| line.strip_prefix("> ")).collect();
+        let to = rest[..begin].lines().find_map(|line| line.strip_prefix("to ")).unwrap_or("b-1@bounces.test");
+        let mut body = Vec::new();
+        wire::from_plain(rest[begin..].as_bytes(), &mut body);
+        let (suppressed, to) = (["list@sender.test".to_owned(), to.to_owned()], [to.to_owned()]);
+        let reading = Reading { classifier: &classifier, providers: &providers, suppressed: &suppressed, to: &to };
+        let found = reading.bounced(&report::read(&body));
+        let is = |(found, told): (&Bounced, &&str)| {
+            let mut words = told.splitn(3, ' ');
+            let recipient = found.recipient.as_ref().map_or("-", Mailbox::as_str);
+            words.next() == Some(recipient)
+                && words.next() == Some(&*found.class.code().to_string())
+                && found.reply.contains(words.next().unwrap_or("").trim())
+        };
+        if found.len() != told.len() || !found.iter().zip(&told).all(is) {
+            wrong.push(format!("{name}\n  wanted {told:?}\n  found {found:?}"));
+        }
+        count += 1;
+    }
+    assert!(wrong.is_empty() && 40 <= count, "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_text_of_many_recipients_tells_of_as_many_as_a_status_may() {
+    let one = |n: usize| format!("<a{n}@shop.example>: 550 5.1.1 no such user\n");
+    let text: String = (0..500).map(one).collect();
+    let found = read(&format!("From: MAILER-DAEMON@mx.shop.example\nSubject: failure\n\n{text}"));
+    assert_eq!(found.len(), report::RECIPIENTS_MAX);
+    assert_eq!(found[99], ("a99@shop.example".to_owned(), 10, "550 5.1.1 no such user".to_owned()));
+    let again = "ann@shop.example bob@shop.example carl@shop.example\n".repeat(600);
+    let all: String = (0..500).map(|n| format!("<a{n}@shop.example>\n{}", &again[..52])).collect();
+    assert_eq!(read(&format!("From: MAILER-DAEMON@mx.shop.example\n\n{all}{again}")).len(), report::RECIPIENTS_MAX);
+}
+
+#[test]
+fn a_variable_envelope_names_the_recipient_behind_its_tags() {
+    for (to, recipient) in [
+        ("b-ann=shop.example@bounces.test", Some("ann@shop.example")),
+        ("list-bounces-ann=shop.example@bounces.test", Some("ann@shop.example")),
+        ("news-20261120-17-ann-marie=shop.example@bounces.test", Some("ann-marie@shop.example")),
+        ("my-list-bounces-17-ann=shop.example@bounces.test", Some("ann@shop.example")),
+        ("bounces+ann=shop.example@bounces.test", Some("ann@shop.example")),
+        ("ann=shop.example@bounces.test", Some("ann@shop.example")),
+        ("b-17@bounces.test", None),
+        ("b-ann=shop@bounces.test", None),
+        ("=shop.example@bounces.test", None),
+        ("nonsense", None),
+    ] {
+        assert_eq!(from_variable_envelope(to).as_deref(), recipient, "{to}");
+    }
 }

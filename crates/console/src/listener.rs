@@ -76,6 +76,10 @@ impl NetlistenerType for ControlListener {
         Rc::new(Bridge { configuration: self.configuration.clone(), master: self.master.clone() })
     }
 
+    fn is_of_the_house(&self) -> bool {
+        true
+    }
+
     fn farewell(&self, _: Turned) -> &'static [u8] {
         b"" // the client says what a connection closed before the greeting may mean
     }

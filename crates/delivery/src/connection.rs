@@ -6,78 +6,88 @@
 //! Invariant: every message taken is settled or given back before the task ends.
 
 use std::collections::VecDeque;
-use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use message::{Body, MessageId};
+use message::Body;
 use queue::Resident;
 use smallvec::SmallVec;
-use smtp::client::{ClientOptions, ClientSession, Done, Event, Failure, Outcome, Stage};
+use smtp::client::{ClientOptions, ClientSession, Done, End, Event, Failure, Outcome, Stage};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::task::JoinSet;
 
 use crate::alarm::Alarm;
 use crate::disposition::{Attempt, Failed, Rest};
-use crate::held::{Held, InHand, Taken, Tokens};
-use crate::hosts::Pace;
-use crate::limits::{Awaits, HostLimits, Slot};
+use crate::gathering::{Gathering, Siblings};
+use crate::held::{InHand, Taken, Tokens};
+use crate::limits::{Awaits, HostLimits, Saturated};
 use crate::maintainer::Maintainer;
-use crate::opening::{self, NoSession, host_failed};
+use crate::opening::{self, NoSession};
 use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
+use crate::parting::{Parting, ends_session, is_answer};
+use crate::place::Turn;
 use crate::record::{DomainRecord, Status};
-use crate::replies::SESSION_ENDED;
 use crate::route::Candidate;
-use crate::seams::{Local, Stream};
+use crate::seams::{ConnectError, Local, Stream};
 use crate::seven_bit::Form;
+use crate::standing::Dial;
+use crate::throttle::Token;
 use crate::unreachable::NotOpened;
 
 /// Opens a connection for the queue and works on it until it ends.
 pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, status: &Rc<Status>) {
-    let settings = record.settings();
+    let mut settings = record.settings();
     let opened = opening::open(maintainer, record, &settings, status).await;
+    let mut record = record.clone();
     status.opening.set(false);
     match opened {
         Ok(mut connection) => {
-            maintainer.maintain(record, false);
-            if let Some(not_opened) = connection.work().await {
-                maintainer.not_opened(record, &settings, not_opened).await;
-            }
+            maintainer.maintain(&record, false);
+            let Some(not_opened) = connection.work().await else { return };
+            (record, settings) = (connection.record, connection.opened_under);
+            maintainer.not_opened(&record, &settings, not_opened).await;
         }
-        Err(not_opened) => maintainer.not_opened(record, &settings, not_opened).await,
+        Err(not_opened) => maintainer.not_opened(&record, &settings, not_opened).await,
     }
 }
 
 /// A message, or several siblings of one, in a transaction.
 struct Job {
-    messages: SmallVec<[InHand; 1]>,
+    messages: Siblings,
     /// What its outcomes are settled under, whatever a reload brings meanwhile.
     settings: Rc<QueueSettings>,
     submitted: Instant,
 }
 
-/// A message taken and not yet submitted.
+/// A transaction taken and not yet submitted.
 enum Upcoming {
-    Reading {
-        held: Held,
-        id: MessageId,
-        read: Box<spool::Read>,
-    },
-    Ready(InHand),
+    Reading(Box<Gathering>),
+    Ready(Siblings),
     /// Its body is being made into one of 7 bits.
     Converting {
-        message: InHand,
+        messages: Siblings,
         form: Local<'static, Form>,
     },
     /// That is done.
     Converted {
-        message: InHand,
+        messages: Siblings,
         form: Form,
     },
+}
+
+impl Upcoming {
+    fn recipients(&self) -> usize {
+        match self {
+            Self::Reading(gathering) => gathering.len(),
+            Self::Ready(messages) | Self::Converting { messages, .. } | Self::Converted { messages, .. } => {
+                messages.len()
+            }
+        }
+    }
 }
 
 pub(crate) struct Connection {
@@ -87,25 +97,24 @@ pub(crate) struct Connection {
     /// Of the job last settled.
     attempt: Attempt,
     candidate: Candidate,
-    /// How long the address takes.
-    pub(crate) pace: Rc<Pace>,
+    /// Its place among the connections of the address.
+    dial: Rc<Dial>,
     /// What led here.
     opened_under: Rc<QueueSettings>,
     /// The limits of the host, and the settings they belong to.
     host: (Rc<QueueSettings>, Option<Rc<HostLimits>>),
     /// What the throttles gave for the first message, until that is taken.
     first: Option<Tokens>,
-    /// The places under the host's limits.
-    slots: [Option<Slot>; 2],
+    turn: Turn,
     stream: Box<dyn Stream>,
     session: ClientSession,
     buffer: Box<[u8; READ_OCTETS]>,
     alarm: Alarm,
     /// Submitted and not over, oldest first.
     jobs: VecDeque<Job>,
-    /// Taken for the jobs to come, in their order: one in memory, or several that are being read.
+    /// The jobs to come, in their order: one in memory, or several that are being read.
     upcoming: VecDeque<Upcoming>,
-    /// How many are read ahead; fewer when bodies are large.
+    /// How many are read ahead: one until it is known how large bodies are, fewer when they are large.
     ahead: usize,
     /// What outcomes still wait for: notifications.
     settling: JoinSet<()>,
@@ -114,9 +123,13 @@ pub(crate) struct Connection {
     delivered: u64,
     /// Recipients named to the server.
     named: u64,
-    /// The host has answered for a message.
+    /// The host has answered for a message, other than by ending the session.
     has_served: bool,
-    over: Option<Option<Failure>>,
+    /// A body is sent, or about to be.
+    has_sent_body: bool,
+    /// A message was charged with the session's end, and waits so long.
+    charged: Option<Duration>,
+    over: Option<End>,
 }
 
 impl Connection {
@@ -127,9 +140,10 @@ impl Connection {
         settings: &Rc<QueueSettings>,
         status: &Rc<Status>,
         candidate: &Candidate,
+        dial: &Rc<Dial>,
     ) -> Result<Self, NoSession> {
         let remote = candidate.remote;
-        let stream = connect(maintainer, settings, status, candidate).await.map_err(NoSession::Network)?;
+        let stream = connect(maintainer, settings, status, candidate).await?;
         let options = ClientOptions {
             ehlo_name: settings.ehlo_name.clone(),
             timeouts: settings.timeouts,
@@ -147,45 +161,52 @@ impl Connection {
                 remote: Some((candidate.host.clone(), remote.ip())),
             },
             candidate: candidate.clone(),
-            pace: maintainer.hosts.borrow_mut().pace(remote),
+            dial: dial.clone(),
             opened_under: settings.clone(),
             host: (settings.clone(), settings.host_limits(&maintainer.shared.limits, &record.name, &candidate.host)),
             first: None,
-            slots: Default::default(),
+            turn: Turn::new(maintainer.deps.clock.now()),
             stream,
             alarm: Alarm::new(session.deadline()),
             session,
             buffer: Box::new([0; READ_OCTETS]),
             jobs: VecDeque::new(),
             upcoming: VecDeque::new(),
-            ahead: READ_AHEAD,
+            ahead: 1,
             settling: JoinSet::new(),
             unlinking: JoinSet::new(),
             delivered: 0,
             named: 0,
             has_served: false,
+            has_sent_body: false,
+            charged: None,
             over: None,
         };
         loop {
             match connection.session.event() {
                 Some(Event::Open) => return Ok(connection),
-                Some(Event::Over(failure)) => {
+                Some(Event::Over(end)) => {
                     let closed = || NoSession::Network(io::ErrorKind::ConnectionAborted.into());
-                    return Err(failure.map_or_else(closed, NoSession::Refused));
+                    return Err(end.failure().cloned().map_or_else(closed, NoSession::Refused));
                 }
                 Some(Event::Done(_)) => {}
-                None => connection.progress().await,
+                None => {
+                    connection.progress().await;
+                    if !connection.session.is_ending() && connection.session.stage() != Stage::ReadingBanner {
+                        dial.greeted(maintainer.deps.clock.now());
+                    }
+                }
             }
         }
     }
 
-    /// What was taken for it under the limits of queue and host.
-    pub(crate) fn admitted(&mut self, first: Tokens, slots: [Option<Slot>; 2]) {
-        (self.first, self.slots) = (Some(first), slots);
+    /// What was taken for its first message in the throttles of queue and host.
+    pub(crate) fn admitted(&mut self, first: Tokens) {
+        self.first = Some(first);
     }
 
-    /// Carries messages until the session is over, then waits for what the outcomes still need. Says so if the host turned
-    /// it away.
+    /// Carries messages until the session is over, then waits for what the outcomes still need. Says so if there is no host to
+    /// go on with.
     async fn work(&mut self) -> Option<NotOpened> {
         loop {
             self.settle();
@@ -194,55 +215,54 @@ impl Connection {
             }
             self.fill();
             self.status.ending.set(self.session.is_ending());
+            if !self.has_sent_body && self.session.stage() == Stage::SendingBody {
+                // Lets the loop see what has come by now, once a session: a host that thanks ahead does so the first time.
+                self.has_sent_body = true;
+                tokio::task::yield_now().await;
+            }
             self.progress().await;
         }
         let ended_by_us = self.status.ending.replace(true);
         self.maintainer.put_back(self.jobs.drain(..).flat_map(|job| job.messages).collect::<Vec<_>>().into_iter());
-        let turned_away = if ended_by_us { None } else { self.turned_away() };
+        let not_opened = if ended_by_us { None } else { self.parted() };
         self.give_back_upcoming().await;
         while self.unlinking.join_next().await.is_some() {}
         self.status.unlinking.set(false);
         while self.settling.join_next().await.is_some() {}
-        turned_away
+        not_opened
     }
 
     /// What is being read is waited for, so that the next connection need not begin again with it.
     async fn give_back_upcoming(&mut self) {
-        let mut messages = Vec::new();
-        for upcoming in std::mem::take(&mut self.upcoming) {
-            messages.extend(match upcoming {
-                Upcoming::Ready(message)
-                | Upcoming::Converting { message, .. }
-                | Upcoming::Converted { message, .. } => Some(message),
-                Upcoming::Reading { held, id, read } if !self.maintainer.stopping.get() => {
-                    self.maintainer.taken_from_spool(held, id, read.await)
+        for upcoming in std::mem::take(&mut self.upcoming).into_iter().rev() {
+            match upcoming {
+                Upcoming::Ready(messages)
+                | Upcoming::Converting { messages, .. }
+                | Upcoming::Converted { messages, .. } => self.maintainer.put_back(messages.into_iter()),
+                Upcoming::Reading(gathering) if !self.maintainer.stopping.get() && !gathering.awaits_memory() => {
+                    gathering.give_back(&self.maintainer).await;
                 }
-                Upcoming::Reading { .. } => None,
-            });
+                Upcoming::Reading(_) => {}
+            }
         }
-        self.maintainer.put_back(messages.into_iter());
     }
 
-    /// Whether the host ended the session before it had answered for any message, though there is mail for it. That is as
-    /// good as no session: the address is left alone, lest a host that greets and closes is called again at once, for ever.
-    fn turned_away(&mut self) -> Option<NotOpened> {
+    /// The session has ended, not by our will: somebody pays.
+    fn parted(&mut self) -> Option<NotOpened> {
         let has_mail = !self.upcoming.is_empty() || self.maintainer.queues.borrow().active(self.record.queue) != 0;
-        if self.has_served || !has_mail {
-            return None;
-        }
-        let unsaid = || Failure { stage: Stage::Idle, reply: SESSION_ENDED, internal: true };
-        let failure = self.over.take().flatten().unwrap_or_else(unsaid);
-        let refused = NoSession::Refused(failure.clone());
-        let settings = &self.opened_under;
-        let mut retry_at = host_failed(&self.maintainer, &self.record, settings, &self.candidate, &refused);
-        let (now, hosts) = (self.maintainer.deps.clock.now(), self.maintainer.hosts.borrow());
-        let is_other = |candidate: &&Candidate| candidate.remote != self.candidate.remote;
-        for candidate in self.record.route.borrow().iter().filter(is_other) {
-            // Another address may do better, at once.
-            retry_at = retry_at.min(hosts.avoided_until(&candidate.remote, now)?);
-        }
-        let refusal = Some(Box::new((self.candidate.clone(), failure)));
-        Some(NotOpened::Unreachable { retry_at, refusal, tried: true, connection: self.status.id })
+        let parting = Parting {
+            maintainer: &self.maintainer,
+            record: &self.record,
+            settings: &self.opened_under,
+            status: &self.status,
+            candidate: &self.candidate,
+            dial: &self.dial,
+            end: self.over.take()?,
+            has_served: self.has_served,
+            charged: self.charged,
+            has_mail,
+        };
+        parting.settle()
     }
 
     /// Takes the session's events: outcomes go to the maintainer.
@@ -251,7 +271,7 @@ impl Connection {
             match event {
                 Event::Open => {}
                 Event::Done(done) => self.done(done),
-                Event::Over(failure) => self.over = Some(failure),
+                Event::Over(end) => self.over = Some(end),
             }
         }
     }
@@ -259,13 +279,18 @@ impl Connection {
     fn done(&mut self, done: Done) {
         let Some(job) = self.jobs.pop_front() else { return };
         self.attempt.settings = job.settings;
-        if !self.has_served && done.outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Untried)) {
-            self.has_served = true;
-            self.record.reached();
+        let now = self.maintainer.deps.clock.now();
+        if done.outcomes.iter().any(is_answer) {
+            self.dial.standing.served();
+            if !std::mem::replace(&mut self.has_served, true) {
+                self.record.reached();
+            }
         }
         if done.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Delivered(_))) {
-            let now = self.maintainer.deps.clock.now();
-            self.pace.delivered(now.saturating_duration_since(job.submitted));
+            self.dial.standing.delivered(now.saturating_duration_since(job.submitted));
+        }
+        if let Some(most) = done.recipients_max {
+            self.dial.standing.takes_recipients(most, now);
         }
         let mut untried: SmallVec<[InHand; 1]> = SmallVec::new();
         for (message, outcome) in job.messages.into_iter().zip(done.outcomes) {
@@ -289,9 +314,14 @@ impl Connection {
     }
 
     fn failed(&mut self, message: InHand, failure: Failure, bytes: u64) -> Rest {
-        if failure.internal && matches!(failure.stage, Stage::SendingBody | Stage::ReadingConfirmation) {
+        if failure.internal && failure.stage == Stage::ReadingConfirmation {
             // The server may have taken it: trying again can deliver it twice, not trying could lose it.
             self.maintainer.meter.lost_after_dot.add(1);
+        }
+        if ends_session(&failure) {
+            let failures = message.envelope().delivery.retries.saturating_add(1);
+            let wait = Duration::from_secs(self.attempt.settings.retry.delay(failures));
+            self.charged = Some(self.charged.map_or(wait, |longest| longest.max(wait)));
         }
         let failed = Failed { stage: failure.stage, bytes, reply: failure.reply, quiet: false };
         self.maintainer.attempt_failed(&self.attempt, message, failed)
@@ -299,16 +329,22 @@ impl Connection {
 
     /// Gives the session the next messages it takes; ends it when there is a reason to.
     fn fill(&mut self) {
-        let settings = self.record.settings();
-        if self.maintainer.stopping.get() || self.used_up(&settings) {
+        self.follow();
+        self.end_turn();
+        let mut settings = self.record.settings();
+        if self.maintainer.stopping.get() || self.used_up(&settings) || self.status.gives_way() {
             return self.session.quit();
         }
         while self.may_take_more() && !self.used_up(&settings) {
             let accepts = self.session.accepts_transaction();
             match self.upcoming.pop_front() {
-                Some(Upcoming::Ready(message)) if accepts => self.submit(message, &settings),
-                Some(Upcoming::Converted { message, form }) if accepts => self.submit_as(message, form, &settings),
+                Some(Upcoming::Ready(messages)) if accepts => self.submit(messages, &settings),
+                Some(Upcoming::Converted { messages, form }) if accepts => self.submit_as(messages, form, &settings),
                 None if accepts && self.take_next(&settings) => {}
+                None if accepts && !self.session.is_ending() && self.maintainer.lead_on(&self.status) => {
+                    self.follow();
+                    settings = self.record.settings();
+                }
                 other => {
                     if let Some(other) = other {
                         self.upcoming.push_front(other);
@@ -319,8 +355,35 @@ impl Connection {
         }
     }
 
-    /// Has what comes next read while the session is busy, so that it need not wait for the disk.
+    /// Goes where it was led: to another queue.
+    fn follow(&mut self) {
+        let record = self.status.record.borrow().clone();
+        if Rc::ptr_eq(&record, &self.record) {
+            return;
+        }
+        (self.first, self.charged) = (None, None);
+        self.opened_under = record.settings();
+        let left = std::mem::replace(&mut self.record, record);
+        self.maintainer.maintain(&left, false);
+    }
+
+    /// After a turn others may have the connection: those who wait for a slot of its, or the siblings that wait for a session.
+    fn end_turn(&mut self) {
+        let now = self.maintainer.deps.clock.now();
+        if !self.upcoming.is_empty() || !self.turn.ends(now, self.named) {
+            return;
+        }
+        if !self.status.is_claimed() && self.session.accepts_transaction() && self.maintainer.lead_on(&self.status) {
+            self.follow();
+        }
+    }
+
+    /// Has what comes next read while the session is busy, so that it need not wait for the disk. What would take memory that
+    /// others wait for is read when its turn comes.
     fn read_ahead(&mut self, settings: &Rc<QueueSettings>) {
+        if self.maintainer.owners.bodies.is_scarce() {
+            return;
+        }
         while self.upcoming.len() < self.ahead && self.next_is_on_disk() && !self.used_up_soon(settings) {
             if !self.take_next(settings) {
                 return;
@@ -330,26 +393,40 @@ impl Connection {
 
     /// Whether the connection may carry no more than it has at hand.
     fn used_up_soon(&self, settings: &QueueSettings) -> bool {
-        let at_hand = self.delivered + (self.jobs.len() + self.upcoming.len()) as u64;
-        let named = self.named + self.upcoming.len() as u64;
-        is_reached(settings.deliveries_max, at_hand) || is_reached(settings.recipients_max, named)
+        self.may_carry(settings) == 0
+    }
+
+    /// Recipients it may still take, besides those it has at hand.
+    fn may_carry(&self, settings: &QueueSettings) -> u64 {
+        let taken: usize = self.upcoming.iter().map(Upcoming::recipients).sum();
+        let left = |most: u64, used: u64| if most == 0 { u64::MAX } else { most.saturating_sub(used) };
+        let (carried, named) = (self.carried() + taken as u64, self.named + taken as u64);
+        left(settings.deliveries_max, carried).min(left(settings.recipients_max, named))
+    }
+
+    /// Messages delivered, and those that may yet be.
+    fn carried(&self) -> u64 {
+        self.delivered + self.jobs.iter().map(|job| job.messages.len() as u64).sum::<u64>()
     }
 
     /// Takes the next message of the queue, if there is one and the throttles have a place for it.
     fn take_next(&mut self, settings: &Rc<QueueSettings>) -> bool {
-        let first = self.first.take();
-        let is_first = first.is_some();
+        if self.maintainer.queues.borrow().active(self.record.queue) == 0 {
+            return false;
+        }
+        let now = self.maintainer.deps.clock.now();
+        let begin = |token: Option<Token>| token.map(|token| token.begin(now)).transpose();
+        // What was kept for the first message while the session opened counts from now on.
+        let first = self.first.take().and_then(|[own, of_host]| Some([begin(own).ok()?, begin(of_host).ok()?]));
         let Some(tokens) = first.or_else(|| self.tokens(settings)) else { return false };
         match self.maintainer.next(&self.record, settings) {
             Some(mut taken) => {
                 taken.held.pay(tokens);
-                self.upcoming.push_back(self.upcoming(taken));
+                let upcoming = self.upcoming(taken, settings);
+                self.upcoming.push_back(upcoming);
                 true
             }
-            None => {
-                self.first = is_first.then_some(tokens);
-                false
-            }
+            None => false,
         }
     }
 
@@ -363,16 +440,13 @@ impl Connection {
         if settings.limits.messages.is_none() && self.host.1.is_none() {
             return Some(Tokens::default());
         }
-        if self.maintainer.queues.borrow().active(self.record.queue) == 0 {
-            return None;
-        }
         let now = self.maintainer.deps.clock.now();
         let own = settings
             .limits
             .message(now)
             .map_err(|busy| self.maintainer.saturated(&self.record, Awaits::Message, busy))
             .ok()?;
-        match self.host.1.as_ref().map_or(Ok(None), |host| host.message(now)) {
+        match self.host_tokens(now) {
             Ok(of_host) => Some([own, of_host]),
             Err(_) => {
                 self.session.quit();
@@ -381,10 +455,14 @@ impl Connection {
         }
     }
 
+    fn host_tokens(&self, now: Instant) -> Result<Option<Token>, Saturated> {
+        self.host.1.as_ref().map_or(Ok(None), |host| host.message(now))
+    }
+
     /// Whether the connection has carried all it may: its number, or all there was before a reload changed the way.
     fn used_up(&self, settings: &QueueSettings) -> bool {
-        let carried = self.delivered + self.jobs.len() as u64;
-        let is_full = is_reached(settings.deliveries_max, carried) || is_reached(settings.recipients_max, self.named);
+        let is_full =
+            is_reached(settings.deliveries_max, self.carried()) || is_reached(settings.recipients_max, self.named);
         is_full || !settings.leads_as(&self.opened_under)
     }
 
@@ -400,71 +478,58 @@ impl Connection {
         self.unlinking.is_empty() && self.settling.len() < SETTLING_MAX
     }
 
-    fn upcoming(&self, taken: Taken) -> Upcoming {
-        match taken.resident {
-            Some(resident) => Upcoming::Ready(InHand { held: taken.held, resident }),
-            None => {
-                let read = Box::new(self.maintainer.deps.spool.read(taken.id));
-                Upcoming::Reading { held: taken.held, id: taken.id, read }
-            }
+    /// A message that was taken, and the siblings that can share its transaction.
+    fn upcoming(&self, taken: Taken, settings: &QueueSettings) -> Upcoming {
+        let now = self.maintainer.deps.clock.now();
+        let most = settings.batch_max.min(self.dial.standing.recipients_max(now));
+        let most = usize::try_from(self.may_carry(settings)).unwrap_or(usize::MAX).min(most);
+        let pay = || Some([settings.limits.message(now).ok()?, self.host_tokens(now).ok()?]);
+        match self.maintainer.gather(&self.record, taken, most, pay) {
+            Ok(messages) => Upcoming::Ready(messages),
+            Err(gathering) => Upcoming::Reading(gathering),
         }
     }
 
     /// One transaction, once the body has a form that the server takes.
-    fn submit(&mut self, first: InHand, settings: &Rc<QueueSettings>) {
-        let Some(body) = first.body().cloned() else { return self.read_again(first) };
+    fn submit(&mut self, messages: Siblings, settings: &Rc<QueueSettings>) {
+        let first = &messages[0];
+        let Some(body) = first.body().cloned() else { return self.maintainer.put_back(messages.into_iter()) };
         let (batch, eight_bit) = (first.envelope().batch, first.envelope().eight_bit);
         if !eight_bit || self.session.extensions().eight_bit_mime || settings.transform == Transform8BitMime::No {
-            return self.transact(first, body, settings);
+            return self.transact(messages, body, settings);
         }
-        let minds_header = settings.transform == Transform8BitMime::Strict;
-        if let Some(form) = self.maintainer.forms.known(batch, minds_header) {
-            return self.submit_as(first, form, settings);
+        if let Some(form) = self.maintainer.forms.known(batch) {
+            return self.submit_as(messages, form, settings);
         }
         let (maintainer, pool) = (self.maintainer.clone(), self.maintainer.deps.pools.get("CPU"));
         let form = Box::pin(async move {
-            let form = Form::of(body, minds_header, pool, maintainer.owners.bodies.clone()).await;
-            maintainer.forms.remember(batch, minds_header, &form);
+            let form = Form::of(body, pool, maintainer.owners.bodies.clone()).await;
+            maintainer.forms.remember(batch, &form);
             form
         });
-        self.upcoming.push_front(Upcoming::Converting { message: first, form });
+        self.upcoming.push_front(Upcoming::Converting { messages, form });
     }
 
-    /// One transaction with the body in another form, or the failure of a message that has none.
-    fn submit_as(&mut self, first: InHand, form: Form, settings: &Rc<QueueSettings>) {
-        let Some(body) = first.body().cloned() else { return self.read_again(first) };
+    /// One transaction with the body in another form, or the failure of messages that have none.
+    fn submit_as(&mut self, messages: Siblings, form: Form, settings: &Rc<QueueSettings>) {
+        let Some(body) = messages[0].body().cloned() else { return self.maintainer.put_back(messages.into_iter()) };
         match form.body(body) {
-            Ok(body) => self.transact(first, body, settings),
+            Ok(body) => self.transact(messages, body, settings),
             Err(reply) => {
                 self.attempt.settings = settings.clone();
-                let failure = Failure { stage: Stage::DuringMailFrom, reply, internal: true };
-                if let Some(rest) = self.failed(first, failure, 0) {
-                    self.settling.spawn_local(rest);
+                for message in messages {
+                    let failure = Failure { stage: Stage::DuringMailFrom, reply: reply.clone(), internal: true };
+                    if let Some(rest) = self.failed(message, failure, 0) {
+                        self.settling.spawn_local(rest);
+                    }
                 }
             }
         }
     }
 
-    /// One transaction: the message, and the siblings behind it that can share it.
-    fn transact(&mut self, first: InHand, body: Body, settings: &Rc<QueueSettings>) {
-        let declared = first.envelope().eight_bit && settings.declares_eight_bit;
-        let batch_max = match settings.recipients_max {
-            0 => settings.batch_max,
-            most => settings.batch_max.min(usize::try_from(most - self.named).unwrap_or(usize::MAX)),
-        };
-        let mut messages: SmallVec<[InHand; 1]> = SmallVec::new();
-        messages.push(first);
-        while messages.len() < batch_max && self.is_sibling_next(&messages[0]) {
-            let Some(tokens) = self.tokens(settings) else { break };
-            let taken = self.maintainer.queues.borrow_mut().take(self.record.queue);
-            let Some(Taken { mut held, resident: Some(resident), .. }) =
-                taken.map(|taken| self.maintainer.taken(taken))
-            else {
-                break;
-            };
-            held.pay(tokens);
-            messages.push(InHand { held, resident });
-        }
+    /// One transaction of messages that share the body.
+    fn transact(&mut self, messages: Siblings, body: Body, settings: &Rc<QueueSettings>) {
+        let declared = messages[0].envelope().eight_bit && settings.declares_eight_bit;
         let forward_paths = messages.iter().map(|message| &message.envelope().forward_path);
         self.session.submit(&messages[0].envelope().reverse_path, forward_paths, body, declared);
         self.named += messages.len() as u64;
@@ -472,54 +537,42 @@ impl Connection {
         self.settle();
     }
 
-    /// Whether the next message of the queue can share the transaction of this one.
-    fn is_sibling_next(&self, first: &InHand) -> bool {
-        let (queues, first) = (self.maintainer.queues.borrow(), first.envelope());
-        queues.head(self.record.queue).is_some_and(|next| {
-            let envelope = &next.envelope;
-            envelope.batch == first.batch && envelope.reverse_path == first.reverse_path && next.body.is_some()
-        })
-    }
-
-    fn read_again(&mut self, message: InHand) {
-        let id = message.envelope().id;
-        let read = Box::new(self.maintainer.deps.spool.read(id));
-        self.upcoming.push_front(Upcoming::Reading { held: message.held, id, read });
-    }
-
     /// Waits until something has happened, and tells the session.
     async fn progress(&mut self) {
         let idle = self.session.is_idle() && self.upcoming.is_empty() && self.may_take_more();
         let mut parked = false;
         std::future::poll_fn(|context| {
-            if parked && self.unpark() {
+            if std::mem::take(&mut parked) && self.unpark() {
                 return Poll::Ready(());
             }
             if self.poll(context).is_ready() {
-                self.unpark();
                 return Poll::Ready(());
             }
-            if idle {
-                self.status.parked.set(Some(context.waker().clone()));
-                parked = true;
+            if idle && !self.maintainer.park(&self.status, context.waker()) {
+                return Poll::Ready(());
             }
+            parked = idle;
             Poll::Pending
         })
         .await;
     }
 
-    /// No longer offers itself for work; whether somebody took the offer.
+    /// No longer offers itself for work; whether somebody took the offer, or wants one of its slots.
     fn unpark(&self) -> bool {
-        self.status.parked.take().is_none()
+        let is_taken = self.status.parked.take().is_none();
+        !self.maintainer.unpark(&self.status) || is_taken
     }
 
+    /// What has come is read before anything is written: a reply that was there before its command was is no answer to it, and the
+    /// session must not learn of it too late to know.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let broken = self.poll_write(context);
         if self.poll_read(context).is_ready() {
             return Poll::Ready(());
         }
-        if broken {
-            self.session.closed();
+        if self.poll_write(context) {
+            if self.poll_read(context).is_pending() {
+                self.session.closed();
+            }
             return Poll::Ready(());
         }
         if self.poll_upcoming(context).is_ready() {
@@ -585,23 +638,24 @@ impl Connection {
     fn poll_upcoming(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut read_any = Poll::Pending;
         for place in (0..self.upcoming.len()).rev() {
-            if let Upcoming::Converting { form, .. } = &mut self.upcoming[place] {
-                let Poll::Ready(form) = form.as_mut().poll(context) else { continue };
-                read_any = Poll::Ready(());
-                if let Some(Upcoming::Converting { message, .. }) = self.upcoming.remove(place) {
-                    self.upcoming.insert(place, Upcoming::Converted { message, form });
+            match &mut self.upcoming[place] {
+                Upcoming::Converting { form, .. } => {
+                    let Poll::Ready(form) = form.as_mut().poll(context) else { continue };
+                    if let Some(Upcoming::Converting { messages, .. }) = self.upcoming.remove(place) {
+                        self.upcoming.insert(place, Upcoming::Converted { messages, form });
+                    }
                 }
-                continue;
+                Upcoming::Reading(gathering) => {
+                    let Poll::Ready(messages) = gathering.poll(&self.maintainer, context) else { continue };
+                    self.upcoming.remove(place);
+                    if let Some(first) = messages.first() {
+                        self.ahead = read_ahead(first.envelope().body_bytes);
+                        self.upcoming.insert(place, Upcoming::Ready(messages));
+                    }
+                }
+                Upcoming::Ready(_) | Upcoming::Converted { .. } => continue,
             }
-            let Upcoming::Reading { read, .. } = &mut self.upcoming[place] else { continue };
-            let Poll::Ready(result) = Pin::new(read).poll(context) else { continue };
             read_any = Poll::Ready(());
-            if let Some(Upcoming::Reading { held, id, .. }) = self.upcoming.remove(place)
-                && let Some(message) = self.maintainer.taken_from_spool(held, id, result)
-            {
-                self.ahead = read_ahead(message.envelope().body_bytes);
-                self.upcoming.insert(place, Upcoming::Ready(message));
-            }
         }
         read_any
     }
@@ -622,7 +676,7 @@ async fn connect(
     settings: &QueueSettings,
     status: &Status,
     candidate: &Candidate,
-) -> io::Result<Box<dyn Stream>> {
+) -> Result<Box<dyn Stream>, ConnectError> {
     let remote: SocketAddr = candidate.remote;
     *status.remote.borrow_mut() = Some((candidate.host.clone(), remote));
     status.enter(Stage::NotConnected, maintainer.deps.clock.now());

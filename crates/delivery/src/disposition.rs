@@ -162,13 +162,32 @@ impl Maintainer {
         id: MessageId,
         read: Result<(Envelope, Body), spool::SpoolError>,
     ) -> Option<InHand> {
+        self.found(held, id, read.map(|(envelope, body)| (envelope, Some(body))))
+    }
+
+    /// What came of reading a message's envelope alone.
+    pub(crate) fn envelope_from_spool(
+        self: &Rc<Self>,
+        held: Held,
+        id: MessageId,
+        read: Result<Envelope, spool::SpoolError>,
+    ) -> Option<InHand> {
+        self.found(held, id, read.map(|envelope| (envelope, None)))
+    }
+
+    fn found(
+        self: &Rc<Self>,
+        held: Held,
+        id: MessageId,
+        read: Result<(Envelope, Option<Body>), spool::SpoolError>,
+    ) -> Option<InHand> {
         match read {
             Ok((mut envelope, body)) => {
                 if let Some(ticket) = held.ticket() {
                     envelope.delivery.retries = self.queues.borrow().retries(ticket);
                 }
                 let failed = envelope.delivery.failed.clone();
-                let resident = self.owners.residents.resident(envelope, Some(body));
+                let resident = self.owners.residents.resident(envelope, body);
                 let Some(failed) = failed else { return Some(InHand { held, resident }) };
                 // Whoever was to fail it let go of it.
                 self.fail_held(&self.record(&resident.envelope.queue), held, resident, &failed);
@@ -176,14 +195,14 @@ impl Maintainer {
             Err(error) if error.is_transient() => {
                 tracing::error!(target: "SPOOL", "message {id} cannot be read now, trying again: {error}");
                 let due = self.moment().seconds + UNREADABLE_RETRY_SECONDS;
-                self.queues.borrow_mut().postpone(held.settle(), due);
+                self.queues.borrow_mut().postpone(held.returned(), due);
                 self.wake_at(Some(due));
             }
             // Nothing to send and nobody to tell: what is left of it stays on disk for the operator.
             Err(error) => {
                 tracing::error!(target: "SPOOL", critical = true, "{BODY_MISSING}; message {id} leaves its queue: {error}");
                 self.meter.unreadable.add(1);
-                self.queues.borrow_mut().forgotten(held.settle());
+                self.queues.borrow_mut().forgotten(held.returned());
             }
         }
         None

@@ -7,13 +7,14 @@ use std::time::Duration;
 use config::{Configuration, Generation};
 use message::IdGenerator;
 use queue::{Intake, ResidentOwners};
-use scheduler::{Clock, LoopHandle, MemoryPressure, Meters, Random, ThreadPools};
+use scheduler::{Clock, Descriptors, LoopHandle, MemoryPressure, Meters, Random, ThreadPools};
 use spool::Spool;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::lacks::Lacks;
 use crate::limits::Limits;
 use crate::maintainer::{Maintainer, Order, Shared};
-use crate::seams::{Bouncer, Connector, Names};
+use crate::seams::{Bouncer, Connector, Itself, Names};
 
 /// What delivery is built on.
 #[derive(Clone)]
@@ -27,6 +28,10 @@ pub struct Deps {
     pub names: Arc<dyn Names>,
     /// The network.
     pub connector: Arc<dyn Connector>,
+    /// What this process is in it.
+    pub itself: Arc<dyn Itself>,
+    /// How many connections there may be.
+    pub descriptors: Descriptors,
     /// For connections.
     pub ids: Arc<IdGenerator>,
     /// The clock.
@@ -60,19 +65,18 @@ impl Engine {
     ) -> (Intake, EngineHandle) {
         let (intake, arrivals) = queue::intake(loops.len(), INTAKE_CAPACITY, ResidentOwners::new(&deps.meters));
         let bouncer = bouncer(&intake);
-        let limits = Arc::new(Limits::default());
-        let outbound = Arc::default();
+        let (limits, lacks) = (Arc::new(Limits::default()), Arc::new(Lacks::new(&deps.meters)));
         let mut orders = Vec::new();
         for (event_loop, arrivals) in loops.iter().zip(arrivals) {
             let (sender, receiver) = mpsc::channel(ORDERS_CAPACITY);
             orders.push(sender);
             let deps = deps.clone();
-            let (outbound, limits, intake) = (Arc::clone(&outbound), limits.clone(), intake.downgrade());
-            let shared = Shared { loops: loops.len(), outbound, limits, intake };
+            let (limits, lacks, intake) = (limits.clone(), lacks.clone(), intake.downgrade());
+            let shared = Shared { loops: loops.len(), limits, lacks, intake };
             let (label, bouncer) = (event_loop.name().to_owned(), bouncer.clone());
             event_loop.spawn(move || {
-                let maintainer = Rc::new(Maintainer::new(deps, bouncer, &label, shared));
-                maintainer.run(arrivals, receiver)
+                let (maintainer, granted) = Maintainer::new(deps, bouncer, &label, shared);
+                Rc::new(maintainer).run(arrivals, receiver, granted)
             });
         }
         (intake, EngineHandle { orders: orders.into(), clock: deps.clock, spool: deps.spool })

@@ -36,7 +36,8 @@ pub(crate) struct InHand {
 impl Held {
     /// The ticket, to settle the message with it at once.
     pub(crate) fn settle(mut self) -> Ticket {
-        self.paid.iter_mut().filter_map(Option::take).for_each(Token::spend);
+        let now = self.maintainer.deps.clock.now();
+        self.paid.iter_mut().filter_map(Option::take).for_each(|token| token.spend(now));
         self.returned()
     }
 

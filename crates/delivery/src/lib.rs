@@ -7,19 +7,24 @@
 //! Knows nothing of how mail is received.
 
 mod alarm;
+mod barred;
 mod connection;
 mod disposition;
 mod engine;
 mod failed_here;
+mod gathering;
 mod held;
 mod hosts;
+mod lacks;
 mod limits;
+mod line;
 mod listings;
 mod local;
 mod maildir;
 mod maintainer;
 mod opening;
 mod options;
+mod parting;
 mod place;
 mod record;
 mod rekey;
@@ -30,13 +35,18 @@ mod route;
 mod route_option;
 mod seams;
 mod seven_bit;
+mod siblings;
+mod slots;
+mod standing;
 mod throttle;
 mod unreachable;
 
 pub use engine::{Deps, Engine, EngineHandle, Hostname};
 pub use limits::ScopedLimit;
 pub use listings::{BindingReport, LISTING_MAX, ListedMessage};
-pub use options::{Aggressiveness, DeliveryMethod, OPTIONS};
+pub use options::{Aggressiveness, DeliveryMethod, OPTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS};
 pub use reports::{AddressReport, ConnectionReport, Counts, DomainReport, MessageReport, QueueReport};
 pub use route_option::{RouteEntry, RouteTarget, Routes};
-pub use seams::{Bouncer, Connected, Connector, FailedMessage, Local, Names, NotStored, Stream, Tcp};
+pub use seams::{
+    Bouncer, ConnectError, Connected, Connector, FailedMessage, Itself, Local, Names, NotStored, Stream, Tcp,
+};

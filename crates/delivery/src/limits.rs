@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use crate::options::{
     HOST_MAX_OUTBOUND_CONNECTIONS, OUTBOUND_THROTTLE_CONNECTIONS, OUTBOUND_THROTTLE_MESSAGES,
     SCOPE_MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS,
 };
+use crate::slots::{Cap, Count};
 use crate::throttle::{Bucket, RateLimit, Token};
 
 /// A number of connections, and the scope that set it.
@@ -49,7 +49,7 @@ impl OptionType for ScopedLimit {
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     buckets: Mutex<HashMap<(Event, ScopeId), Arc<Bucket>>>,
-    counts: Mutex<HashMap<Counted, Arc<AtomicU64>>>,
+    counts: Mutex<HashMap<Counted, Arc<Count>>>,
 }
 
 /// What a bucket counts. Closed.
@@ -68,31 +68,8 @@ enum Counted {
     Host(ScopeId, Arc<str>),
     /// One binding of one group.
     Binding(Arc<str>, Arc<str>),
-}
-
-/// A limit on connections.
-#[derive(Clone, Debug)]
-pub(crate) struct Cap {
-    open: Arc<AtomicU64>,
-    most: u64,
-}
-
-/// A connection's place under a limit, while it is held.
-#[derive(Debug)]
-pub(crate) struct Slot(Arc<AtomicU64>);
-
-impl Cap {
-    pub(crate) fn take(&self) -> Option<Slot> {
-        let one_more = |open: u64| (open < self.most).then_some(open + 1);
-        let taken = self.open.try_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.is_ok().then(|| Slot(self.open.clone()))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// All.
+    Server,
 }
 
 /// The shared limits of one queue in one generation.
@@ -104,6 +81,8 @@ pub(crate) struct QueueLimits {
     pub(crate) scope: Option<Cap>,
     /// `server_max_outbound_connections` of the binding or its group.
     pub(crate) binding: Option<Cap>,
+    /// That of the server, with its reserve.
+    pub(crate) server: Option<Cap>,
 }
 
 /// The limits of one host for one queue in one generation.
@@ -115,22 +94,15 @@ pub(crate) struct HostLimits {
     scope: Option<Cap>,
 }
 
-/// What a host gives a connection that it has room for.
-#[derive(Debug, Default)]
-pub(crate) struct Admitted {
-    /// For as long as the connection lasts.
-    pub(crate) slots: [Option<Slot>; 2],
-    /// For its first message.
-    pub(crate) first: Option<Token>,
-}
-
-/// There is no room now. Closed.
-#[derive(Clone, Debug)]
-pub(crate) enum Saturated {
-    /// Connections are too many; nobody knows until when.
-    Full,
-    /// A throttle has no place before that.
-    Throttled(RateLimit, Instant),
+/// There is no room now: what there is to wait for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Saturated {
+    /// A slot of one of these.
+    pub(crate) full: Vec<Cap>,
+    /// A place in a throttle, and when it has one.
+    pub(crate) throttled: Option<(RateLimit, Instant)>,
+    /// A host has said that it has no room; nobody knows until when.
+    pub(crate) is_crowded: bool,
 }
 
 /// What a queue waits for room for. Closed.
@@ -143,19 +115,39 @@ pub(crate) enum Awaits {
 }
 
 impl Saturated {
-    /// The one that will have room first.
-    pub(crate) fn sooner(self, other: Self, now: Instant) -> Self {
-        let until = |saturated: &Self| match saturated {
-            Self::Full => now + FULL_PAUSE,
-            Self::Throttled(_, until) => *until,
-        };
-        if until(&other) < until(&self) { other } else { self }
+    pub(crate) fn full(cap: Cap) -> Self {
+        Self { full: vec![cap], ..Self::default() }
+    }
+
+    pub(crate) fn throttled(limit: RateLimit, until: Instant) -> Self {
+        Self { throttled: Some((limit, until)), ..Self::default() }
+    }
+
+    pub(crate) fn crowded() -> Self {
+        Self { is_crowded: true, ..Self::default() }
+    }
+
+    /// Room in either will do.
+    pub(crate) fn or(mut self, mut other: Self) -> Self {
+        self.full.append(&mut other.full);
+        let throttled = [self.throttled, other.throttled].into_iter().flatten();
+        Self {
+            full: self.full,
+            throttled: throttled.min_by_key(|(_, until)| *until),
+            is_crowded: self.is_crowded || other.is_crowded,
+        }
     }
 }
 
 impl Limits {
-    /// The limits of a queue.
-    pub(crate) fn of_queue(&self, generation: &Generation, queue: &QueueName) -> QueueLimits {
+    /// The limits of a queue. The server's own limit and its reserve are what the options and the system leave of it.
+    pub(crate) fn of_queue(
+        &self,
+        generation: &Generation,
+        queue: &QueueName,
+        server_most: usize,
+        server_reserve: usize,
+    ) -> QueueLimits {
         let lookup =
             Lookup::Queue { binding_group: &queue.binding_group, binding: &queue.binding, domain: &queue.domain };
         let server = generation.find(&SERVER_MAX_OUTBOUND_CONNECTIONS, &lookup);
@@ -165,6 +157,7 @@ impl Limits {
             connections: self.rate(Event::Connection, generation, &OUTBOUND_THROTTLE_CONNECTIONS, &lookup),
             scope: self.cap(generation.find(&SCOPE_MAX_OUTBOUND_CONNECTIONS, &lookup), Counted::Scope),
             binding: self.cap(server.filter(|set| set.scope != ScopeId::GLOBAL), |_| of_binding()),
+            server: Some(Cap::new(shared(&self.counts, Counted::Server), server_most as u64, server_reserve as u64)),
         }
     }
 
@@ -205,7 +198,7 @@ impl Limits {
     fn cap(&self, limit: Option<ScopedLimit>, counted: impl FnOnce(ScopeId) -> Counted) -> Option<Cap> {
         let limit = limit?;
         let most = u64::try_from(limit.most).ok()?;
-        Some(Cap { open: shared(&self.counts, counted(limit.scope)), most })
+        Some(Cap::new(shared(&self.counts, counted(limit.scope)), most, 0))
     }
 }
 
@@ -219,29 +212,42 @@ fn shared<K: Eq + Hash, T: Default>(objects: &Mutex<HashMap<K, Arc<T>>>, key: K)
 }
 
 impl HostLimits {
-    /// Room for a connection and its first message: all of it or nothing.
-    pub(crate) fn admit(&self, now: Instant) -> Result<Admitted, Saturated> {
-        let slot = |cap: &Option<Cap>| match cap {
-            Some(cap) => cap.take().map(Some).ok_or(Saturated::Full),
-            None => Ok(None),
-        };
-        let slots = [slot(&self.host)?, slot(&self.scope)?];
-        let first = self.message(now)?;
-        let connection = token(&self.connections, now)?;
-        connection.into_iter().for_each(Token::spend);
-        Ok(Admitted { slots, first })
+    /// Its limits on connections.
+    pub(crate) fn caps(&self) -> impl Iterator<Item = &Cap> {
+        [&self.host, &self.scope].into_iter().flatten()
+    }
+
+    /// Room for one more connection.
+    pub(crate) fn connection(&self, now: Instant) -> Result<Option<Token>, Saturated> {
+        token(&self.connections, now)
     }
 
     /// Room for one more message.
     pub(crate) fn message(&self, now: Instant) -> Result<Option<Token>, Saturated> {
         token(&self.messages, now)
+    }
+
+    /// Room for the first message of a connection that is not open yet.
+    pub(crate) fn first_message(&self, now: Instant) -> Result<Option<Token>, Saturated> {
+        reserved(&self.messages, now)
     }
 }
 
 impl QueueLimits {
+    /// The limits on connections, the narrowest first: whoever waits for one may hold slots of those before it, so that no two
+    /// ever wait for each other.
+    pub(crate) fn caps(&self) -> impl Iterator<Item = &Cap> {
+        [&self.scope, &self.binding, &self.server].into_iter().flatten()
+    }
+
     /// Room for one more message.
     pub(crate) fn message(&self, now: Instant) -> Result<Option<Token>, Saturated> {
         token(&self.messages, now)
+    }
+
+    /// Room for the first message of a connection that is not open yet.
+    pub(crate) fn first_message(&self, now: Instant) -> Result<Option<Token>, Saturated> {
+        reserved(&self.messages, now)
     }
 
     /// Room for one more connection attempt.
@@ -253,20 +259,23 @@ impl QueueLimits {
     pub(crate) fn busy(&self, now: Instant) -> Option<(Awaits, Saturated)> {
         let busy = |awaits, limit: &Option<RateLimit>| {
             let limit = limit.as_ref()?;
-            limit.busy_until(now).map(|until| (awaits, Saturated::Throttled(limit.clone(), until)))
+            limit.busy_until(now).map(|until| (awaits, Saturated::throttled(limit.clone(), until)))
         };
         busy(Awaits::Message, &self.messages).or_else(|| busy(Awaits::Connection, &self.connections))
     }
 }
 
 fn token(limit: &Option<RateLimit>, now: Instant) -> Result<Option<Token>, Saturated> {
-    match limit {
-        None => Ok(None),
-        Some(limit) => limit.take(now).map(Some).map_err(|until| Saturated::Throttled(limit.clone(), until)),
-    }
+    let Some(limit) = limit else { return Ok(None) };
+    limit.take(now).map(Some).map_err(|until| Saturated::throttled(limit.clone(), until))
 }
 
-/// After that, full connection limits are looked at again.
+fn reserved(limit: &Option<RateLimit>, now: Instant) -> Result<Option<Token>, Saturated> {
+    let Some(limit) = limit else { return Ok(None) };
+    limit.reserve(now).map(Some).map_err(|until| Saturated::throttled(limit.clone(), until))
+}
+
+/// After that, a host that had no room is looked at again.
 pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// Shared objects kept although nobody holds them.
 const OBJECTS_KEPT: usize = 16_384;

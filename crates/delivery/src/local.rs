@@ -13,18 +13,24 @@ use crate::limits::Awaits;
 use crate::maildir;
 use crate::maintainer::Maintainer;
 use crate::options::{DeliveryMethod, QueueSettings};
+use crate::place::Turn;
 use crate::record::{DomainRecord, Status};
 use crate::replies::{BODY_MISSING, MAILBOX_FAILED, MAILBOX_FULL, NO_MAILBOX};
 
 /// Delivers until the queue has no active mail.
 pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, status: &Rc<Status>) {
     status.opening.set(false);
+    let (mut turn, mut carried) = (Turn::new(maintainer.deps.clock.now()), 0);
     loop {
         let settings = record.settings();
         if settings.method != DeliveryMethod::Maildir {
             // A reload sends the rest elsewhere.
             return;
         }
+        if turn.ends(maintainer.deps.clock.now(), carried) && status.is_claimed() {
+            return;
+        }
+        carried += 1;
         let tokens = match settings.limits.message(maintainer.deps.clock.now()) {
             Ok(token) => [token, None],
             Err(busy) => return maintainer.saturated(record, Awaits::Message, busy),
@@ -66,7 +72,13 @@ async fn write(maintainer: &Maintainer, settings: &QueueSettings, message: &InHa
     let name = format!("{}.M{}P{id}.{}", now.as_secs(), now.subsec_micros(), settings.hostname);
     let shown = folder.display().to_string();
     let reverse_path = envelope.reverse_path.as_str().to_owned();
-    let job = move || maildir::deliver(&folder, &name, &maildir::as_file(&reverse_path, &body));
+    // The file's content is a copy of the body.
+    let copy = maintainer.owners.bodies.charge(body.len());
+    let job = move || {
+        let delivered = maildir::deliver(&folder, &name, &maildir::as_file(&reverse_path, &body));
+        drop(copy);
+        delivered
+    };
     let outcome = maintainer.deps.pools.get("IO").run(job).await;
     let error = match outcome {
         Ok(Ok(())) => return Ok(()),

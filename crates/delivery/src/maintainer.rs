@@ -8,25 +8,27 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use config::Lookup;
 use message::QueueName;
 use queue::{Arrival, Arrivals, DomainGlobs, Keys, Moment, QueueId, Queues, ResidentOwners, WeakIntake};
-use scheduler::{Counter, MemoryOwner, Meters};
-use tokio::sync::mpsc;
+use scheduler::{Counter, Lack, MemoryOwner, Meters};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::Sleep;
 
+use crate::barred::Barred;
 use crate::connection;
 use crate::engine::Deps;
 use crate::held::Taken;
 use crate::hosts::Hosts;
+use crate::lacks::{LACK_PAUSE, Lacks};
 use crate::limits::{Awaits, FULL_PAUSE, Limits, Saturated};
 use crate::local;
 use crate::options::{
@@ -36,6 +38,8 @@ use crate::place::Place;
 use crate::record::DomainRecord;
 use crate::seams::Bouncer;
 use crate::seven_bit::Forms;
+use crate::siblings::Sessions;
+use crate::slots::{Cap, Grant, Need, Slot};
 
 /// Something to be done on the loop, from another thread.
 pub(crate) type Order = Box<dyn FnOnce(&Rc<Maintainer>) + Send>;
@@ -44,10 +48,10 @@ pub(crate) type Order = Box<dyn FnOnce(&Rc<Maintainer>) + Send>;
 pub(crate) struct Shared {
     /// How many they are.
     pub(crate) loops: usize,
-    /// Connections of all of them.
-    pub(crate) outbound: Arc<AtomicUsize>,
     /// Throttles and counts that span queues.
     pub(crate) limits: Arc<Limits>,
+    /// What the machine lacks.
+    pub(crate) lacks: Arc<Lacks>,
     /// For mail that goes from queue to queue.
     pub(crate) intake: WeakIntake,
 }
@@ -58,6 +62,8 @@ pub(crate) struct Maintainer {
     pub(crate) bouncer: Arc<dyn Bouncer>,
     pub(crate) queues: RefCell<Queues>,
     pub(crate) hosts: RefCell<Hosts>,
+    /// Open sessions, for the queues of the loop.
+    pub(crate) sessions: RefCell<Sessions>,
     /// Bodies as servers without 8BITMIME take them.
     pub(crate) forms: Forms,
     pub(crate) meter: Meter,
@@ -65,6 +71,8 @@ pub(crate) struct Maintainer {
     pub(crate) stopping: Cell<bool>,
     records: RefCell<HashMap<QueueId, Rc<DomainRecord>>>,
     pub(crate) shared: Shared,
+    /// Where slots come that queues of this loop have waited for.
+    door: UnboundedSender<Grant>,
     start: Instant,
     /// Of the newest generation that settings were resolved from.
     whole: RefCell<Whole>,
@@ -78,6 +86,8 @@ pub(crate) struct Maintainer {
     /// Which queue mail belongs to, since the last reload, and what tells whether the next one changes that.
     pub(crate) keys: RefCell<Keys>,
     pub(crate) keys_fingerprint: Cell<u64>,
+    /// No connection is tried before: the machine lacks what all of them need.
+    starved_until: Cell<Option<Instant>>,
     /// Tasks under way besides `run`: connections, drains, writes.
     tasks: Cell<usize>,
 }
@@ -89,6 +99,7 @@ struct Whole {
     has_hosts: bool,
     best_hosts_only: DomainGlobs,
     relay_domains: DomainGlobs,
+    barred: Rc<Barred>,
 }
 
 /// `delivery.…`, shared by the loops.
@@ -102,10 +113,20 @@ pub(crate) struct Meter {
     pub(crate) connections_entered: Counter,
     pub(crate) connections_left: Counter,
     pub(crate) connections_failed: Counter,
+    /// Sessions that a host refused while it had others.
+    pub(crate) one_too_many: Counter,
+    /// Sessions that a host ended in the middle of a message, or in which it did not keep to the protocol.
+    pub(crate) broken_off: Counter,
     /// Times that a queue began to wait for a throttle or a full host.
     pub(crate) throttled: Counter,
+    /// Times that a session went to another queue.
+    pub(crate) migrated: Counter,
     /// Messages that went to another queue after a reload.
     pub(crate) moved: Counter,
+    /// Times that a queue was found to lead back to this server.
+    pub(crate) loops: Counter,
+    /// Times that a queue was found to lead to prohibited hosts alone.
+    pub(crate) prohibited: Counter,
 }
 
 /// What the memory of delivery is charged to.
@@ -136,22 +157,35 @@ impl Meter {
             connections_entered: counter("connections.entered"),
             connections_left: counter("connections.left"),
             connections_failed: counter("connections.failed"),
+            one_too_many: counter("connections.one_too_many"),
+            broken_off: counter("connections.broken_off"),
             throttled: counter("queues.throttled"),
+            migrated: counter("connections.migrated"),
             moved: counter("messages.moved"),
+            loops: counter("queues.looping"),
+            prohibited: counter("queues.prohibited"),
         }
     }
 }
 
 impl Maintainer {
-    pub(crate) fn new(deps: Deps, bouncer: Arc<dyn Bouncer>, label: &str, shared: Shared) -> Self {
+    pub(crate) fn new(
+        deps: Deps,
+        bouncer: Arc<dyn Bouncer>,
+        label: &str,
+        shared: Shared,
+    ) -> (Self, UnboundedReceiver<Grant>) {
+        let (door, granted) = mpsc::unbounded_channel();
         let start = deps.clock.now();
         let queues = Queues::new(&deps.meters, label, Moment::of(&deps.clock, start));
         let meter = Meter::new(&deps.meters);
         let keys = Keys::new(deps.configuration.current());
-        Self {
+        let maintainer = Self {
             bouncer,
             queues: RefCell::new(queues),
             hosts: RefCell::default(),
+            sessions: RefCell::default(),
+            door,
             forms: Forms::default(),
             meter,
             owners: Owners::new(&deps.meters),
@@ -166,13 +200,20 @@ impl Maintainer {
             sleeper: RefCell::default(),
             keys_fingerprint: Cell::new(keys.fingerprint()),
             keys: RefCell::new(keys),
+            starved_until: Cell::new(None),
             tasks: Cell::new(0),
             deps,
-        }
+        };
+        (maintainer, granted)
     }
 
     /// The maintainer's own task, until every intake and every engine handle is gone.
-    pub(crate) async fn run(self: Rc<Self>, mut arrivals: Arrivals, mut orders: mpsc::Receiver<Order>) {
+    pub(crate) async fn run(
+        self: Rc<Self>,
+        mut arrivals: Arrivals,
+        mut orders: mpsc::Receiver<Order>,
+        mut granted: UnboundedReceiver<Grant>,
+    ) {
         let mut batch = Vec::with_capacity(ARRIVALS_PER_TURN);
         let mut timer = Box::pin(tokio::time::sleep(Duration::ZERO));
         let (mut reachable, mut open) = (true, true);
@@ -183,6 +224,7 @@ impl Maintainer {
                     Some(order) => order(&self),
                     None => reachable = false,
                 },
+                Some(grant) = granted.recv() => self.granted(grant),
                 received = arrivals.receive(&mut batch, ARRIVALS_PER_TURN, self.drain_rate()), if open => {
                     open = received != 0;
                     self.admit(batch.drain(..));
@@ -252,11 +294,11 @@ impl Maintainer {
         let throttled = record.throttled(now);
         let held = settings.suspended || record.is_draining() || throttled == Some(Awaits::Message);
         if active == 0 || self.stopping.get() || held {
-            return;
+            return record.leave_line();
         }
         let woken = record.wake_idle(active);
         if throttled.is_some() {
-            return;
+            return record.leave_line();
         }
         self.wake_in(TICK);
         if woken != 0 && settings.limits.messages.is_some() {
@@ -267,35 +309,92 @@ impl Maintainer {
             if let Some((awaits, busy)) = settings.limits.busy(now) {
                 return self.saturated(record, awaits, busy);
             }
-            if !self.open_connection(record, &settings, now) {
+            if !self.take_over(record, &settings) && !self.open_connection(record, &settings, Vec::new()) {
                 return;
             }
         }
     }
 
-    /// A throttle has no place for this queue: its mail stays active, and the queue is looked at when its turn comes. Sessions
-    /// that it has go on meanwhile, unless it is messages that have no place.
+    /// Throttles or full hosts have no place for this queue: its mail stays active, and the queue is looked at when its turn
+    /// comes. Sessions that it has go on meanwhile, unless it is messages that have no place.
     pub(crate) fn saturated(self: &Rc<Self>, record: &Rc<DomainRecord>, awaits: Awaits, saturated: Saturated) {
         let now = self.deps.clock.now();
         let known = record.throttled(now);
         if known == Some(awaits) || known == Some(Awaits::Message) {
             return;
         }
-        let (waiting, turn) = match saturated {
-            Saturated::Full => (None, now + FULL_PAUSE),
-            Saturated::Throttled(limit, free_at) => {
+        self.meter.throttled.add(1);
+        if !saturated.full.is_empty() {
+            self.line_up(record, &record.settings(), saturated.full, Vec::new());
+        }
+        let (waiting, turn) = match saturated.throttled {
+            Some((limit, free_at)) => {
                 let (waiting, turn) = limit.join(free_at);
                 (Some(waiting), turn.max(now + THROTTLE_WAIT_MIN))
             }
+            None if saturated.is_crowded => (None, now + FULL_PAUSE),
+            None => return,
         };
-        self.meter.throttled.add(1);
-        record.throttled_until.set(Some((turn, awaits)));
+        if saturated.is_crowded {
+            // A session that is open there may take the mail.
+            self.list(record, &record.settings(), now);
+        }
+        if !record.line.borrow().waits() {
+            record.throttled_until.set(Some((turn, awaits)));
+        }
         let (maintainer, record) = (self.clone(), record.clone());
         self.spawn(async move {
-            tokio::time::sleep_until(turn.into()).await;
+            // What comes back unspent may be its place, long before its turn.
+            let returned = async {
+                match &waiting {
+                    Some(waiting) => waiting.returned().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let _ = tokio::time::timeout_at(turn.into(), returned).await;
             drop(waiting);
+            record.throttled_until.set(None);
+            record.leave_line();
             maintainer.maintain(&record, false);
         });
+    }
+
+    /// The queue waits for a slot of any of these limits, and for a session of its best hosts, whichever it gets first. While
+    /// such sessions serve the queues of this loop in turn, one of its own is worth its cost only after a while.
+    fn line_up(&self, record: &Rc<DomainRecord>, settings: &QueueSettings, full: Vec<Cap>, held: Vec<Slot>) {
+        let now = self.deps.clock.now();
+        let has_none = record.useful_connections() == 0;
+        let is_served = has_none && held.is_empty() && self.list(record, settings, now).unwrap_or(false);
+        let mut line = record.line.borrow_mut();
+        let waited = line.waited(now);
+        if is_served && waited < TICK {
+            return;
+        }
+        let need = if has_none && (!is_served || line.is_long(now)) { Need::First } else { Need::More };
+        let waiting = full.iter().map(|cap| cap.join(need, record.queue, &self.door)).collect();
+        line.join(waiting, held);
+    }
+
+    /// A slot for a queue that waited for it, if it still does.
+    fn granted(self: &Rc<Self>, grant: Grant) {
+        let record = self.records.borrow().get(&grant.queue).cloned();
+        let Some(record) = record else { return };
+        let settings = self.refreshed(&record);
+        let held = record.line.borrow_mut().granted(grant);
+        let Some(held) = held else { return self.maintain(&record, false) };
+        let now = self.deps.clock.now();
+        let goes_on = record.throttled(now).is_none()
+            && !self.is_starved(now)
+            && !record.is_held(now)
+            && !record.waits_for_unlinks();
+        let has_mail = self.queues.borrow().active(record.queue) != 0 && !settings.suspended && !settings.blackholed;
+        if !goes_on || !has_mail || record.is_draining() || self.stopping.get() {
+            return;
+        }
+        match settings.limits.busy(now) {
+            Some((awaits, busy)) => self.saturated(&record, awaits, busy),
+            None => drop(self.open_connection(&record, &settings, held)),
+        }
     }
 
     /// Has a sweep come not after a monotonic second.
@@ -348,7 +447,9 @@ impl Maintainer {
         for record in self.records() {
             if domain.is_none_or(|domain| record.name.domain.eq_ignore_ascii_case(domain)) {
                 record.hold_until.set(None);
-                self.hosts.borrow_mut().forget(&record.route.borrow());
+                for candidate in record.route.borrow().iter() {
+                    self.hosts.borrow_mut().forget(&record.peer(candidate.remote));
+                }
                 self.maintain(&record, false);
             }
         }
@@ -429,6 +530,7 @@ impl Maintainer {
         let since = record.empty_since.get().unwrap_or(now);
         record.empty_since.set(Some(since));
         if RETIRE_AFTER <= now - since && self.queues.borrow_mut().release(record.queue) {
+            self.unlist(record);
             self.records.borrow_mut().remove(&record.queue);
         }
     }
@@ -451,6 +553,7 @@ impl Maintainer {
                 has_hosts: generation.stanzas("host").next().is_some(),
                 best_hosts_only: best_hosts_only(&generation),
                 relay_domains: relay_domains(&generation),
+                barred: Rc::new(Barred::of(&generation, &(self.deps.hostname)(&generation))),
             };
         }
         let whole = self.whole.borrow();
@@ -461,6 +564,8 @@ impl Maintainer {
             has_hosts: whole.has_hosts,
             best_hosts_only: &whole.best_hosts_only,
             relay_domains: &whole.relay_domains,
+            barred: &whole.barred,
+            descriptors: &self.deps.descriptors,
         };
         QueueSettings::resolve(&generation, name, &surroundings)
     }
@@ -476,12 +581,11 @@ impl Maintainer {
         now: Instant,
     ) -> bool {
         let (open, opening) = (record.useful_connections(), record.opening_connections());
-        // A queue that has none may use the reserve.
-        let reserve = if open == 0 { settings.server_connections_reserve } else { 0 };
-        let server_max = settings.server_connections_max.saturating_add(reserve);
-        let limited = settings.connections_max <= record.connections.borrow().len()
-            || server_max <= self.shared.outbound.load(Ordering::Relaxed);
-        if limited || record.is_held(now) || record.waits_for_unlinks() {
+        if open == 0 && record.line.borrow().is_overdue(now) {
+            record.leave_waiting();
+        }
+        let limited = settings.connections_max <= record.connections.borrow().len() || record.line.borrow().waits();
+        if limited || self.is_starved(now) || record.is_held(now) || record.waits_for_unlinks() {
             return false;
         }
         match settings.aggressiveness {
@@ -493,9 +597,26 @@ impl Maintainer {
         }
     }
 
-    /// `false` if a limit that the queue shares with others has no room.
-    fn open_connection(self: &Rc<Self>, record: &Rc<DomainRecord>, settings: &QueueSettings, now: Instant) -> bool {
-        let Some(place) = Place::take(self, record, settings, now) else { return false };
+    /// `false` if a limit that the queue shares with others has no room: then it waits in line. `held` are slots that it has
+    /// waited for.
+    fn open_connection(
+        self: &Rc<Self>,
+        record: &Rc<DomainRecord>,
+        settings: &Rc<QueueSettings>,
+        held: Vec<Slot>,
+    ) -> bool {
+        let need = if record.useful_connections() == 0 { Need::First } else { Need::More };
+        let place = match Place::take(self, record, settings, need, held, self.deps.clock.now()) {
+            Ok(place) => place,
+            Err((full, held)) => {
+                let is_unknown = need == Need::First && held.is_empty() && !record.has_route(self.deps.clock.now());
+                if !(is_unknown && self.scout(record, settings)) {
+                    self.line_up(record, settings, vec![full], held);
+                }
+                return false;
+            }
+        };
+        record.leave_line();
         let (maintainer, record) = (self.clone(), record.clone());
         let charge = self.owners.connections.charge(connection::OCTETS);
         self.spawn_holding(async move {
@@ -505,10 +626,27 @@ impl Maintainer {
                 }
                 DeliveryMethod::Maildir => local::run(&maintainer, &record, &place.status).await,
             }
+            let record = place.status.record.borrow().clone();
             drop((place, charge));
             maintainer.maintain(&record, false);
         });
         true
+    }
+
+    /// A connection to `what` did not come about because the machine lacks something; until when the queue waits.
+    pub(crate) fn lacks(&self, lack: Lack, what: &dyn fmt::Display) -> Instant {
+        let now = self.deps.clock.now();
+        self.shared.lacks.note(lack, now, what);
+        let until = now + LACK_PAUSE;
+        if lack.is_of_all() {
+            self.starved_until.set(Some(until));
+        }
+        until
+    }
+
+    /// Whether the machine lacks what a connection needs.
+    fn is_starved(&self, now: Instant) -> bool {
+        self.starved_until.get().is_some_and(|until| now < until)
     }
 
     pub(crate) fn wake_in(&self, wait: Duration) {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,8 +12,10 @@ use hooks::HookSet;
 use logging::LogHooks;
 use message::QueueName;
 use queue::{BOUNCE_DOMAINS, DEFAULT_BINDING, DomainGlobs, RELAY_DOMAINS, ResidentLimits, RetryOptions};
+use scheduler::Descriptors;
 use smtp::client::Timeouts;
 
+use crate::barred::Barred;
 use crate::limits::{HostLimits, Limits, QueueLimits, ScopedLimit};
 use crate::route_option::{RouteEntry, Routes};
 
@@ -21,7 +23,7 @@ use crate::route_option::{RouteEntry, Routes};
 const CONNECTION: &[Scope] = &[Scope::Domain, Scope::Binding, Scope::BindingGroup];
 
 macro_rules! queue_options {
-    ($($name:ident: $type:ty = $word:literal, $default:literal, $scopes:ident, $doc:literal $(, $check:ident)?;)*) => {
+    ($($name:ident: $type:ty = $word:literal, $default:expr, $scopes:ident, $doc:literal $(, $check:ident)?;)*) => {
         $(#[doc = $doc] pub const $name: Opt<$type> =
             Opt::new($word, $default, $scopes, $doc)$(.check(|value| $check(value)))?;)*
         /// Every option of this crate.
@@ -54,6 +56,8 @@ queue_options! {
         "Most outbound connections of the whole server; in a binding or group, of each binding. -1: no limit.";
     SERVER_RESERVE_OUTBOUND_CONNECTIONS: u64 = "server_reserve_outbound_connections", "200", GLOBAL,
         "Connections beyond server_max_outbound_connections for queues that have none, so that busy ones do not starve them.";
+    MIGRATE_CONNECTIONS_BETWEEN_SIBLING_DOMAINS: bool = "migrate_connections_between_sibling_domains", "true", GLOBAL,
+        "An idle connection takes mail of other domains of its binding that would be sent to the same host, instead of that they open one of their own.";
     OUTBOUND_THROTTLE_MESSAGES: Throttle = "outbound_throttle_messages", "", QUEUE_AND_HOST,
         "Most messages (recipients) sent, \"N\" each second or \"N/S\" in any S seconds, by everything together that falls back to this value. A host stanza's holds besides. 0 or unset: no limit.";
     OUTBOUND_THROTTLE_CONNECTIONS: Throttle = "outbound_throttle_connections", "", QUEUE_AND_HOST,
@@ -67,7 +71,7 @@ queue_options! {
     SEND_8BITMIME: Send8BitMime = "send_8bitmime", "ifavailable", QUEUE,
         "Declares 8-bit content with BODY=8BITMIME (RFC 6152): ifavailable or yes, to servers that offer it; no, to none.";
     TRANSFORM_8BITMIME_CONTENT: Transform8BitMime = "transform_8bitmime_content", "ifneeded", QUEUE,
-        "8-bit content for a server that does not offer 8BITMIME. ifneeded: parts become quoted-printable or base64, and what cannot, because it is signed or broken, fails with 554 5.6.3; strict: the same, and 8-bit octets in header fields fail, too; no: sent as it is.";
+        "8-bit content for a server that does not offer 8BITMIME. ifneeded: parts become quoted-printable or base64, and what cannot with certainty, because it is signed, ambiguous or has 8-bit octets in header fields, fails with 554 5.6.3; strict: the same; no: sent as it is.";
     MAX_RECIPIENTS_PER_BATCH: u64 = "max_recipients_per_batch", "100", QUEUE,
         "Most recipients of one message that share an outbound transaction.";
     IDLE_TIMEOUT: Seconds = "idle_timeout", "5", QUEUE,
@@ -96,8 +100,8 @@ queue_options! {
         "Seconds for which an address that could not be reached is left alone.";
     DNS_FAILURES_TO_PURGE: u64 = "dns_failures_to_purge", "10", DOMAIN,
         "Lookups that found a domain to have no host after which its mail fails.";
-    PROHIBITED_HOSTS: IpNets = "prohibited_hosts", "", GLOBAL,
-        "CIDR blocks that mail is never sent to: one such host fails the whole domain's mail.";
+    PROHIBITED_HOSTS: IpNets = "prohibited_hosts", NO_HOSTS, GLOBAL,
+        "CIDR blocks that mail is never sent to: one such host fails the whole domain's mail, unless the operator wrote its address as gateway or route. Unset: addresses that no host of the Internet has, which are passed over where the DNS gives them for a recipient's domain, so that mail fails only if there is no other. ( ): none.";
     MAIL_QUEUE_CHECK_VM_INTERVAL: Seconds = "mail_queue_check_vm_interval", "60", GLOBAL,
         "Seconds between two looks at whether memory is short, when mail held in memory is let go.", at_least_one_second;
     SWAP_OUT_META_AFTER_EACH_TEMPFAIL: bool = "swap_out_meta_after_each_tempfail", "true", GLOBAL,
@@ -124,6 +128,10 @@ fn an_own_address(address: &str) -> Result<(), String> {
 fn at_least_one(number: &u64) -> Result<(), String> {
     if *number == 0 { Err("must be at least 1".to_owned()) } else { Ok(()) }
 }
+
+/// Loopback, private (RFC 1918, 4193, 6598), link-local, site-local, unspecified, multicast and reserved addresses.
+const NO_HOSTS: &str = "( \"0.0.0.0/8\" \"10.0.0.0/8\" \"100.64.0.0/10\" \"127.0.0.0/8\" \"169.254.0.0/16\" \"172.16.0.0/12\" \
+    \"192.168.0.0/16\" \"224.0.0.0/3\" \"::\" \"::1\" \"fc00::/7\" \"fe80::/10\" \"fec0::/10\" \"ff00::/8\" )";
 
 /// How mail leaves. Closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,8 +196,6 @@ pub enum Transform8BitMime {
     No,
     /// It is converted, or fails.
     IfNeeded,
-    /// As `IfNeeded`; 8-bit octets in header fields fail, too.
-    Strict,
 }
 
 impl OptionType for Transform8BitMime {
@@ -198,7 +204,7 @@ impl OptionType for Transform8BitMime {
         if let Ok(false) = bool::parse(value) {
             return Ok(Self::No);
         }
-        let words = [("no", Self::No), ("ifneeded", Self::IfNeeded), ("strict", Self::Strict)];
+        let words = [("no", Self::No), ("ifneeded", Self::IfNeeded), ("strict", Self::IfNeeded)];
         // `strip` is documented, too: it would make other octets, line ends among them, of what was written.
         one_of(value, &words)
     }
@@ -253,6 +259,10 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) best_hosts_only: &'a DomainGlobs,
     /// For whom this server relays.
     pub(crate) relay_domains: &'a DomainGlobs,
+    /// Where mail is not brought to.
+    pub(crate) barred: &'a Rc<Barred>,
+    /// How many connections there may be.
+    pub(crate) descriptors: &'a Descriptors,
 }
 
 /// The values in force for one queue in one generation.
@@ -265,8 +275,8 @@ pub(crate) struct QueueSettings {
     pub(crate) method: DeliveryMethod,
     pub(crate) maildir_path: String,
     pub(crate) connections_max: usize,
-    pub(crate) server_connections_max: usize,
-    pub(crate) server_connections_reserve: usize,
+    /// Sessions go from queue to queue.
+    pub(crate) migrates: bool,
     /// Shared with other queues and other loops.
     pub(crate) limits: QueueLimits,
     /// Of hosts as they are met; none at all in a generation without host stanzas.
@@ -295,13 +305,13 @@ pub(crate) struct QueueSettings {
     pub(crate) connect_timeout_to_delay: Seconds,
     pub(crate) host_failure_retry: Seconds,
     pub(crate) dns_failures_to_purge: u64,
-    prohibited: IpNets,
-    skipped: IpNets,
+    pub(crate) barred: Rc<Barred>,
 }
 
 impl QueueSettings {
     pub(crate) fn resolve(generation: &Arc<Generation>, queue: &QueueName, surroundings: &Surroundings<'_>) -> Self {
-        let Surroundings { loops, hostname, limits, has_hosts, best_hosts_only, relay_domains } = *surroundings;
+        let Surroundings { loops, hostname, limits, has_hosts, best_hosts_only, relay_domains, barred, descriptors } =
+            *surroundings;
         let lookup =
             Lookup::Queue { binding_group: &queue.binding_group, binding: &queue.binding, domain: &queue.domain };
         let chain = &generation.chain(&lookup);
@@ -310,6 +320,11 @@ impl QueueSettings {
         let connect = generation.read(&CONNECT_TIMEOUT, chain);
         let method = generation.read(&DELIVERY_METHOD, chain);
         let server = generation.get(&SERVER_MAX_OUTBOUND_CONNECTIONS, &Lookup::Global);
+        let (server_connections_max, server_connections_reserve) = within(
+            descriptors.shares().map_or(usize::MAX, |shares| shares.outbound_max),
+            usize::try_from(server.most).map_or(usize::MAX, |most| most.max(1)),
+            number(&SERVER_RESERVE_OUTBOUND_CONNECTIONS),
+        );
         let ehlo_name = match generation.read(&EHLO_HOSTNAME, chain) {
             name if name == "__hostname__" || name.is_empty() => hostname.clone(),
             name => name.into(),
@@ -322,9 +337,8 @@ impl QueueSettings {
             method,
             maildir_path: generation.read(&MAILDIR_PATH, chain),
             connections_max: number(&MAX_OUTBOUND_CONNECTIONS).max(1),
-            server_connections_max: usize::try_from(server.most).map_or(usize::MAX, |most| most.max(1)),
-            server_connections_reserve: number(&SERVER_RESERVE_OUTBOUND_CONNECTIONS),
-            limits: limits.of_queue(generation, queue),
+            migrates: generation.get(&MIGRATE_CONNECTIONS_BETWEEN_SIBLING_DOMAINS, &Lookup::Global),
+            limits: limits.of_queue(generation, queue, server_connections_max, server_connections_reserve),
             hosts: has_hosts.then(HostTable::default),
             aggressiveness: generation.read(&CONNECTION_ALLOCATION_AGGRESSIVENESS, chain),
             deliveries_max: generation.read(&MAX_DELIVERIES_PER_CONNECTION, chain),
@@ -358,8 +372,7 @@ impl QueueSettings {
             connect_timeout_to_delay: generation.read(&CONNECT_TIMEOUT_TO_DELAY, chain),
             host_failure_retry: generation.read(&HOST_FAILURE_RETRY, chain),
             dns_failures_to_purge: generation.read(&DNS_FAILURES_TO_PURGE, chain),
-            prohibited: generation.read(&PROHIBITED_HOSTS, chain),
-            skipped: generation.read(&SKIP_HOSTS, chain),
+            barred: barred.clone(),
             generation: generation.clone(),
         }
     }
@@ -387,18 +400,37 @@ impl QueueSettings {
                 && self.best_hosts_only == other.best_hosts_only
                 && self.bind_address == other.bind_address
                 && self.ehlo_name == other.ehlo_name
-                && self.prohibited == other.prohibited
-                && self.skipped == other.skipped)
+                && self.barred == other.barred)
     }
 
-    pub(crate) fn prohibits(&self, remote: &SocketAddr) -> bool {
-        self.prohibited.contains(remote.ip())
+    /// Whether a session opened under `other`, to the same address, is as these values would open it.
+    pub(crate) fn opens_as(&self, other: &Self) -> bool {
+        self.method == other.method
+            && self.bind_address == other.bind_address
+            && self.ehlo_name == other.ehlo_name
+            && self.timeouts == other.timeouts
     }
+}
 
-    pub(crate) fn skips(&self, remote: &SocketAddr) -> bool {
-        self.skipped.contains(remote.ip())
-    }
+/// A limit on connections and the reserve beyond it, so that both together keep below what the system gives.
+fn within(given: usize, most: usize, reserve: usize) -> (usize, usize) {
+    let reserve = reserve.min(given / 10);
+    (most.min(given - reserve).max(1), reserve)
 }
 
 /// Hosts a queue's settings remember the limits of.
 const HOSTS_KEPT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_and_their_reserve_keep_below_what_the_system_gives() {
+        assert_eq!(within(usize::MAX, 75_000, 200), (75_000, 200));
+        assert_eq!(within(14_199, 75_000, 200), (13_999, 200));
+        assert_eq!(within(40, 75_000, 200), (36, 4));
+        assert_eq!(within(40, 20, 0), (20, 0));
+        assert_eq!(within(1, 75_000, 200), (1, 0));
+    }
+}

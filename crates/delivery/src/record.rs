@@ -2,7 +2,7 @@
 //!
 //! Lives on one loop, shared there by the maintainer and the connections of the queue. Borrows are never held over a wait.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,11 +11,15 @@ use std::time::Instant;
 
 use message::{MessageId, QueueName};
 use queue::QueueId;
+use scheduler::MemoryShare;
 use smtp::client::Stage;
 
+use crate::hosts::Peer;
 use crate::limits::Awaits;
+use crate::line::Line;
 use crate::options::QueueSettings;
 use crate::route::Candidate;
+use crate::slots::Slot;
 use crate::unreachable::Drain;
 
 /// One queue's record.
@@ -26,6 +30,10 @@ pub(crate) struct DomainRecord {
     pub(crate) connections: RefCell<Vec<Rc<Status>>>,
     /// The addresses of the last routing, for the operator.
     pub(crate) route: RefCell<Vec<Candidate>>,
+    /// Until when that may be taken for its route.
+    pub(crate) routed_until: Cell<Option<Instant>>,
+    /// What it waits for while limits on connections are full.
+    pub(crate) line: RefCell<Line>,
     /// No connection is tried before.
     pub(crate) hold_until: Cell<Option<Instant>>,
     /// A throttle lets nothing go before, and somebody will look then.
@@ -40,6 +48,8 @@ pub(crate) struct DomainRecord {
     /// What the active queue is being emptied into: nothing else takes from it meanwhile.
     pub(crate) drain: RefCell<Option<Drain>>,
     pub(crate) empty_since: Cell<Option<Instant>>,
+    /// Of the memory that is lent for bodies.
+    share: OnceCell<MemoryShare>,
 }
 
 impl DomainRecord {
@@ -50,6 +60,8 @@ impl DomainRecord {
             settings: RefCell::new(settings),
             connections: RefCell::default(),
             route: RefCell::default(),
+            routed_until: Cell::new(None),
+            line: RefCell::default(),
             hold_until: Cell::new(None),
             throttled_until: Cell::new(None),
             failures: Cell::new(0),
@@ -58,11 +70,22 @@ impl DomainRecord {
             unanswered_lookups: Cell::new(0),
             drain: RefCell::default(),
             empty_since: Cell::new(None),
+            share: OnceCell::new(),
         }
+    }
+
+    /// What its connections have of the memory that is lent for bodies.
+    pub(crate) fn share(&self) -> &MemoryShare {
+        self.share.get_or_init(MemoryShare::default)
     }
 
     pub(crate) fn settings(&self) -> Rc<QueueSettings> {
         self.settings.borrow().clone()
+    }
+
+    /// An address as this queue's binding sees it.
+    pub(crate) fn peer(&self, remote: SocketAddr) -> Peer {
+        Peer::of(&self.name, remote)
     }
 
     pub(crate) fn use_settings(&self, settings: Rc<QueueSettings>) {
@@ -70,6 +93,26 @@ impl DomainRecord {
         // What held connections back may have changed with it.
         self.hold_until.set(None);
         self.throttled_until.set(None);
+        self.routed_until.set(None);
+        self.leave_line();
+    }
+
+    /// It waits for no slot any more, and holds none of those it waited for.
+    pub(crate) fn leave_line(&self) {
+        // Dropped when nothing is borrowed: the slots go to others, who may be near.
+        let left = self.line.borrow_mut().leave();
+        drop(left);
+    }
+
+    /// It is to take another place in line, and has waited as long as before.
+    pub(crate) fn leave_waiting(&self) {
+        let left = self.line.borrow_mut().leave_places();
+        drop(left);
+    }
+
+    /// Whether its route is known.
+    pub(crate) fn has_route(&self, now: Instant) -> bool {
+        self.routed_until.get().is_some_and(|until| now < until)
     }
 
     /// A session with one of the hosts opened.
@@ -130,6 +173,12 @@ pub(crate) struct Status {
     pub(crate) id: MessageId,
     pub(crate) descriptor: Cell<Option<i32>>,
     pub(crate) remote: RefCell<Option<(Arc<str>, SocketAddr)>>,
+    /// The queue whose mail it carries.
+    pub(crate) record: RefCell<Rc<DomainRecord>>,
+    /// Its places under limits that others share.
+    pub(crate) slots: RefCell<Vec<Slot>>,
+    /// What its session was opened under, once it is open.
+    pub(crate) opened_under: RefCell<Option<Rc<QueueSettings>>>,
     stage: Cell<Stage>,
     pub(crate) since: Cell<Instant>,
     /// It has no session yet.
@@ -143,11 +192,14 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    pub(crate) fn new(id: MessageId, now: Instant) -> Self {
+    pub(crate) fn new(id: MessageId, record: &Rc<DomainRecord>, slots: Vec<Slot>, now: Instant) -> Self {
         Self {
             id,
             descriptor: Cell::new(None),
             remote: RefCell::new(None),
+            record: RefCell::new(record.clone()),
+            slots: RefCell::new(slots),
+            opened_under: RefCell::new(None),
             stage: Cell::new(Stage::NotConnected),
             since: Cell::new(now),
             opening: Cell::new(true),
@@ -155,6 +207,20 @@ impl Status {
             unlinking: Cell::new(false),
             parked: Cell::new(None),
         }
+    }
+
+    pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
+        self.remote.borrow().as_ref().map(|(_, remote)| *remote)
+    }
+
+    /// Whether it gives way to somebody who waits for one of its slots.
+    pub(crate) fn gives_way(&self) -> bool {
+        self.slots.borrow().iter().any(Slot::is_leaving)
+    }
+
+    /// It has had its turn: whether it gives way to a queue that has no connection.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.slots.borrow_mut().iter_mut().any(Slot::claim)
     }
 
     pub(crate) fn stage(&self) -> Stage {

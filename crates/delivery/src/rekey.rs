@@ -89,7 +89,7 @@ impl Maintainer {
         resident.envelope.delivery.next_attempt = self.deps.clock.unix();
         self.meter.moved.add(1);
         self.queues.borrow_mut().forgotten(held.returned());
-        intake.give(resident).await;
+        intake.give(resident.into()).await;
     }
 }
 

@@ -2,14 +2,22 @@
 
 use smtp::Reply;
 
-/// RFC 7505: the domain takes no mail.
-pub const NULL_MX: Reply = Reply::new(550, (5, 4, 4), "[internal] NULL MX domain does not accept mail");
+/// RFC 7505 4.2: the domain takes no mail.
+pub const NULL_MX: Reply = Reply::new(556, (5, 1, 10), "[internal] NULL MX domain does not accept mail");
 /// The DNS knows no host.
 pub const NO_HOST: Reply = Reply::new(454, (4, 4, 4), "[internal] no MX or A for domain");
 /// The DNS has known no host for dns_failures_to_purge lookups.
 pub const LOOKUP_FAILED: Reply = Reply::new(554, (5, 4, 4), "[internal] Domain Lookup Failed");
-/// A host under prohibited_hosts.
+/// A host under prohibited_hosts, or none but such.
 pub const PROHIBITED: Reply = Reply::new(551, (5, 4, 6), "[internal] Private/Loopback Address");
+/// The next hop is this server itself (RFC 5321 5.1, RFC 3463 X.4.6).
+pub const LOOP: Reply = Reply::new(
+    554,
+    (5, 4, 6),
+    "[internal] routing loop: the best host for this domain is this server itself, which does not deliver it locally",
+);
+/// This machine has lacked what a connection needs for connect_timeout_to_delay.
+pub const LACKING: Reply = Reply::new(451, (4, 3, 0), "[internal] this server lacks what it needs for a connection");
 /// mx_failures_to_delay or connect_timeout_to_delay.
 pub const UNREACHABLE: Reply =
     Reply::new(421, (4, 4, 0), "[internal] no MXs for this domain could be reached at this time");

@@ -280,23 +280,24 @@ fn domain_report(maintainer: &Rc<Maintainer>, domain: &str) -> DomainReport {
         report.connections.extend(connection_reports(maintainer, record));
         report.consecutive_failures = report.consecutive_failures.max(record.failures.get());
         if report.addresses.is_empty() {
-            let address = |candidate: &Candidate| address_report(candidate, &hosts, now);
+            let address = |candidate: &Candidate| address_report(record, candidate, &hosts, now);
             report.addresses = record.route.borrow().iter().map(address).collect();
         }
     }
     report
 }
 
-fn address_report(candidate: &Candidate, hosts: &Hosts, now: Instant) -> AddressReport {
-    let (connect_average, deliver_average) = hosts.averages(&candidate.remote);
-    let failed = hosts.failed_at(&candidate.remote);
+fn address_report(record: &DomainRecord, candidate: &Candidate, hosts: &Hosts, now: Instant) -> AddressReport {
+    let peer = record.peer(candidate.remote);
+    let (connect_average, deliver_average) = hosts.averages(&peer);
+    let failed = hosts.failed_at(&peer, now);
     AddressReport {
         preference: candidate.preference,
         host: candidate.host.clone(),
         remote: candidate.remote,
         failed: failed.as_ref().map(|(at, _)| now.saturating_duration_since(*at)),
         failure: failed.map(|(_, why)| why),
-        avoided: hosts.avoided_until(&candidate.remote, now).is_some(),
+        avoided: hosts.avoided_until(&peer, now).is_some(),
         ttl: candidate.expires.map(|expires| expires.saturating_duration_since(now)),
         connect_average,
         deliver_average,

@@ -1,8 +1,9 @@
 //! Keeps what delivery holds in memory within its limits while memory is short: when it becomes so, and now and then for as long
 //! as there is anything.
 //!
-//! Mail in memory is a copy of what the spool has. Above memory_goal half of what is held is let go at each look, above
-//! memory_hwm all of it, and little or nothing new is kept meanwhile (`queue::ResidentLimits::under`). Runs in the sweep.
+//! Mail in memory is a copy of what the spool has. Above memory_goal, and while somebody waits for memory to read a body
+//! into, half of what is held is let go at each look, above memory_hwm all of it, and little or nothing new is kept
+//! meanwhile (`queue::ResidentLimits::under`). Runs in the sweep.
 
 use std::rc::Rc;
 
@@ -34,8 +35,8 @@ impl Maintainer {
         if self.memory_at.get() <= now {
             let held = self.queues.borrow().resident_octets();
             let gone = match self.deps.pressure.get() {
-                Pressure::None => 0,
-                Pressure::Goal => self.queues.borrow_mut().trim(held / 2),
+                Pressure::None if self.owners.bodies.waiting() == 0 => 0,
+                Pressure::None | Pressure::Goal => self.queues.borrow_mut().trim(held / 2),
                 Pressure::HighWater => self.queues.borrow_mut().trim(0),
             };
             if gone != 0 {

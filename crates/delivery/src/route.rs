@@ -3,17 +3,19 @@
 //! A routing domain is a mail domain, an address literal, or a gateway: a name or an address, perhaps with a port, which no
 //! mail domain can have; a mail domain of four bare numbers has a dot behind it (`queue::routing_domain`). Lower preference
 //! first; hosts of one preference in random order; a host's own addresses as listed.
+//!
+//! Invariant: no address of a route is this server itself, or less preferred than one that is.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use dns::{DnsError, MxPlan};
-use scheduler::Random;
+use dns::{DnsError, LackingHost, MxPlan};
+use scheduler::{Lack, Random};
 
-use crate::options::QueueSettings;
+use crate::options::{DeliveryMethod, QueueSettings};
 use crate::route_option::{RouteEntry, RouteTarget};
-use crate::seams::Names;
+use crate::seams::{Itself, Names};
 
 /// An address to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,18 @@ pub(crate) struct Candidate {
     pub(crate) remote: SocketAddr,
     /// Until when the DNS says that this is so; none if it was not asked for mail hosts.
     pub(crate) expires: Option<Instant>,
+    pub(crate) origin: Origin,
+}
+
+/// Who chose an address. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The operator wrote it.
+    Written,
+    /// The operator wrote a name that leads to it; or a client who may relay an address literal.
+    Named,
+    /// Records of a recipient's domain lead to it, and anybody can write such.
+    Learned,
 }
 
 /// The addresses to try, best first.
@@ -41,105 +55,169 @@ pub(crate) enum Unroutable {
     NullMx,
     /// The DNS says that there is no host.
     NoHost,
-    /// Every address is under prohibited_hosts or skip_hosts.
+    /// An address is on a list that fails the domain as a whole.
     Prohibited,
+    /// Every address is one that is passed over.
+    PassedOver,
+    /// This server itself is the best host that there is, under that name.
+    Loop(Arc<str>),
     /// The DNS could not say.
     Lookup(String),
+    /// The DNS could not be asked.
+    Lacking(Lack),
 }
 
-/// Finds the addresses for `domain`, best first. If `soon`, those of its own mail hosts that are known so far do; what is not
-/// known yet is not asked about prohibited_hosts either.
-pub(crate) async fn candidates(
-    domain: &str,
-    settings: &QueueSettings,
-    names: &dyn Names,
-    random: &Random,
-    soon: bool,
-) -> Result<Route, Unroutable> {
-    let mut found = Vec::new();
-    let mut trouble = None;
-    let mut partial = false;
-    if settings.routes.is_empty() {
+/// Finds routes under the settings of one queue.
+pub(crate) struct Router<'a> {
+    pub(crate) settings: &'a QueueSettings,
+    pub(crate) names: &'a dyn Names,
+    pub(crate) itself: &'a dyn Itself,
+    pub(crate) random: &'a Random,
+}
+
+impl Router<'_> {
+    /// Finds the addresses for `domain`, best first. If `soon`, those of its own mail hosts that are known so far do; what is
+    /// not known yet is not asked about prohibited_hosts either.
+    pub(crate) async fn candidates(&self, domain: &str, soon: bool) -> Result<Route, Unroutable> {
+        let settings = self.settings;
+        let mut found = Vec::new();
+        let mut trouble = None;
+        let mut partial = false;
+        if settings.routes.is_empty() {
+            (found, partial) = self.of_domain(domain, soon).await?;
+            if settings.best_hosts_only {
+                let best = found.iter().map(|candidate| candidate.preference).min();
+                found.retain(|candidate| Some(candidate.preference) == best);
+            }
+        }
+        for entry in &settings.routes {
+            match self.routed(domain, entry).await {
+                Ok(hosts) => found.extend(hosts),
+                Err(Unroutable::Prohibited) => return Err(Unroutable::Prohibited),
+                Err(why) => trouble = Some(trouble.map_or(why.clone(), |other| milder(other, why))),
+            }
+        }
+        match trouble {
+            Some(trouble) if found.is_empty() => Err(trouble),
+            _ if found.is_empty() => Err(Unroutable::NoHost),
+            _ => Ok(Route { candidates: ordered(found, settings.prefers_ipv6, self.random), partial }),
+        }
+    }
+
+    /// The addresses of a domain itself, when its mail hosts cannot be learnt. A departure from RFC 5321 5.1, which would wait;
+    /// it is what mx_failures_fallback_to_a asks for.
+    pub(crate) async fn own_addresses(&self, domain: &str) -> Vec<Candidate> {
         let (host, port) = take_apart(domain);
-        let port = port.unwrap_or(settings.port);
-        (found, partial) = mail_hosts(&host, port, names, soon).await.map_err(unroutable)?;
-        if settings.best_hosts_only {
-            let best = found.iter().map(|candidate| candidate.preference).min();
-            found.retain(|candidate| Some(candidate.preference) == best);
+        let addresses = self.names.addresses(&host).await.unwrap_or_default();
+        let port = port.unwrap_or(self.settings.port);
+        let found = of_host(&host, &addresses, port, self.origin(domain, &host));
+        self.permitted(found, &[]).unwrap_or_default()
+    }
+
+    /// Of a routing domain, and whether these are not all yet.
+    async fn of_domain(&self, domain: &str, soon: bool) -> Result<(Vec<Candidate>, bool), Unroutable> {
+        let (host, port) = take_apart(domain);
+        let port = port.unwrap_or(self.settings.port);
+        let origin = self.origin(domain, &host);
+        if soon && literal(&host).is_none() {
+            let plan = self.names.mx_soon(&host).await.map_err(unroutable)?;
+            // The best of what is known may be this server, and a better one not be known yet.
+            match self.permitted(of_plan(&plan, port, origin), &plan.lacking) {
+                Err(_) if plan.partial => {}
+                found => return found.map(|found| (found, plan.partial)),
+            }
+        }
+        self.mail_hosts(&host, port, origin).await.map(|found| (found, false))
+    }
+
+    fn origin(&self, routing_domain: &str, host: &str) -> Origin {
+        match (self.settings.barred.is_gateway(routing_domain), literal(host)) {
+            (true, Some(_)) => Origin::Written,
+            (true, None) | (false, Some(_)) => Origin::Named,
+            (false, None) => Origin::Learned,
         }
     }
-    for entry in &settings.routes {
-        match routed(domain, entry, settings.port, names).await {
-            Ok(hosts) => found.extend(hosts),
-            Err(error) => trouble = trouble.or(Some(unroutable(error))),
+
+    async fn routed(&self, domain: &str, entry: &RouteEntry) -> Result<Vec<Candidate>, Unroutable> {
+        let port = entry.port.unwrap_or(self.settings.port);
+        let mut hosts = match &entry.target {
+            RouteTarget::Mx => {
+                let (host, _) = take_apart(domain);
+                self.mail_hosts(domain, port, self.origin(domain, &host)).await?
+            }
+            RouteTarget::MxOf(other) => self.mail_hosts(other, port, Origin::Named).await?,
+            RouteTarget::Host(host) => {
+                let addresses = self.names.addresses(host).await.map_err(unroutable)?;
+                let origin = if literal(host).is_some() { Origin::Written } else { Origin::Named };
+                self.permitted(of_host(host, &addresses, port, origin), &[])?
+            }
+        };
+        // The entry's place comes before the preferences inside it.
+        hosts.sort_by_key(|host| host.preference);
+        hosts.iter_mut().for_each(|host| host.preference = entry.preference);
+        Ok(hosts)
+    }
+
+    /// The hosts of a domain, or the address that it is.
+    async fn mail_hosts(&self, domain: &str, port: u16, origin: Origin) -> Result<Vec<Candidate>, Unroutable> {
+        if let Some(address) = literal(domain) {
+            return self.permitted(of_host(domain, &[address], port, origin), &[]);
         }
+        let plan = self.names.mx(domain).await.map_err(unroutable)?;
+        self.permitted(of_plan(&plan, port, origin), &plan.lacking)
     }
-    if found.iter().any(|candidate| settings.prohibits(&candidate.remote)) {
-        return Err(Unroutable::Prohibited);
-    }
-    let had_any = !found.is_empty();
-    found.retain(|candidate| !settings.skips(&candidate.remote));
-    match (found.is_empty(), trouble) {
-        (true, Some(trouble)) => Err(trouble),
-        (true, None) if had_any => Err(Unroutable::Prohibited),
-        (true, None) => Err(Unroutable::NoHost),
-        (false, _) => Ok(Route { candidates: ordered(found, settings.prefers_ipv6, random), partial }),
+
+    /// Of the hosts of one plan those that mail may be brought to. RFC 5321 5.1: where this server is among them, it and all
+    /// that are not better than it are left out, lest two hosts of a domain give its mail to each other.
+    fn permitted(&self, mut found: Vec<Candidate>, lacking: &[LackingHost]) -> Result<Vec<Candidate>, Unroutable> {
+        let barred = &*self.settings.barred;
+        if found.is_empty() {
+            return Err(Unroutable::NoHost);
+        }
+        if found.iter().any(|candidate| barred.fails_domain(candidate)) {
+            return Err(Unroutable::Prohibited);
+        }
+        let takes_smtp = self.settings.method == DeliveryMethod::Esmtp;
+        let itself = found.iter().filter(|host| barred.is_itself(host, takes_smtp, self.itself));
+        let itself = itself.map(|host| (host.preference, host.host.clone()));
+        // Records name it, too, where it has no address.
+        let by_name = lacking.iter().filter(|host| takes_smtp && barred.is_own_name(&host.name));
+        let itself = itself.chain(by_name.map(|host| (host.preference, host.name.clone()))).min();
+        let is_better = |preference: u16| itself.as_ref().is_none_or(|(own, _)| preference < *own);
+        found.retain(|candidate| is_better(candidate.preference) && !barred.passes_over(candidate));
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        if let Some(host) = lacking.iter().find(|host| host.for_now && is_better(host.preference)) {
+            return Err(Unroutable::Lookup(format!("the address of its host {} is not known", host.name)));
+        }
+        Err(itself.map_or(Unroutable::PassedOver, |(_, host)| Unroutable::Loop(host)))
     }
 }
 
-/// The addresses of a domain itself, when its mail hosts cannot be learnt. A departure from RFC 5321 5.1, which would wait; it is
-/// what mx_failures_fallback_to_a asks for.
-pub(crate) async fn own_addresses(domain: &str, settings: &QueueSettings, names: &dyn Names) -> Vec<Candidate> {
-    let (host, port) = take_apart(domain);
-    let port = port.unwrap_or(settings.port);
-    let addresses = names.addresses(&host).await.unwrap_or_default();
-    let candidate = |address| {
-        let remote = SocketAddr::new(address, port);
-        Candidate { preference: 0, host: host.as_str().into(), remote, expires: None }
+/// Of two reasons why there is no route the one that may pass, so that mail waits where it can.
+fn milder(one: Unroutable, other: Unroutable) -> Unroutable {
+    let severity = |why: &Unroutable| match why {
+        Unroutable::Lacking(_) => 0,
+        Unroutable::Lookup(_) => 1,
+        Unroutable::NoHost => 2,
+        Unroutable::NullMx | Unroutable::PassedOver | Unroutable::Prohibited | Unroutable::Loop(_) => 3,
     };
-    let found: Vec<Candidate> = addresses.into_iter().map(candidate).collect();
-    let prohibited = found.iter().any(|candidate| settings.prohibits(&candidate.remote));
-    found.into_iter().filter(|candidate| !prohibited && !settings.skips(&candidate.remote)).collect()
+    if severity(&other) < severity(&one) { other } else { one }
 }
 
-async fn routed(domain: &str, entry: &RouteEntry, port: u16, names: &dyn Names) -> Result<Vec<Candidate>, DnsError> {
-    let port = entry.port.unwrap_or(port);
-    let mut hosts = match &entry.target {
-        RouteTarget::Mx => mail_hosts(domain, port, names, false).await?.0,
-        RouteTarget::MxOf(other) => mail_hosts(other, port, names, false).await?.0,
-        RouteTarget::Host(host) => {
-            let addresses = names.addresses(host).await?;
-            let candidate = |address| Candidate {
-                preference: 0,
-                host: host.as_str().into(),
-                remote: SocketAddr::new(address, port),
-                expires: None,
-            };
-            addresses.into_iter().map(candidate).collect()
-        }
+fn of_host(host: &str, addresses: &[IpAddr], port: u16, origin: Origin) -> Vec<Candidate> {
+    let candidate = |&address: &IpAddr| Candidate {
+        preference: 0,
+        host: host.into(),
+        remote: SocketAddr::new(address, port),
+        expires: None,
+        origin,
     };
-    // The entry's place comes before the preferences inside it.
-    hosts.sort_by_key(|host| host.preference);
-    hosts.iter_mut().for_each(|host| host.preference = entry.preference);
-    Ok(hosts)
+    addresses.iter().map(candidate).collect()
 }
 
-/// The hosts of a domain, or the address that it is, and whether these are not all yet.
-async fn mail_hosts(
-    domain: &str,
-    port: u16,
-    names: &dyn Names,
-    soon: bool,
-) -> Result<(Vec<Candidate>, bool), DnsError> {
-    if let Some(address) = literal(domain) {
-        let remote = SocketAddr::new(address, port);
-        return Ok((vec![Candidate { preference: 0, host: domain.into(), remote, expires: None }], false));
-    }
-    let plan = if soon { names.mx_soon(domain).await? } else { names.mx(domain).await? };
-    Ok((of_plan(&plan, port), plan.partial))
-}
-
-fn of_plan(plan: &MxPlan, port: u16) -> Vec<Candidate> {
+fn of_plan(plan: &MxPlan, port: u16, origin: Origin) -> Vec<Candidate> {
     let of_host = |host: &dns::MxHost| {
         let (preference, name) = (host.preference, host.name.clone());
         let candidate = move |&address: &IpAddr| Candidate {
@@ -147,6 +225,7 @@ fn of_plan(plan: &MxPlan, port: u16) -> Vec<Candidate> {
             host: name.clone(),
             remote: SocketAddr::new(address, port),
             expires: Some(plan.expires),
+            origin,
         };
         host.addresses.iter().map(candidate).collect::<Vec<_>>()
     };
@@ -196,6 +275,7 @@ fn unroutable(error: DnsError) -> Unroutable {
     match error {
         DnsError::NullMx { .. } => Unroutable::NullMx,
         DnsError::NoSuchDomain { .. } | DnsError::NoRecords { .. } => Unroutable::NoHost,
+        DnsError::Local { lack, .. } => Unroutable::Lacking(lack),
         temporary => Unroutable::Lookup(temporary.to_string()),
     }
 }
@@ -228,6 +308,7 @@ mod tests {
             host: host.into(),
             remote: SocketAddr::from(([192, 0, 2, preference as u8], 25)),
             expires: None,
+            origin: Origin::Learned,
         };
         let found = vec![candidate(20, "c"), candidate(10, "a"), candidate(10, "a"), candidate(10, "b")];
         let mut firsts = std::collections::BTreeSet::new();
@@ -247,6 +328,7 @@ mod tests {
             host: host.into(),
             remote: SocketAddr::new(address.parse().unwrap(), 25),
             expires: None,
+            origin: Origin::Learned,
         };
         let found = vec![
             candidate(10, "a", "192.0.2.1"),

@@ -1,14 +1,16 @@
-//! The seams of delivery: the network, the resolver and the notification of senders. Each has an in-memory twin in tests.
+//! The seams of delivery: the network, what this process is in it, the resolver and the notification of senders. Each has an in-memory twin in tests.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use config::Generation;
 use dns::{DnsError, MxPlan};
 use message::{Body, Envelope};
+use scheduler::{Descriptors, Lack, Step};
 use smtp::Reply;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
@@ -28,30 +30,98 @@ pub struct Connected {
     pub descriptor: Option<i32>,
 }
 
+/// Why none was opened.
+#[derive(Debug)]
+pub struct ConnectError {
+    /// What was being done.
+    pub step: Step,
+    /// What went wrong.
+    pub error: io::Error,
+}
+
+impl ConnectError {
+    /// What this machine lacks, if it is its fault.
+    pub fn lack(&self) -> Option<Lack> {
+        Lack::of(self.step, &self.error)
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+/// An error in reaching the other host.
+impl From<io::ErrorKind> for ConnectError {
+    fn from(kind: io::ErrorKind) -> Self {
+        Self { step: Step::Connect, error: kind.into() }
+    }
+}
+
 /// Opens connections. The caller limits the time and drops the future when it is over.
 pub trait Connector: Send + Sync {
     /// Connects from `local` (any address if none) to `remote`.
-    fn connect(&self, local: Option<IpAddr>, remote: SocketAddr) -> Local<'_, io::Result<Connected>>;
+    fn connect(&self, local: Option<IpAddr>, remote: SocketAddr) -> Local<'_, Result<Connected, ConnectError>>;
 }
 
 /// The real network.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tcp;
+#[derive(Clone, Debug, Default)]
+pub struct Tcp {
+    descriptors: Descriptors,
+}
+
+impl Tcp {
+    /// Takes no descriptor beyond the share of connections.
+    pub fn within(descriptors: &Descriptors) -> Self {
+        Self { descriptors: descriptors.clone() }
+    }
+}
 
 impl Connector for Tcp {
-    fn connect(&self, local: Option<IpAddr>, remote: SocketAddr) -> Local<'_, io::Result<Connected>> {
+    fn connect(&self, local: Option<IpAddr>, remote: SocketAddr) -> Local<'_, Result<Connected, ConnectError>> {
         Box::pin(async move {
-            let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-            if let Some(local) = local.filter(|local| local.is_ipv4() == remote.is_ipv4()) {
-                socket.bind(SocketAddr::new(local, 0))?;
+            let at = |step| move |error| ConnectError { step, error };
+            let socket = if remote.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+            let socket = socket.map_err(at(Step::Socket))?;
+            if !self.descriptors.admit(&socket) {
+                return Err(at(Step::Socket)(io::Error::from_raw_os_error(EMFILE)));
+            }
+            let local = local.filter(|local| local.is_ipv4() == remote.is_ipv4());
+            if let Some(local) = local {
+                socket.bind(SocketAddr::new(local, 0)).map_err(at(Step::Bind))?;
             }
             // A group of commands leaves in one write: waiting to fill a segment would only delay it.
-            socket.set_nodelay(true)?;
-            let stream = socket.connect(remote).await?;
+            socket.set_nodelay(true).map_err(at(Step::Socket))?;
+            let stream = socket.connect(remote).await.map_err(|error| {
+                let step =
+                    if is_unreachable(&error) && !has_route(local, remote) { Step::Route } else { Step::Connect };
+                ConnectError { step, error }
+            })?;
             let descriptor = std::os::fd::AsRawFd::as_raw_fd(&stream);
             Ok(Connected { stream: Box::new(stream), descriptor: Some(descriptor) })
         })
     }
+}
+
+fn is_unreachable(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable)
+}
+
+/// Whether the kernel knows a way to an address. A router says "unreachable" in the same words as a kernel that knows none;
+/// a datagram socket can be connected in the first case, and no packet leaves for it.
+fn has_route(local: Option<IpAddr>, remote: SocketAddr) -> bool {
+    let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind(SocketAddr::new(local.unwrap_or(any), 0));
+    !socket.and_then(|socket| socket.connect(remote)).is_err_and(|error| is_unreachable(&error))
+}
+
+/// Knows where this process itself takes mail.
+pub trait Itself: Send + Sync {
+    /// Whether a connection to that address and port would come to this process.
+    fn is_at(&self, remote: SocketAddr) -> bool;
+    /// Whether it listens on that port, at whatever address.
+    fn listens_on(&self, port: u16) -> bool;
 }
 
 /// Finds mail hosts and addresses.
@@ -104,3 +174,6 @@ pub trait Bouncer: Send + Sync {
     /// Resolves when the notification is as safe as an accepted message, or when none is due.
     fn bounce<'a>(&'a self, failed: &'a FailedMessage) -> Local<'a, Result<(), NotStored>>;
 }
+
+/// Too many open files: the number is one of Linux.
+const EMFILE: i32 = 24;

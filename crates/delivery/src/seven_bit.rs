@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use message::seven_bit::{self, Unconvertible};
+use message::seven_bit::{self, Purpose, Unconvertible};
 use message::{Body, MessageId};
 use scheduler::{MemoryOwner, ThreadPool};
 use smtp::Reply;
@@ -29,9 +29,9 @@ pub(crate) enum Form {
 
 impl Form {
     /// Converts a body in the pool; see [`seven_bit::convert`].
-    pub(crate) fn of(body: Body, minds_header: bool, pool: ThreadPool, bodies: MemoryOwner) -> Local<'static, Self> {
+    pub(crate) fn of(body: Body, pool: ThreadPool, bodies: MemoryOwner) -> Local<'static, Self> {
         Box::pin(async move {
-            match pool.run(move || seven_bit::convert(&body, minds_header)).await {
+            match pool.run(move || seven_bit::convert(&body, Purpose::Relay)).await {
                 Ok(Ok(None)) => Self::AsItIs,
                 Ok(Ok(Some(converted))) => Self::Converted(message::charged(converted, &bodies)),
                 Ok(Err(why)) => Self::Impossible(why),
@@ -58,25 +58,25 @@ impl Form {
     }
 }
 
-/// Forms known, by batch and by whether header fields were minded; the newest last.
+/// Forms known, by batch; the newest last.
 #[derive(Default)]
-pub(crate) struct Forms(RefCell<VecDeque<(MessageId, bool, Form)>>);
+pub(crate) struct Forms(RefCell<VecDeque<(MessageId, Form)>>);
 
 impl Forms {
     /// What is known of the body of a batch.
-    pub(crate) fn known(&self, batch: MessageId, minds_header: bool) -> Option<Form> {
+    pub(crate) fn known(&self, batch: MessageId) -> Option<Form> {
         let forms = self.0.borrow();
-        forms.iter().find(|(of, minds, _)| (*of, *minds) == (batch, minds_header)).map(|(_, _, form)| form.clone())
+        forms.iter().find(|(of, _)| *of == batch).map(|(_, form)| form.clone())
     }
 
     /// Remembers a form, and forgets the oldest beyond the bounds.
-    pub(crate) fn remember(&self, batch: MessageId, minds_header: bool, form: &Form) {
-        if matches!(form, Form::Missed) || OCTETS_MAX < form.octets() || self.known(batch, minds_header).is_some() {
+    pub(crate) fn remember(&self, batch: MessageId, form: &Form) {
+        if matches!(form, Form::Missed) || OCTETS_MAX < form.octets() || self.known(batch).is_some() {
             return;
         }
         let mut forms = self.0.borrow_mut();
-        forms.push_back((batch, minds_header, form.clone()));
-        let octets = |forms: &VecDeque<(MessageId, bool, Form)>| forms.iter().map(|(_, _, form)| form.octets()).sum();
+        forms.push_back((batch, form.clone()));
+        let octets = |forms: &VecDeque<(MessageId, Form)>| forms.iter().map(|(_, form)| form.octets()).sum();
         while FORMS_MAX < forms.len() || OCTETS_MAX < octets(&forms) {
             forms.pop_front();
         }
@@ -95,19 +95,18 @@ mod tests {
     #[test]
     fn forms_are_bounded_in_number_and_octets() {
         let id = |number: usize| format!("{number:02}/00-00001-00000000").parse::<MessageId>().unwrap();
-        let (forms, known) = (Forms::default(), |forms: &Forms, number| forms.known(id(number), false).is_some());
+        let (forms, known) = (Forms::default(), |forms: &Forms, number| forms.known(id(number)).is_some());
         let half = Form::Converted(vec![0; OCTETS_MAX / 2].into());
         for number in 0..3 {
-            forms.remember(id(number), false, &half);
+            forms.remember(id(number), &half);
         }
         assert_eq!([0, 1, 2].map(|number| known(&forms, number)), [false, true, true]);
-        assert!(forms.known(id(2), true).is_none());
         for number in 10..10 + FORMS_MAX {
-            forms.remember(id(number), false, &Form::AsItIs);
+            forms.remember(id(number), &Form::AsItIs);
         }
         assert!(!known(&forms, 2) && known(&forms, 10));
-        forms.remember(id(99), false, &Form::Converted(vec![0; OCTETS_MAX + 1].into()));
-        forms.remember(id(98), false, &Form::Missed);
+        forms.remember(id(99), &Form::Converted(vec![0; OCTETS_MAX + 1].into()));
+        forms.remember(id(98), &Form::Missed);
         assert!(!known(&forms, 99) && !known(&forms, 98));
     }
 }

@@ -1,8 +1,9 @@
 //! Throttles: at most N events in any S seconds, counted in buckets that loops and generations share.
 //!
 //! A stanza that sets a throttle owns one bucket; whatever falls back to the value draws from it (reference: config-syntax.md
-//! section 4.5). The quota of a window may be spent at once, and no window of S seconds ever holds more than N events: the
-//! bucket remembers when its events were, exactly for up to [`GROUPS`] of them and within S / [`GROUPS`] for more.
+//! section 4.5). The quota of a window may be spent at once, and no window of S seconds ever holds more than N events, by the
+//! clock of whoever sees them: from its taking until it is spent, when its end is known here, an event counts as happening all
+//! the while. The bucket remembers when events ended, exactly for up to [`GROUPS`] of them and within S / [`GROUPS`] for more.
 //! Locks are held for a few steps of arithmetic; a queue without a throttle never comes here.
 
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use config::Throttle;
+use tokio::sync::Notify;
 
 /// A bucket, at the rate that one generation gives it.
 #[derive(Clone, Debug)]
@@ -26,11 +28,17 @@ pub(crate) struct Bucket {
     window: Mutex<Window>,
     /// Queues that wait for it.
     waiting: AtomicU32,
+    /// A place was given back unspent.
+    returned: Notify,
 }
 
 /// One event's place in the window. Dropped unspent, the place is free again.
 #[derive(Debug)]
-pub(crate) struct Token(Option<Arc<Bucket>>);
+pub(crate) struct Token {
+    limit: Option<RateLimit>,
+    /// When it was kept for an event that may not come: then it is free again after a window.
+    reserved: Option<Instant>,
+}
 
 /// Held by a queue that waits for a bucket.
 #[derive(Debug)]
@@ -43,9 +51,24 @@ impl RateLimit {
         (!throttle.is_unlimited()).then(|| Self { bucket: bucket(), count: throttle.count, period })
     }
 
-    /// Counts an event, or says when the next one may be.
+    /// An event begins, or this is when the next one may.
     pub(crate) fn take(&self, now: Instant) -> Result<Token, Instant> {
-        self.bucket.lock().take(self.count, self.period, now).map(|()| Token(Some(self.bucket.clone())))
+        let mut window = self.bucket.lock();
+        self.room_in(&mut window, now)?;
+        window.in_flight += 1;
+        Ok(Token { limit: Some(self.clone()), reserved: None })
+    }
+
+    /// Keeps a place for an event that may begin soon: for a window at most, for nobody knows how long that takes.
+    pub(crate) fn reserve(&self, now: Instant) -> Result<Token, Instant> {
+        let mut window = self.bucket.lock();
+        self.room_in(&mut window, now)?;
+        window.reserved.push_back(now);
+        Ok(Token { limit: Some(self.clone()), reserved: Some(now) })
+    }
+
+    fn room_in(&self, window: &mut Window, now: Instant) -> Result<(), Instant> {
+        window.busy_until(self.count, self.period, now).map_or(Ok(()), Err)
     }
 
     /// When an event may be, if it may not be now.
@@ -65,17 +88,51 @@ impl RateLimit {
 }
 
 impl Token {
-    /// The event has happened.
-    pub(crate) fn spend(mut self) {
-        self.0 = None;
+    /// The event that it was kept for begins, or this is when it may.
+    pub(crate) fn begin(mut self, now: Instant) -> Result<Self, Instant> {
+        let (Some(limit), Some(at)) = (&self.limit, self.reserved) else { return Ok(self) };
+        let mut window = limit.bucket.lock();
+        if window.unreserve(at) {
+            window.in_flight += 1;
+            drop(window);
+            self.reserved = None;
+            return Ok(self);
+        }
+        drop(window);
+        limit.take(now)
+    }
+
+    /// The event is over: whoever was to see it has.
+    pub(crate) fn spend(mut self, now: Instant) {
+        let Some(limit) = self.limit.take() else { return };
+        let mut window = limit.bucket.lock();
+        match self.reserved {
+            Some(at) => drop(window.unreserve(at)),
+            None => window.in_flight -= 1,
+        }
+        window.ended(limit.count, limit.period, now);
     }
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
-        if let Some(bucket) = self.0.take() {
-            bucket.lock().give_back();
+        let Some(limit) = self.limit.take() else { return };
+        let mut window = limit.bucket.lock();
+        match self.reserved {
+            Some(at) => drop(window.unreserve(at)),
+            None => window.in_flight -= 1,
         }
+        drop(window);
+        if limit.bucket.waiting.load(Ordering::Relaxed) != 0 {
+            limit.bucket.returned.notify_one();
+        }
+    }
+}
+
+impl Waiting {
+    /// Resolves when a place came back unspent.
+    pub(crate) async fn returned(&self) {
+        self.0.returned.notified().await;
     }
 }
 
@@ -91,9 +148,14 @@ impl Bucket {
     }
 }
 
-/// When the events of the last window were.
+/// The events that count.
 #[derive(Debug, Default)]
 struct Window {
+    /// Begun, and not over.
+    in_flight: u64,
+    /// When places were kept.
+    reserved: VecDeque<Instant>,
+    /// When those of the last window ended.
     groups: VecDeque<Group>,
     total: u64,
 }
@@ -107,20 +169,22 @@ struct Group {
 }
 
 impl Window {
-    fn take(&mut self, count: u64, period: Duration, now: Instant) -> Result<(), Instant> {
-        if let Some(until) = self.busy_until(count, period, now) {
-            return Err(until);
-        }
+    fn ended(&mut self, count: u64, period: Duration, now: Instant) {
         let (most, span) = ((count / GROUPS).max(1), period / GROUPS as u32);
         match self.groups.back_mut() {
             Some(group) if group.events < most && now.saturating_duration_since(group.first) <= span => {
                 group.events += 1;
-                group.last = now;
+                group.last = group.last.max(now);
             }
             _ => self.groups.push_back(Group { first: now, last: now, events: 1 }),
         }
         self.total += 1;
-        Ok(())
+    }
+
+    /// Whether it was still kept.
+    fn unreserve(&mut self, at: Instant) -> bool {
+        let place = self.reserved.iter().position(|reserved| *reserved == at);
+        place.and_then(|place| self.reserved.remove(place)).is_some()
     }
 
     fn busy_until(&mut self, count: u64, period: Duration, now: Instant) -> Option<Instant> {
@@ -128,23 +192,24 @@ impl Window {
             self.total -= oldest.events;
             self.groups.pop_front();
         }
-        // A rate that was lowered leaves more events than it allows: several groups must go first.
-        let mut left = self.total;
-        let enough = self.groups.iter().take_while(|group| {
-            let busy = count <= left;
-            left -= group.events;
-            busy
-        });
-        enough.last().map(|group| group.last + period)
-    }
-
-    fn give_back(&mut self) {
-        let Some(latest) = self.groups.back_mut() else { return };
-        latest.events -= 1;
-        self.total -= 1;
-        if latest.events == 0 {
-            self.groups.pop_back();
+        self.reserved.retain(|at| now < *at + period);
+        let taken = self.in_flight + self.reserved.len() as u64 + self.total;
+        // A rate that was lowered leaves more events than it allows: several must go first.
+        let mut too_many = (taken + 1).saturating_sub(count);
+        if too_many == 0 {
+            return None;
         }
+        let ended = self.groups.iter().map(|group| (group.last, group.events));
+        let mut leaving: Vec<(Instant, u64)> = ended.chain(self.reserved.iter().map(|at| (*at, 1))).collect();
+        leaving.sort_unstable();
+        for (at, events) in leaving {
+            too_many = too_many.saturating_sub(events);
+            if too_many == 0 {
+                return Some(at + period);
+            }
+        }
+        // What is in flight ends now at the earliest.
+        Some(now + period)
     }
 }
 
@@ -175,7 +240,7 @@ mod tests {
         while now < start + Duration::from_secs(seconds) {
             match limit.take(now) {
                 Ok(token) => {
-                    token.spend();
+                    token.spend(now);
                     taken.push(now - start);
                 }
                 Err(until) => now = until,
@@ -197,7 +262,7 @@ mod tests {
             let (limit, start, period) = (limit(count, per_seconds), origin(), Duration::from_secs(per_seconds));
             // Not at a boundary: a third of the quota is used before the others come.
             for _ in 0..count / 3 {
-                limit.take(start).unwrap().spend();
+                limit.take(start).unwrap().spend(start);
             }
             let times = events(&limit, start + period / 2, per_seconds * 10);
             let crowded = times.windows(count as usize + 1).filter(|run| run[run.len() - 1] - run[0] < period).count();
@@ -219,11 +284,70 @@ mod tests {
     fn a_lower_rate_counts_what_was_done_under_the_higher_one() {
         let (high, now) = (limit(10, 60), origin());
         for second in 0..10 {
-            high.take(now + Duration::from_secs(second)).unwrap().spend();
+            let at = now + Duration::from_secs(second);
+            high.take(at).unwrap().spend(at);
         }
         let low = RateLimit { count: 3, ..high };
         let later = now + Duration::from_secs(30);
         assert_eq!(low.busy_until(later), Some(now + Duration::from_secs(67)), "when three are left, one of them goes");
+    }
+
+    #[test]
+    fn an_event_counts_from_its_beginning_until_a_window_after_its_end() {
+        let (limit, start) = (limit(2, 10), origin());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let (slow, quick) = (limit.take(start).unwrap(), limit.take(start).unwrap());
+        quick.spend(start);
+        assert_eq!(limit.busy_until(at(1)), Some(at(10)));
+        let third = limit.take(at(10)).unwrap();
+        assert!(limit.take(at(30)).is_err(), "two are under way, and may be seen at any moment");
+        slow.spend(at(30));
+        third.spend(at(31));
+        assert_eq!(limit.busy_until(at(35)), Some(at(40)));
+    }
+
+    #[test]
+    fn a_place_is_kept_for_a_window_and_used_or_given_back() {
+        let (limit, start) = (limit(1, 10), origin());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let kept = limit.reserve(start).unwrap();
+        assert!(limit.take(at(5)).is_err());
+        let begun = kept.begin(at(9)).unwrap();
+        assert!(limit.take(at(25)).is_err(), "it is under way");
+        begun.spend(at(25));
+        let kept = limit.reserve(at(35)).unwrap();
+        let other = limit.take(at(45)).unwrap();
+        assert!(kept.begin(at(46)).is_err(), "kept too long: it is another's");
+        drop(other);
+        assert!(limit.take(at(46)).is_ok());
+    }
+
+    /// Whoever sees the events at any moment between their beginning and their end never sees too many.
+    #[test]
+    fn no_receiver_sees_more_than_the_rate_however_long_events_are_under_way() {
+        for seed in 0..50 {
+            let random = scheduler::Random::seeded(seed);
+            let (count, per_seconds) = (1 + random.below(20), 1 + random.below(5));
+            let (limit, start, period) = (limit(count, per_seconds), origin(), Duration::from_secs(per_seconds));
+            let (mut now, mut seen, mut under_way) = (start, Vec::new(), VecDeque::<(Instant, Token)>::new());
+            for _ in 0..2000 {
+                now += Duration::from_millis(random.below(1 + 2000 * per_seconds / count));
+                while under_way.front().is_some_and(|(end, _)| *end <= now) {
+                    let (end, token) = under_way.pop_front().unwrap();
+                    token.spend(end.max(now));
+                }
+                if let Ok(token) = limit.take(now) {
+                    let takes = Duration::from_millis(random.below(3000));
+                    seen.push(now + takes.mul_f64(random.below(101) as f64 / 100.0));
+                    under_way.push_back((now + takes, token));
+                    under_way.make_contiguous().sort_by_key(|(end, _)| *end);
+                }
+            }
+            seen.sort();
+            let crowded = seen.windows(count as usize + 1).filter(|run| run[run.len() - 1] - run[0] < period).count();
+            assert_eq!(crowded, 0, "seed {seed}: {count}/{per_seconds}");
+            assert!(count < seen.len() as u64);
+        }
     }
 
     #[test]

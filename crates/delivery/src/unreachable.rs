@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use message::MessageId;
+use scheduler::Lack;
 use smtp::Reply;
 use smtp::client::Failure;
 use tokio::task::JoinSet;
@@ -18,7 +19,7 @@ use crate::limits::{Awaits, Saturated};
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
 use crate::record::DomainRecord;
-use crate::replies::{BLACKHOLED, LOOKUP_FAILED, NO_HOST, NULL_MX, PROHIBITED, UNREACHABLE};
+use crate::replies::{BLACKHOLED, LACKING, LOOKUP_FAILED, LOOP, NO_HOST, NULL_MX, PROHIBITED, UNREACHABLE};
 use crate::route::{Candidate, Unroutable};
 
 /// Why a connection did not come about.
@@ -26,14 +27,20 @@ pub(crate) enum NotOpened {
     Unroutable(Unroutable),
     /// A throttle, or every host that is not left alone, has no room: nothing has failed.
     Saturated(Saturated),
+    /// There was an idle session for its mail.
+    TakenOver,
     /// Every address failed or is being left alone.
     Unreachable {
         /// When the first of them may be tried again.
         retry_at: Instant,
         /// The last host that answered, but gave no session.
         refusal: Option<Box<(Candidate, Failure)>>,
+        /// All of them have said that they never take mail.
+        for_good: bool,
         /// One was tried; else each is being left alone after an earlier failure.
         tried: bool,
+        /// What this machine lacks for one of them.
+        lack: Option<Lack>,
         connection: MessageId,
     },
 }
@@ -69,9 +76,20 @@ impl Maintainer {
         let pause: Duration = settings.host_failure_retry.into();
         let now = self.deps.clock.now();
         match not_opened {
+            NotOpened::TakenOver => {}
             NotOpened::Saturated(saturated) => self.saturated(record, Awaits::Connection, saturated),
             NotOpened::Unroutable(Unroutable::NullMx) => self.drain(record, settings, NULL_MX).await,
-            NotOpened::Unroutable(Unroutable::Prohibited) => self.drain(record, settings, PROHIBITED).await,
+            NotOpened::Unroutable(Unroutable::Prohibited | Unroutable::PassedOver) => {
+                self.meter.prohibited.add(1);
+                self.drain(record, settings, PROHIBITED).await;
+            }
+            NotOpened::Unroutable(Unroutable::Loop(host)) => {
+                self.meter.loops.add(1);
+                tracing::warn!(target: "SMTP", "mail for {domain} loops back: its best host {host} is this server; deliver it \
+                    here (delivery_method), name another next hop (gateway, routes), or have its records name another host",
+                    domain = record.name.domain);
+                self.drain(record, settings, LOOP).await;
+            }
             NotOpened::Unroutable(Unroutable::NoHost) => {
                 record.hold_until.set(Some(now + pause));
                 record.dns_failures.set(record.dns_failures.get() + 1);
@@ -81,13 +99,18 @@ impl Maintainer {
             }
             NotOpened::Unroutable(Unroutable::Lookup(what)) => {
                 tracing::warn!(target: "DNS", "no route to {} now: {what}", record.name.domain);
-                self.not_reached(record, settings, now + pause, true).await;
+                self.not_reached(record, settings, now + pause, true, UNREACHABLE).await;
             }
-            NotOpened::Unreachable { retry_at, refusal, tried, connection } => {
+            NotOpened::Unroutable(Unroutable::Lacking(lack)) => {
+                let until = self.lacks(lack, &format_args!("a nameserver for {}", record.name.domain));
+                self.not_reached(record, settings, until, false, LACKING).await;
+            }
+            NotOpened::Unreachable { retry_at, refusal, for_good, tried, lack, connection } => {
                 if let Some(refusal) = refusal {
-                    self.charge_one(record, settings, connection, *refusal).await;
+                    self.charge_one(record, settings, connection, *refusal, for_good).await;
                 }
-                self.not_reached(record, settings, retry_at, tried).await;
+                let reply = if lack.is_some() && !tried { LACKING } else { UNREACHABLE };
+                self.not_reached(record, settings, retry_at, tried, reply).await;
             }
         }
     }
@@ -191,25 +214,33 @@ impl Maintainer {
         settings: &Rc<QueueSettings>,
         connection: MessageId,
         (candidate, failure): (Candidate, Failure),
+        for_good: bool,
     ) {
         let Some(taken) = self.next(record, settings) else { return };
         let Some(message) = self.in_hand(taken).await else { return };
         let remote = Some((candidate.host, candidate.remote.ip()));
         let attempt = Attempt { settings: settings.clone(), connection, remote };
-        // A 5yz greeting speaks of the host, not of the message: another host, or another day, may take it.
+        // A 5yz greeting speaks of the host, not of the message: another host, or another day, may take it. Unless every host
+        // says that there is no such day (RFC 7504 3).
         let failed = Failed { stage: failure.stage, bytes: 0, reply: failure.reply, quiet: false };
-        if let Some(rest) = self.failed_for_now(&attempt, message, failed) {
+        let rest = match for_good {
+            true => self.attempt_failed(&attempt, message, failed),
+            false => self.failed_for_now(&attempt, message, failed),
+        };
+        if let Some(rest) = rest {
             rest.await;
         }
     }
 
-    /// A round that reached no host. One in which none was `tried` is no failure, but the time counts.
+    /// A round that reached no host. One in which none was `tried` is no failure, but the time counts: in the end the mail is
+    /// delayed for `reply`.
     async fn not_reached(
         self: &Rc<Self>,
         record: &Rc<DomainRecord>,
         settings: &Rc<QueueSettings>,
         retry_at: Instant,
         tried: bool,
+        reply: Reply,
     ) {
         let now = self.deps.clock.now();
         let (failures, since) = record.not_reached(now, retry_at, tried);
@@ -218,7 +249,7 @@ impl Maintainer {
         if too_often || too_long {
             record.failures.set(0);
             record.unreachable_since.set(None);
-            self.drain(record, settings, UNREACHABLE).await;
+            self.drain(record, settings, reply).await;
         }
     }
 }

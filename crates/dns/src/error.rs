@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use scheduler::Lack;
+
 /// A lookup that yielded nothing to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DnsError {
@@ -33,6 +35,13 @@ pub enum DnsError {
         /// The server that failed last.
         server: Option<SocketAddr>,
     },
+    /// No question could be asked: this machine lacks something for that.
+    Local {
+        /// The name and type of the question that was not asked.
+        name: Arc<str>,
+        /// What is lacking.
+        lack: Lack,
+    },
     /// No server answered in time.
     Timeout {
         /// The name and type of the question that was not answered.
@@ -45,7 +54,7 @@ pub enum DnsError {
 impl DnsError {
     /// Whether asking again later may help: failures do pass, while answers stand until their TTL is over.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Temporary { .. } | Self::Timeout { .. })
+        matches!(self, Self::Temporary { .. } | Self::Local { .. } | Self::Timeout { .. })
     }
 }
 
@@ -63,6 +72,7 @@ impl fmt::Display for DnsError {
                 write!(f, "lookup of {name} failed: {what}")?;
                 by(f, server)
             }
+            Self::Local { name, lack } => write!(f, "lookup of {name} not begun: {lack}"),
             Self::Timeout { name, server } => {
                 write!(f, "lookup of {name}: no answer in time")?;
                 by(f, server)

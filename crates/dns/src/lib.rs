@@ -17,7 +17,7 @@ mod sweep;
 mod upstream;
 
 pub use error::DnsError;
-pub use plan::{MxHost, MxPlan};
+pub use plan::{LackingHost, MxHost, MxPlan};
 pub use resolv_conf::{ResolvConf, ResolvConfError};
 pub use resolver::{Overrides, Resolver, Stats};
 pub use runtime::DnsRuntime;

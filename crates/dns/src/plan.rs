@@ -18,6 +18,8 @@ use crate::upstream::{Lack, Records, Upstream, plain};
 pub struct MxPlan {
     /// Hosts by rising preference; within one preference as the server listed them.
     pub hosts: Vec<MxHost>,
+    /// Those the records name, too, and that have no address, or none yet; by rising preference.
+    pub lacking: Vec<LackingHost>,
     /// There is no MX record: the one host is the domain itself (RFC 5321 5.1).
     pub implicit: bool,
     /// The addresses of other hosts are still being looked up, better ones perhaps among them; never kept.
@@ -39,6 +41,17 @@ pub struct MxHost {
     pub addresses: Vec<IpAddr>,
 }
 
+/// A host of a domain without an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LackingHost {
+    /// As of [`MxHost`].
+    pub preference: u16,
+    /// The host's name, lower case, without the final dot.
+    pub name: Arc<str>,
+    /// It may get one: the question failed, or is not answered yet.
+    pub for_now: bool,
+}
+
 /// What a plan is built under.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules {
@@ -47,8 +60,15 @@ pub(crate) struct Rules {
 
 /// A plan or its absence before the TTL bounds are applied.
 pub(crate) struct Draft {
-    pub(crate) hosts: Result<(Vec<MxHost>, bool), DnsError>,
+    pub(crate) hosts: Result<Found, DnsError>,
     pub(crate) ttl: Duration,
+}
+
+/// The hosts of a plan.
+pub(crate) struct Found {
+    pub(crate) hosts: Vec<MxHost>,
+    pub(crate) lacking: Vec<LackingHost>,
+    pub(crate) implicit: bool,
 }
 
 /// Turns the text of a domain into a complete name; `None` if it can be none.
@@ -59,7 +79,7 @@ pub(crate) fn complete_name(domain: &str) -> Option<Name> {
 }
 
 /// Told of the hosts whose addresses are known while others are still looked up, in order of preference.
-pub(crate) type Early<'e> = &'e (dyn Fn(Vec<MxHost>) + Send + Sync);
+pub(crate) type Early<'e> = &'e (dyn Fn(Vec<MxHost>, Vec<LackingHost>) + Send + Sync);
 
 /// Asks for the MX records of `name` and the addresses of their hosts.
 pub(crate) async fn draft(upstream: &Arc<Upstream>, name: &Name, rules: Rules, early: Early<'_>) -> Draft {
@@ -90,9 +110,11 @@ async fn explicit(
     exchanges.truncate(HOSTS_MAX);
 
     let mut asking = JoinSet::new();
+    let mut lacking: Vec<Option<LackingHost>> = Vec::new();
     for (place, (preference, host)) in exchanges.into_iter().enumerate() {
-        let upstream = upstream.clone();
-        asking.spawn(async move { (place, preference, plain(&host).into(), addresses(&upstream, &host, rules).await) });
+        let (upstream, name) = (upstream.clone(), Arc::<str>::from(plain(&host)));
+        lacking.push(Some(LackingHost { preference, name: name.clone(), for_now: true }));
+        asking.spawn(async move { (place, preference, name, addresses(&upstream, &host, rules).await) });
     }
     let mut hosts: Vec<(usize, MxHost)> = Vec::new();
     let mut ttl = found.ttl;
@@ -105,11 +127,15 @@ async fn explicit(
                 ttl = ttl.min(host_ttl);
                 let before = hosts.partition_point(|(other, _)| *other < place);
                 hosts.insert(before, (place, MxHost { preference, name, addresses }));
+                lacking[place] = None;
                 if !asking.is_empty() {
-                    early(hosts.iter().map(|(_, host)| host.clone()).collect());
+                    early(in_order(&hosts), lacking.iter().flatten().cloned().collect());
                 }
             }
-            Err(Lack::Name(host_ttl) | Lack::Data(host_ttl)) => ttl = ttl.min(host_ttl),
+            Err(Lack::Name(host_ttl) | Lack::Data(host_ttl)) => {
+                ttl = ttl.min(host_ttl);
+                lacking[place].iter_mut().for_each(|host| host.for_now = false);
+            }
             Err(Lack::Failure(error)) => {
                 // The plan lacks a host that may be there: look again soon.
                 ttl = ttl.min(INCOMPLETE_TTL);
@@ -117,20 +143,25 @@ async fn explicit(
             }
         }
     }
-    let hosts: Vec<MxHost> = hosts.into_iter().map(|(_, host)| host).collect();
+    let (hosts, lacking) = (in_order(&hosts), lacking.into_iter().flatten().collect());
     match (hosts.is_empty(), trouble) {
-        (false, _) => Draft { hosts: Ok((hosts, false)), ttl },
+        (false, _) => Draft { hosts: Ok(Found { hosts, lacking, implicit: false }), ttl },
         (true, Some(error)) => Draft { hosts: Err(error), ttl: Duration::ZERO },
         // RFC 5321 5.1: MX records that lead nowhere are an error; the domain's own address does not stand in for them.
         (true, None) => Draft { hosts: Err(DnsError::NoRecords { name: domain.clone() }), ttl },
     }
 }
 
+fn in_order(hosts: &[(usize, MxHost)]) -> Vec<MxHost> {
+    hosts.iter().map(|(_, host)| host.clone()).collect()
+}
+
 async fn implicit(upstream: &Arc<Upstream>, domain: &Arc<str>, name: &Name, no_mx: Duration, rules: Rules) -> Draft {
     match addresses(upstream, name, rules).await {
         Ok((addresses, ttl)) => {
             let host = MxHost { preference: 0, name: domain.clone(), addresses };
-            Draft { hosts: Ok((vec![host], true)), ttl: ttl.min(no_mx) }
+            let found = Found { hosts: vec![host], lacking: Vec::new(), implicit: true };
+            Draft { hosts: Ok(found), ttl: ttl.min(no_mx) }
         }
         Err(Lack::Name(ttl) | Lack::Data(ttl)) => {
             Draft { hosts: Err(DnsError::NoRecords { name: domain.clone() }), ttl: ttl.min(no_mx) }

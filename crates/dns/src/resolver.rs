@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use scheduler::{Clock, Counter, Meters};
+use scheduler::{Clock, Counter, Lack as Shortage, Meters};
 use tokio::sync::watch;
 
 use crate::cache::Cache;
 use crate::error::DnsError;
-use crate::plan::{self, Draft, MxHost, MxPlan, Rules};
+use crate::plan::{self, Draft, Found, LackingHost, MxHost, MxPlan, Rules};
 use crate::runtime::DnsRuntime;
 use crate::settings::Settings;
 use crate::upstream::{Lack, Upstream, plain};
@@ -55,7 +55,11 @@ fn held_by(answer: &Answer) -> usize {
     let of_host = |host: &MxHost| {
         size_of::<MxHost>() + host.name.len() + host.addresses.capacity() * size_of::<std::net::IpAddr>()
     };
-    let of_plan = |plan: &Arc<MxPlan>| size_of::<MxPlan>() + plan.hosts.iter().map(of_host).sum::<usize>();
+    let of_lacking = |host: &LackingHost| size_of::<LackingHost>() + host.name.len();
+    let of_plan = |plan: &Arc<MxPlan>| {
+        let lacking: usize = plan.lacking.iter().map(of_lacking).sum();
+        size_of::<MxPlan>() + plan.hosts.iter().map(of_host).sum::<usize>() + lacking
+    };
     answer.as_ref().map_or(0, of_plan)
 }
 
@@ -155,8 +159,8 @@ impl Resolver {
         }
         let Some(name) = plan::complete_name(&key) else { return Err(DnsError::NoSuchDomain { name: key }) };
         let mut progress = match inner.cached_or_asking(&key, name) {
-            Found::Now(answer) => return answer.map(Arc::unwrap_or_clone),
-            Found::Soon(progress) => progress,
+            Known::Now(answer) => return answer.map(Arc::unwrap_or_clone),
+            Known::Soon(progress) => progress,
         };
         let enough = |progress: &Progress| match progress {
             Progress::Asked => false,
@@ -261,7 +265,7 @@ impl Resolver {
     }
 }
 
-enum Found {
+enum Known {
     Now(Answer),
     Soon(watch::Receiver<Progress>),
 }
@@ -278,22 +282,23 @@ impl Inner {
     fn overridden(&self, hosts: &[MxHost]) -> MxPlan {
         let mut hosts = hosts.to_vec();
         hosts.sort_by_key(|host| host.preference);
-        MxPlan { hosts, implicit: false, partial: false, ttl: OVERRIDE_TTL, expires: self.clock.now() + OVERRIDE_TTL }
+        let expires = self.clock.now() + OVERRIDE_TTL;
+        MxPlan { hosts, lacking: Vec::new(), implicit: false, partial: false, ttl: OVERRIDE_TTL, expires }
     }
 
-    fn cached_or_asking(self: &Arc<Self>, key: &Arc<str>, name: Name) -> Found {
+    fn cached_or_asking(self: &Arc<Self>, key: &Arc<str>, name: Name) -> Known {
         let now = self.clock.now();
         let mut table = self.lock();
         if let Some(answer) = table.plans.get(key, now) {
             self.meter.hits.add(1);
-            return Found::Now(answer);
+            return Known::Now(answer);
         }
         if let Some(asking) = table.asking.get(key) {
             self.meter.joined.add(1);
-            return Found::Soon(asking.progress.clone());
+            return Known::Soon(asking.progress.clone());
         }
         self.meter.misses.add(1);
-        Found::Soon(self.begin(&mut table, key.clone(), name, now))
+        Known::Soon(self.begin(&mut table, key.clone(), name, now))
     }
 
     /// Begins a draft for a domain that nobody asks for now.
@@ -333,9 +338,9 @@ impl Drafting {
         let upstream = &self.inner.upstream;
         // Each of the two steps waits for a place and for the servers; beyond that something is wrong.
         let limit = upstream.patience() * 4 + Duration::from_secs(1);
-        let early = |hosts| {
+        let early = |hosts, lacking| {
             let (ttl, expires) = (Duration::ZERO, self.asked_at);
-            let plan = MxPlan { hosts, implicit: false, partial: true, ttl, expires };
+            let plan = MxPlan { hosts, lacking, implicit: false, partial: true, ttl, expires };
             self.tell.send_replace(Progress::Partial(Arc::new(plan)));
         };
         let draft = plan::draft(upstream, &name, self.inner.rules(), &early);
@@ -346,7 +351,9 @@ impl Drafting {
         let ttl = self.inner.bounded(ttl);
         let expires = self.asked_at + ttl;
         let keep = !hosts.as_ref().is_err_and(DnsError::is_temporary);
-        let answer = hosts.map(|(hosts, implicit)| Arc::new(MxPlan { hosts, implicit, partial: false, ttl, expires }));
+        let answer = hosts.map(|Found { hosts, lacking, implicit }| {
+            Arc::new(MxPlan { hosts, lacking, implicit, partial: false, ttl, expires })
+        });
         let mut table = self.inner.lock();
         // Before anyone hears of it: who asks after a failure starts a new draft.
         if table.finish(&self.key, self.number) && keep {
@@ -376,7 +383,7 @@ impl Table {
 
 /// For the case that the DNS thread ends under a question.
 fn interrupted(key: &Arc<str>) -> DnsError {
-    DnsError::Temporary { name: key.clone(), what: "the resolver is being shut down".to_owned(), server: None }
+    DnsError::Local { name: key.clone(), lack: Shortage::DnsThread }
 }
 
 /// How long a caller may keep a plan that comes from the overrides.

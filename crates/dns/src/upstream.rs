@@ -15,7 +15,7 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts,
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError as HickoryError, NetError};
 use hickory_resolver::{Resolver as HickoryResolver, TokioResolver};
-use scheduler::{Clock, Counter, Meters};
+use scheduler::{Clock, Counter, Lack as Shortage, Meters, Step};
 use tokio::sync::Semaphore;
 
 use crate::error::DnsError;
@@ -128,7 +128,7 @@ impl Upstream {
                 None if matches!(error, NetError::Timeout) => {
                     last = DnsError::Timeout { name: question(), server: Some(*server) };
                 }
-                None => last = failure(&question(), *server, &error),
+                None => last = unasked(question(), &error).unwrap_or_else(|| failure(&question(), *server, &error)),
             }
         }
         tracing::warn!(target: "DNS", "{last}");
@@ -225,6 +225,15 @@ fn lack(error: &NetError) -> Option<Lack> {
     }
 }
 
+/// The failure of a question that never left, for what this machine lacks.
+fn unasked(name: Arc<str>, error: &NetError) -> Option<DnsError> {
+    let NetError::Io(error) = error else { return None };
+    // A datagram that finds no way out is refused at once and by nobody else.
+    let has_no_way_out = error.kind() == std::io::ErrorKind::NetworkUnreachable;
+    let step = if has_no_way_out { Step::Route } else { Step::Socket };
+    Shortage::of(step, error).map(|lack| DnsError::Local { name, lack })
+}
+
 fn failure(question: &str, server: SocketAddr, error: &NetError) -> DnsError {
     let what = match error {
         NetError::Dns(HickoryError::ResponseCode(code)) => format!("the server answered {code}"),
@@ -237,3 +246,25 @@ fn failure(question: &str, server: SocketAddr, error: &NetError) -> DnsError {
 const NEGATIVE_TTL: Duration = Duration::from_secs(30);
 /// RFC 2308 5: one to three hours.
 const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(3 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_could_not_be_asked_is_no_failure_of_a_server() {
+        let unasked = |code: i32| {
+            let error = NetError::from(std::io::Error::from_raw_os_error(code));
+            match unasked("x.test MX".into(), &error) {
+                Some(DnsError::Local { lack, .. }) => Some(lack),
+                _ => None,
+            }
+        };
+        const EMFILE: i32 = 24;
+        const ENETUNREACH: i32 = 101;
+        const ECONNREFUSED: i32 = 111;
+        assert_eq!(unasked(EMFILE), Some(Shortage::Descriptors));
+        assert_eq!(unasked(ENETUNREACH), Some(Shortage::Route));
+        assert_eq!(unasked(ECONNREFUSED), None);
+    }
+}

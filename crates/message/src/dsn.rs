@@ -2,21 +2,26 @@
 //!
 //! Takes the failed message and the last reply, gives a whole new message in wire form. Pure.
 //!
-//! Invariant: the notification is well formed whatever the remote host replied and whatever the original holds. Outside
-//! the returned original it is printable ASCII. It is 7-bit unless an 8-bit original is returned whole, which cannot be
-//! encoded (RFC 2046 5.2.1); the caller then marks the new envelope as 8-bit.
+//! Invariant: the notification is well formed and 7-bit, its lines within 998 octets, whatever the remote host replied and
+//! whatever the original holds: every next hop takes it as it is. An original in 8 bits comes back converted part by part;
+//! one that cannot be converted, or has 8-bit octets in its header, as its header alone, quoted-printable where it has to be
+//! (RFC 6522 4), for a message/rfc822 part must not be encoded itself (RFC 2046 5.2.1).
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use memchr::memmem;
 use smtp::Mailbox;
+use smtp::data::TEXT_LINE_OCTETS_MAX;
 use smtp::reply::parse_enhanced;
+use smtp::text::one_line;
 
 use crate::date::Date;
 use crate::envelope::Envelope;
 use crate::id::MessageId;
+use crate::seven_bit::{self, Purpose};
 use crate::{header, wire};
 
 /// How much of the original a notification returns (`bounces_inline_original`). Closed.
@@ -47,11 +52,12 @@ pub struct Notification<'a> {
     pub failed: &'a Envelope,
     /// The failed message's body, in wire form.
     pub original: &'a [u8],
-    /// The reply that decided, remote or local: `code [enhanced] text`.
+    /// The reply that decided, remote or local: `code [enhanced] text`. One that begins with `[internal]` behind its codes is
+    /// ours, whichever host it is about.
     pub reply: &'a str,
-    /// The host that gave it, by name; none for a local reply.
+    /// The host that was talked to, by name; none for a local reply.
     pub remote_name: Option<&'a str>,
-    /// The host that gave it, by address; none for a local reply.
+    /// The host that was talked to, by address; none for a local reply.
     pub remote_address: Option<IpAddr>,
     /// When the last attempt was made, since 1970.
     pub last_attempt: Duration,
@@ -63,26 +69,28 @@ impl Notification<'_> {
     /// The whole notification, in wire form with its terminator.
     pub fn render(&self) -> Vec<u8> {
         let original = self.returned_original();
-        let boundary = self.boundary(original);
-        let mut out = Vec::with_capacity(3000 + original.len());
+        let boundary = self.boundary(original.octets());
+        let mut out = Vec::with_capacity(3000 + original.octets().len());
         self.header_section(&mut out, &boundary);
-        self.explanation(&mut out, &boundary);
+        self.explanation(&mut out, &boundary, &original);
         self.status(&mut out, &boundary);
-        self.put_original(&mut out, &boundary, original);
+        original.put(&mut out, &boundary);
         put(&mut out, format_args!("\r\n--{boundary}--\r\n.\r\n"));
         out
     }
 
-    /// Whether the notification holds octets over 127.
-    pub fn is_eight_bit(&self) -> bool {
-        self.returned == Returned::All && !self.returned_original().is_ascii()
-    }
-
-    fn returned_original(&self) -> &[u8] {
+    fn returned_original(&self) -> Original<'_> {
         match self.returned {
-            Returned::None => b"",
-            Returned::Headers => header::section(self.original),
-            Returned::All => wire::without_terminator(self.original),
+            Returned::None => Original::None,
+            Returned::Headers => Original::header(self.original, "The header of your message follows."),
+            Returned::All if is_seven_bit(self.original) => Original::Whole(self.original.into()),
+            Returned::All => match seven_bit::convert(self.original, Purpose::Return) {
+                Ok(Some(converted)) if is_seven_bit(&converted) => Original::Whole(converted.into()),
+                _ => Original::header(
+                    self.original,
+                    "Your message has no 7-bit form to be returned in; its header follows.",
+                ),
+            },
         }
     }
 
@@ -90,14 +98,31 @@ impl Notification<'_> {
     /// even for readers that look for it in the middle of a line.
     fn boundary(&self, original: &[u8]) -> String {
         let id = dotted(self.id);
-        let foreign = |text: &String| {
-            memmem::find(original, text.as_bytes()).is_none() && !printable(self.reply).contains(text.as_str())
-        };
+        let foreign =
+            |text: &String| memmem::find(original, text.as_bytes()).is_none() && !self.reply().contains(text.as_str());
         (0u64..).map(|attempt| format!("=_{id}/{attempt}=")).find(foreign).unwrap_or_default()
     }
 
+    /// The reply on one line, blanks single, cut to its bound.
+    fn reply(&self) -> String {
+        let line = one_line(self.reply);
+        let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        let mut reply = words.join(" ");
+        reply.truncate(reply.floor_char_boundary(REPLY_OCTETS_MAX));
+        reply
+    }
+
+    /// Whether we gave the reply ourselves: then it is no SMTP reply of the host it is about, if it is about one.
+    fn is_ours(&self) -> bool {
+        let behind_code = self.reply.get(3..).filter(|_| reply_code(self.reply).is_some()).unwrap_or(self.reply);
+        let behind_code = behind_code.trim_start_matches([' ', '-']);
+        let (first, rest) = behind_code.split_once(' ').unwrap_or((behind_code, ""));
+        let text = if parse_enhanced(first).is_some() { rest } else { behind_code };
+        self.remote_mta().is_none() || text.starts_with("[internal]")
+    }
+
     fn header_section(&self, out: &mut Vec<u8>, boundary: &str) {
-        let (host, encoding) = (word(self.host), self.encoding());
+        let host = word(self.host);
         put(out, format_args!("Message-ID: <{}@{host}>\r\n", dotted(self.id)));
         put(out, format_args!("Date: {}\r\n", Date::new(self.at)));
         put(out, format_args!("From: Mail Delivery System <{}>\r\n", self.from));
@@ -112,29 +137,25 @@ impl Notification<'_> {
                 "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"{boundary}\"\r\n"
             ),
         );
-        put(out, format_args!("Content-Transfer-Encoding: {encoding}\r\n\r\n"));
+        out.extend_from_slice(b"Content-Transfer-Encoding: 7bit\r\n\r\n");
     }
 
-    fn encoding(&self) -> &'static str {
-        if self.is_eight_bit() { "8bit" } else { "7bit" }
-    }
-
-    fn explanation(&self, out: &mut Vec<u8>, boundary: &str) {
-        put(out, format_args!("--{boundary}\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"));
-        put(out, format_args!("This is the mail system at {}.\r\n\r\n", word(self.host)));
-        out.extend_from_slice(b"Your message could not be delivered to the recipient below, and no further\r\n");
-        out.extend_from_slice(b"attempt will be made.\r\n\r\n");
-        put(out, format_args!("    <{}>\r\n\r\n", self.failed.forward_path.as_str()));
-        match self.remote_mta() {
-            Some(remote) => put(out, format_args!("The mail system of {remote} said:\r\n\r\n")),
-            None => out.extend_from_slice(b"The reason:\r\n\r\n"),
+    /// The part for a person; in UTF-8 if the reply is.
+    fn explanation(&self, out: &mut Vec<u8>, boundary: &str, original: &Original<'_>) {
+        let mut text = Vec::new();
+        put(&mut text, format_args!("This is the mail system at {}.\r\n\r\n", word(self.host)));
+        text.extend_from_slice(b"Your message could not be delivered to the recipient below, and no further\r\n");
+        text.extend_from_slice(b"attempt will be made.\r\n\r\n");
+        put(&mut text, format_args!("    <{}>\r\n\r\n", self.failed.forward_path.as_str()));
+        match self.remote_mta().filter(|_| !self.is_ours()) {
+            Some(remote) => put(&mut text, format_args!("The mail system of {remote} said:\r\n\r\n")),
+            None => text.extend_from_slice(b"The reason:\r\n\r\n"),
         }
-        put_folded(out, b"    ", b"    ", &printable(self.reply));
-        out.extend_from_slice(match self.returned {
-            Returned::None => b"",
-            Returned::Headers => b"\r\nThe header of your message follows.\r\n",
-            Returned::All => &b"\r\nYour message follows.\r\n"[..],
-        });
+        put_folded(&mut text, b"    ", b"    ", &self.reply());
+        if let Some(note) = original.note() {
+            put(&mut text, format_args!("\r\n{note}\r\n"));
+        }
+        put_part(out, boundary, "text/plain; charset", text.into());
     }
 
     /// The machine's part: fields about the message, an empty line, fields about the recipient (RFC 3464 2.1).
@@ -142,32 +163,18 @@ impl Notification<'_> {
         put(out, format_args!("\r\n--{boundary}\r\nContent-Type: message/delivery-status\r\n\r\n"));
         put(out, format_args!("Arrival-Date: {}\r\n", Date::new(self.failed.created)));
         put(out, format_args!("Reporting-MTA: dns; {}\r\n\r\n", word(self.host)));
-        if let Some(remote) = self.remote_mta() {
+        let reply = escaped(&self.reply());
+        let remote = self.remote_mta().filter(|_| !self.is_ours());
+        // RFC 3464 2.3.6: `smtp` is for what an SMTP server replied.
+        let kind = if remote.is_some() && reply_code(&reply).is_some() { "smtp" } else { "x-postrider" };
+        if let Some(remote) = remote {
             put(out, format_args!("Remote-MTA: dns; {remote}\r\n"));
         }
-        let reply = printable(self.reply);
-        let kind = if reply_code(&reply).is_some() { "smtp" } else { "x-postrider" };
         put_folded(out, format!("Diagnostic-Code: {kind}; ").as_bytes(), b"\t", &reply);
         out.extend_from_slice(b"Action: failed\r\n");
         put(out, format_args!("Final-Recipient: rfc822; {}\r\n", self.failed.forward_path.as_str()));
         put(out, format_args!("Last-Attempt-Date: {}\r\n", Date::new(self.last_attempt)));
         put(out, format_args!("Status: {}\r\n", status_code(&reply)));
-    }
-
-    fn put_original(&self, out: &mut Vec<u8>, boundary: &str, original: &[u8]) {
-        match self.returned {
-            Returned::None => {}
-            Returned::Headers => {
-                put(out, format_args!("\r\n--{boundary}\r\nContent-Type: text/rfc822-headers\r\n\r\n"));
-                // RFC 6522 4: 7-bit only.
-                out.extend(original.iter().map(|&octet| if octet.is_ascii() && octet != 0 { octet } else { b'?' }));
-            }
-            Returned::All => {
-                put(out, format_args!("\r\n--{boundary}\r\nContent-Type: message/rfc822\r\n"));
-                put(out, format_args!("Content-Transfer-Encoding: {}\r\n\r\n", self.encoding()));
-                out.extend_from_slice(original);
-            }
-        }
     }
 
     /// The remote host, by name if there is one.
@@ -210,26 +217,89 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     debug_assert!(written.is_ok(), "writing to a Vec cannot fail");
 }
 
-/// A text from outside, on one line of printable ASCII: control bytes become blanks, the rest `?`, blanks are single.
-fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(REPLY_OCTETS_MAX));
-    for c in text.chars() {
-        let c = if c.is_control() {
-            ' '
-        } else if c.is_ascii() {
-            c
-        } else {
-            '?'
-        };
-        if c != ' ' || !out.is_empty() && !out.ends_with(' ') {
-            out.push(c);
-        }
-        if REPLY_OCTETS_MAX <= out.len() {
-            break;
+/// What of the original comes back, in wire form without its terminator.
+enum Original<'a> {
+    None,
+    /// Its header section, and why.
+    Header(&'a [u8], &'static str),
+    /// All of it, in 7 bits.
+    Whole(Cow<'a, [u8]>),
+}
+
+impl<'a> Original<'a> {
+    fn header(original: &'a [u8], note: &'static str) -> Self {
+        Self::Header(header::section(original), note)
+    }
+
+    fn octets(&self) -> &[u8] {
+        match self {
+            Self::None => b"",
+            Self::Header(section, _) => section,
+            Self::Whole(whole) => wire::without_terminator(whole),
         }
     }
-    out.truncate(out.trim_end().len());
-    out
+
+    /// What the person is told of it.
+    fn note(&self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Header(_, note) => Some(note),
+            Self::Whole(_) => Some("Your message follows."),
+        }
+    }
+
+    fn put(&self, out: &mut Vec<u8>, boundary: &str) {
+        match self {
+            Self::None => {}
+            Self::Header(section, _) => {
+                out.extend_from_slice(b"\r\n");
+                put_part(out, boundary, "text/rfc822-headers", wire::to_plain(section));
+            }
+            Self::Whole(_) => {
+                put(out, format_args!("\r\n--{boundary}\r\nContent-Type: message/rfc822\r\n\r\n"));
+                out.extend_from_slice(self.octets());
+            }
+        }
+    }
+}
+
+/// Whether a body in wire form is 7-bit data as RFC 2045 2.7 has it.
+fn is_seven_bit(body: &[u8]) -> bool {
+    let is_short = |line: &[u8]| line.len() <= TEXT_LINE_OCTETS_MAX && !line.contains(&b'\r');
+    body.is_ascii() && !body.contains(&0) && wire::lines(body).all(is_short)
+}
+
+/// Appends a part of text, plain lines that end with CRLF, quoted-printable if it is not 7-bit as it is. A `charset` left
+/// open at the end of its type is named.
+fn put_part(out: &mut Vec<u8>, boundary: &str, kind: &str, text: Cow<'_, [u8]>) {
+    let is_plain =
+        text.is_ascii() && !text.contains(&0) && text.split(|octet| *octet == b'\n').all(|line| line.len() <= 999);
+    let charset = match (kind.ends_with("charset"), is_plain) {
+        (true, true) => "=us-ascii",
+        (true, false) => "=utf-8",
+        (false, _) => "",
+    };
+    put(out, format_args!("--{boundary}\r\nContent-Type: {kind}{charset}\r\n"));
+    let text = match is_plain {
+        true => text,
+        false => {
+            out.extend_from_slice(b"Content-Transfer-Encoding: quoted-printable\r\n");
+            quoted_printable::encode(&text).into()
+        }
+    };
+    out.extend_from_slice(b"\r\n");
+    let begin = out.len();
+    wire::from_plain(&text, out);
+    debug_assert!(begin + wire::TERMINATOR.len() <= out.len(), "the wire form has a terminator");
+    out.truncate(out.len() - wire::TERMINATOR.len());
+}
+
+/// A text on one line as ASCII: other characters stand there as `\x{HEX}` (RFC 6533 3), and so do backslashes before an x,
+/// so that it can be read back.
+fn escaped(text: &str) -> String {
+    let text = text.replace("\\x", "\\x{5C}x");
+    let escape = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\x{{{:X}}}", u32::from(c)) };
+    if text.is_ascii() { text } else { text.chars().map(escape).collect() }
 }
 
 /// A host name from outside.
@@ -243,8 +313,7 @@ fn word(name: &str) -> String {
 fn put_folded(out: &mut Vec<u8>, first: &[u8], later: &[u8], text: &str) {
     out.extend_from_slice(first);
     let mut column = first.len();
-    let pieces = text.split(' ').flat_map(|word| word.as_bytes().chunks(WORD_OCTETS_MAX));
-    for (at, piece) in pieces.enumerate() {
+    for (at, piece) in text.split(' ').flat_map(pieces).enumerate() {
         if 0 < at && LINE_OCTETS < column + piece.len() {
             out.extend_from_slice(b"\r\n");
             out.extend_from_slice(later);
@@ -253,10 +322,20 @@ fn put_folded(out: &mut Vec<u8>, first: &[u8], later: &[u8], text: &str) {
             out.push(b' ');
             column += 1;
         }
-        out.extend_from_slice(piece);
+        out.extend_from_slice(piece.as_bytes());
         column += piece.len();
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// A word in pieces of at most [`WORD_OCTETS_MAX`], no character cut.
+fn pieces(word: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(word);
+    std::iter::from_fn(move || {
+        let (piece, behind) = rest?.split_at(rest?.floor_char_boundary(WORD_OCTETS_MAX));
+        rest = Some(behind).filter(|behind| !behind.is_empty());
+        Some(piece)
+    })
 }
 
 /// How much of a reply is repeated; RFC 5321 4.5.3.1.5 allows 512 octets a line, and replies have lines.

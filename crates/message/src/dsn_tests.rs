@@ -92,10 +92,11 @@ Status: 5.1.1
 
 --=_91.A0.03127.08B31BA6/0=
 Content-Type: text/rfc822-headers
+Content-Transfer-Encoding: quoted-printable
 
 Received: from a
 \tby b
-Subject: caf?
+Subject: caf=E9
 ..dot: 1
 
 --=_91.A0.03127.08B31BA6/0=--
@@ -111,7 +112,7 @@ fn a_reader_finds_the_three_parts() {
         (Returned::Headers, &["multipart/report", "text/plain", "message/delivery-status", "text/rfc822-headers"]),
         (Returned::All, &["multipart/report", "text/plain", "message/delivery-status", "message/rfc822"]),
     ] {
-        let rendered = render("550 no", ORIGINAL, returned);
+        let rendered = render("550 no", b"Subject: x\r\n\r\nbody\r\n.\r\n", returned);
         let plain = wire::to_plain(&rendered);
         let message = parse(&plain);
         assert_eq!(types(&message), kinds);
@@ -120,14 +121,92 @@ fn a_reader_finds_the_three_parts() {
     }
 }
 
+/// The notification of an original, as a reader has it.
+fn with_original(original: &[u8], returned: Returned, look: impl FnOnce(&Message<'_>)) {
+    let rendered = render("550 5.1.1 no such user", original, returned);
+    assert!(rendered.is_ascii() && !rendered.contains(&0), "every next hop takes it");
+    assert!(rendered.split(|&octet| octet == b'\n').all(|line| line.len() <= 999));
+    look(&parse(&wire::to_plain(&rendered)));
+}
+
 #[test]
-fn an_8_bit_original_comes_back_octet_for_octet_and_is_labelled() {
-    let rendered = render("550 no", ORIGINAL, Returned::All);
+fn a_7_bit_original_comes_back_octet_for_octet() {
+    let original = b"Subject: x\r\n..dot: 1\r\n\r\nbody\r\n..\r\n.\r\n";
+    with_original(original, Returned::All, |message| {
+        assert_eq!(last_part(message), &*wire::to_plain(original));
+    });
+}
+
+#[test]
+fn an_8_bit_original_comes_back_in_7_bits_signed_or_not() {
+    let original = "DKIM-Signature: v=1; b=x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
+                    A long enough line about one caf\u{e9}.\r\n.\r\n";
+    with_original(original.as_bytes(), Returned::All, |message| {
+        let inner = message.parts.last().unwrap().message().expect("a whole message");
+        assert_eq!(inner.body_text(0).as_deref(), Some("A long enough line about one caf\u{e9}.\r\n"));
+    });
+}
+
+#[test]
+fn an_original_without_a_7_bit_form_comes_back_as_its_header() {
+    let long = format!("Subject: x\r\n\r\n{}\r\n.\r\n", "y".repeat(2000));
+    let ambiguous = "MIME-Version: 1.0\r\nMIME-Version: 1.0\r\nSubject: x\r\n\r\ncaf\u{e9}\r\n.\r\n";
+    for (original, subject) in [
+        (ORIGINAL, &b"Subject: caf\xe9\r\n"[..]),
+        (long.as_bytes(), b"Subject: x\r\n"),
+        (ambiguous.as_bytes(), b"Subject: x\r\n"),
+        (b"Subject: x\r\n\r\na\0b\r\n.\r\n", b"Subject: x\r\n"),
+        (b"Subject: x\0\r\n\r\nab\r\n.\r\n", b"Subject: x\0\r\n"),
+    ] {
+        with_original(original, Returned::All, |message| {
+            assert_eq!(types(message).last().map(String::as_str), Some("text/rfc822-headers"));
+            let (header, told) = (message.parts.last().unwrap(), message.body_text(0).unwrap());
+            let raw = &message.raw_message[header.offset_body as usize..header.offset_end as usize];
+            let quoted = header.content_transfer_encoding().is_some();
+            let read = if quoted {
+                quoted_printable::decode(raw, quoted_printable::ParseMode::Strict).unwrap()
+            } else {
+                raw.to_vec()
+            };
+            assert!(memmem::find(&read, subject).is_some(), "{raw:?}");
+            assert!(told.contains("no 7-bit form"), "{told}");
+        });
+    }
+}
+
+#[test]
+fn a_long_or_8_bit_header_is_quoted_printable() {
+    let long = format!("Subject: {}\r\n\r\n.\r\n", "y".repeat(2000));
+    with_original(long.as_bytes(), Returned::Headers, |message| {
+        let header = message.parts.last().unwrap();
+        assert_eq!(header.content_transfer_encoding(), Some("quoted-printable"));
+        assert!(header.text_contents().unwrap().contains(&"y".repeat(2000)));
+    });
+}
+
+#[test]
+fn a_reply_in_another_script_is_told_whole_and_can_be_read_back() {
+    let rendered = render("550 5.2.2 Bo\u{ee}te pleine \\x41 \u{1F4EC}\u{85}\u{2028}.", ORIGINAL, Returned::None);
+    assert!(rendered.is_ascii());
     let plain = wire::to_plain(&rendered);
     let message = parse(&plain);
-    assert_eq!(last_part(&message), &*wire::to_plain(ORIGINAL));
-    assert_eq!(message.header_raw("Content-Transfer-Encoding").map(str::trim), Some("8bit"));
-    assert!(render("550 no", ORIGINAL, Returned::Headers).is_ascii());
+    assert!(message.body_text(0).unwrap().contains("    550 5.2.2 Bo\u{ee}te pleine \\x41 \u{1F4EC} ."));
+    let code = b"Diagnostic-Code: smtp; 550 5.2.2 Bo\\x{EE}te pleine \\x{5C}x41 \\x{1F4EC} .\r\n";
+    assert!(memmem::find(&rendered, code).is_some(), "{}", String::from_utf8_lossy(&rendered));
+}
+
+#[test]
+fn what_we_said_ourselves_is_no_reply_of_the_host_it_is_about() {
+    for reply in
+        ["554 5.6.3 [internal] conversion not possible", "451 [internal] no banner", "554-5.4.7 [internal] expired"]
+    {
+        let rendered = render(reply, ORIGINAL, Returned::None);
+        let said = String::from_utf8(rendered).unwrap();
+        assert!(said.contains("Diagnostic-Code: x-postrider; ") && !said.contains("Remote-MTA:"), "{said}");
+        assert!(said.contains("The reason:") && !said.contains(" said:"), "{said}");
+    }
+    let said = String::from_utf8(render("550 no [internal] mail here", ORIGINAL, Returned::None)).unwrap();
+    assert!(said.contains("Diagnostic-Code: smtp; ") && said.contains("Remote-MTA: dns; mx1.shop.example"), "{said}");
 }
 
 #[test]
@@ -161,7 +240,7 @@ fn the_status_is_the_replys_own_or_the_general_one() {
         ("é50", "5.0.0"),
         ("", "5.0.0"),
     ] {
-        assert_eq!(status_code(&printable(reply)), status, "{reply}");
+        assert_eq!(status_code(reply), status, "{reply}");
     }
 }
 
@@ -172,6 +251,23 @@ fn a_local_text_without_a_code_is_not_called_an_smtp_reply() {
 }
 
 proptest! {
+    #[test]
+    fn whatever_is_quoted_a_notification_is_7_bit_with_its_parts(
+        reply in "(550 )?(5\\.1\\.1 )?.{0,200}",
+        original in proptest::collection::vec(any::<u8>(), 0..300),
+        fields in proptest::sample::select(vec!["Subject: x\r\n\r\n", "Subject: \u{e9}\r\n\r\n", ""]),
+        returned in proptest::sample::select(vec![Returned::None, Returned::Headers, Returned::All]),
+    ) {
+        let mut body = Vec::new();
+        wire::from_plain(&[fields.as_bytes(), &original].concat(), &mut body);
+        let rendered = render(&reply, &body, returned);
+        prop_assert!(rendered.is_ascii() && !rendered.contains(&0));
+        prop_assert!(rendered.split(|&octet| octet == b'\n').all(|line| line.len() <= 1000));
+        prop_assert_eq!(memmem::find_iter(&rendered, b"\r\n.\r\n").count(), 1);
+        let kinds = types(&parse(&wire::to_plain(&rendered)));
+        prop_assert_eq!(kinds.len(), if returned == Returned::None { 3 } else { 4 });
+    }
+
     #[test]
     fn any_reply_gives_short_lines_and_one_terminator(reply in ".{0,3000}") {
         let rendered = render(&reply, ORIGINAL, Returned::Headers);

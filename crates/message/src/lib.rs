@@ -6,6 +6,7 @@ pub mod dsn;
 pub mod envelope;
 pub mod header;
 pub mod id;
+mod mime;
 pub mod record;
 pub mod report;
 pub mod seven_bit;

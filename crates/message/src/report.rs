@@ -26,6 +26,8 @@ pub struct Report {
     pub is_automatic: bool,
     /// Addresses of X-Failed-Recipients.
     pub failed_recipients: Vec<String>,
+    /// It is a complaint of a reader (RFC 5965), and no bounce.
+    pub is_complaint: bool,
     /// It holds a message/delivery-status.
     pub has_status: bool,
     /// What that says of each recipient.
@@ -61,6 +63,7 @@ pub fn read(body: &[u8]) -> Report {
         from: addresses(message.from()),
         subject: cut(message.subject().unwrap_or("")),
         is_automatic: is_automatic(body),
+        is_complaint: is_complaint(&message),
         failed_recipients: failed_recipients(body),
         ..Report::default()
     };
@@ -85,8 +88,67 @@ pub fn read(body: &[u8]) -> Report {
         report.text.clear();
         add_text(&mut report.text, &html_to_text(&html));
     }
+    if !report.has_status && !report.is_complaint {
+        read_without_parts(&mut report, body, returned);
+    }
     report
 }
+
+/// A complaint says so in its type, or by the part that has its fields.
+fn is_complaint(message: &mail_parser::Message<'_>) -> bool {
+    let is_feedback = |text: &str| text.eq_ignore_ascii_case("feedback-report");
+    let of_type = message.content_type().and_then(|kind| kind.attribute("report-type")).is_some_and(is_feedback);
+    let of_part = |part: &MessagePart<'_>| {
+        part.content_type()
+            .is_some_and(|kind| kind.ctype().eq_ignore_ascii_case("message") && kind.subtype().is_some_and(is_feedback))
+    };
+    of_type || message.parts.iter().take(PARTS_MAX).any(of_part)
+}
+
+/// Where the parts are not what the header says, a boundary that never comes or a type that is wrong, the lines tell: the fields of
+/// a status as far as they go, and all in front of them as the text for people.
+fn read_without_parts(report: &mut Report, body: &[u8], returned: bool) {
+    let plain = wire::to_plain(body);
+    let begin = plain.windows(4).position(|octets| octets == b"\r\n\r\n").map_or(0, |at| at + 4);
+    let raw = &plain[begin..];
+    let raw = String::from_utf8_lossy(&raw[..raw.len().min(2 * TEXT_OCTETS_MAX)]).into_owned();
+    let is_empty = report.text.trim().is_empty();
+    if is_empty && !returned {
+        add_text(&mut report.text, &raw);
+    }
+    let source = if is_empty { &raw } else { &report.text };
+    let first = lines_at(source).find(|(_, line)| STATUS_FIELDS.iter().any(|name| begins_with(line, name)));
+    let Some((first, _)) = first else { return };
+    let original = lines_at(source).find(|(at, line)| first < *at && ends_status(line));
+    let found = statuses(&source[first..original.map_or(source.len(), |(at, _)| at)]);
+    if found.iter().any(|reported| reported.last.is_some() || reported.original.is_some()) {
+        report.recipients = found;
+        report.has_status = true;
+        report.text.truncate(report.text.floor_char_boundary(first));
+    }
+}
+
+/// Lines, and where they begin.
+fn lines_at(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.split_inclusive('\n').scan(0, |at, line| {
+        let begin = *at;
+        *at += line.len();
+        Some((begin, line))
+    })
+}
+
+fn begins_with(line: &str, name: &str) -> bool {
+    line.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
+}
+
+/// A boundary, or the header of what is returned.
+fn ends_status(line: &str) -> bool {
+    line.starts_with("--")
+        || ["content-type:", "received:", "return-path:", "from:"].iter().any(|name| begins_with(line, name))
+}
+
+/// What a delivery status begins with. Lower case.
+const STATUS_FIELDS: &[&str] = &["reporting-mta:", "final-recipient:", "original-recipient:"];
 
 /// Where the parts end that are looked at: they lie no deeper than there are Content-Type fields.
 fn end_of_parts(plain: &[u8]) -> usize {

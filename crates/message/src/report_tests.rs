@@ -62,6 +62,38 @@ fn returned_header_sections_and_fields_of_their_own_are_found() {
 }
 
 #[test]
+fn a_complaint_is_told_by_its_type_or_by_its_part() {
+    let by_type = "Content-Type: multipart/report; report-type=Feedback-Report; boundary=b\n\n--b\n\nhello\n--b--\n";
+    let by_part = "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/feedback-report\n\n\
+        Feedback-Type: abuse\nFinal-Recipient: rfc822; ann@shop.example\n--b--\n";
+    for complaint in [by_type, by_part] {
+        let report = read_plain(&format!("From: a@x.example\n{complaint}"));
+        assert!(report.is_complaint && !report.has_status && report.recipients.is_empty(), "{report:?}");
+    }
+    assert!(!read_plain(STANDARD).is_complaint);
+}
+
+#[test]
+fn a_status_without_its_part_is_read_from_the_lines_to_where_the_original_begins() {
+    let fields = "Reporting-MTA: dns; mx.shop.example\n\nFinal-Recipient: rfc822; ann@shop.example\nStatus: 5.1.1\n";
+    for text in [
+        format!(
+            "Content-Type: multipart/report; boundary=never\n\n--b\n\nSorry.\n--b\n\n{fields}\n--b\n\nStatus: 5.2.2\n"
+        ),
+        format!(
+            "Subject: x\n\nSorry.\n\n{fields}\nReturn-Path: <a@x.example>\nFinal-Recipient: rfc822; bob@shop.example\n"
+        ),
+    ] {
+        let report = read_plain(&text);
+        assert!(report.has_status && report.text.contains("Sorry."), "{report:?}");
+        let [ann] = &report.recipients[..] else { panic!("{report:?}") };
+        assert_eq!((ann.last.as_deref(), ann.status), (Some("ann@shop.example"), Some((5, 1, 1))));
+    }
+    let report = read_plain("Subject: x\n\nReporting-MTA: nobody\nhello\n");
+    assert!(!report.has_status && report.recipients.is_empty() && report.text.contains("hello"));
+}
+
+#[test]
 fn a_plus_that_is_no_code_stays() {
     assert_eq!(from_xtext("a+b@x"), "a+b@x");
     assert_eq!(from_xtext("news+20261120@x"), "news+20261120@x", "digits behind a plus are seldom a blank");

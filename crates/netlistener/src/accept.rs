@@ -1,8 +1,8 @@
 //! Takes connections from one listening socket on one loop, and turns away those that may not come in.
 //!
-//! Every client gets an answer: one over a cap, one that is denied, and one that comes when the process has no
-//! descriptor left (a descriptor is kept in reserve for that). A proxy that does not say for whom it comes gets none: what
-//! it speaks is not known. Invariant: no error of `accept` ends the loop.
+//! Every client gets an answer: one over a cap, one that is denied, and one that comes when connections have all the
+//! descriptors they may have. Should the house have taken the others, too, each socket has one in reserve for that. A proxy
+//! that does not say for whom it comes gets none: what it speaks is not known. Invariant: no error of `accept` ends the loop.
 
 use std::cell::Cell;
 use std::io;
@@ -12,8 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use scheduler::{Counter, Meters};
+use scheduler::{Counter, Descriptors, Lack, Meters, Step};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tracing::{debug, error};
@@ -23,10 +22,17 @@ use crate::occupancy::{Admission, Occupancy, Seat};
 use crate::proxy::{self, Announced};
 use crate::station::{Handed, Order, Station, StationHandle, lightest};
 use crate::stream::Stream;
-use crate::turned_away::TurnedAway;
+use crate::turned_away::{TurnedAway, Why};
 
 /// How long to wait when nothing can be accepted.
 const BACK_OFF: Duration = Duration::from_millis(200);
+/// What the operator can do.
+const RAISE: &str = "raise the limit (ulimit -n, LimitNOFILE=) or lower the session caps";
+const WANT_OF_DESCRIPTORS: Why = Why {
+    text: "connections have all the descriptors they may have; raise the limit (ulimit -n, LimitNOFILE=) or lower the session \
+        caps",
+    is_shortage: true,
+};
 
 /// A bound socket on its way to a loop.
 pub(crate) enum Listening {
@@ -43,6 +49,7 @@ pub(crate) struct Door {
     pub(crate) stations: Arc<[StationHandle]>,
     pub(crate) occupancy: Arc<Occupancy>,
     pub(crate) admission: AdmissionRule,
+    pub(crate) descriptors: Descriptors,
     pub(crate) meter: DoorMeter,
 }
 
@@ -117,41 +124,40 @@ pub(crate) async fn run(station: Rc<Station>, listening: Listening, door: Door, 
     };
     let mut reserve = socket.reserve();
     let desk = Rc::new(Desk { turned_away: TurnedAway::at(&door.listen), station, door, waiting: Cell::new(0) });
-    let door = &desk.door;
+    let mut clients_wait = false;
     loop {
         // The sender lives as long as the listeners; without it nobody can pause.
         let _ = paused.wait_for(|paused| !paused).await;
         match socket.accept().await {
-            Ok((stream, peer)) => desk.receive(stream, peer),
+            Ok((stream, peer)) => {
+                clients_wait = false;
+                desk.receive(stream, peer);
+            }
             Err(error) if is_exhaustion(&error) => {
-                door.meter.out_of_descriptors.add(1);
-                error!(target: "FD", "no descriptor for a connection to {}: {error}; answering 421 where possible, \
-                    raise the limit (ulimit -n, LimitNOFILE=) or lower the session caps", door.listen);
-                turn_away_with(&mut reserve, &socket, door).await;
-                tokio::time::sleep(BACK_OFF).await;
+                let answered = desk.turn_away_with(&mut reserve, &socket).await;
                 reserve = socket.reserve();
+                if answered && reserve.is_some() {
+                    continue;
+                }
+                if !std::mem::replace(&mut clients_wait, true) {
+                    error!(target: "FD", "no descriptor even to refuse a connection to {}: {error}; its clients wait, {RAISE}",
+                        desk.door.listen);
+                }
+                tokio::time::sleep(BACK_OFF).await;
+                reserve = reserve.or_else(|| socket.reserve());
             }
             Err(error) => {
                 // The client left before it was accepted, or the like: nothing is wrong with the socket.
-                door.meter.failed.add(1);
-                debug!(target: "NET", "accept on {}: {error}", door.listen);
+                desk.door.meter.failed.add(1);
+                debug!(target: "NET", "accept on {}: {error}", desk.door.listen);
             }
         }
     }
 }
 
-/// Spends the reserve on telling one waiting client.
-async fn turn_away_with(reserve: &mut Option<OwnedFd>, socket: &Socket, door: &Door) {
-    if reserve.take().is_some()
-        && let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, socket.accept()).await
-    {
-        stream.say_and_close(door.kind.farewell(Turned::OutOfDescriptors));
-    }
-}
-
+/// Whether what the process lacks keeps clients out, and not the client that is next.
 fn is_exhaustion(error: &io::Error) -> bool {
-    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    error.raw_os_error().is_some_and(|code| exhausted.iter().any(|errno| errno.raw_os_error() == code))
+    Lack::of(Step::Socket, error).is_some_and(Lack::is_of_all)
 }
 
 /// Where the connections of one socket on one loop are received.
@@ -165,6 +171,9 @@ struct Desk {
 
 impl Desk {
     fn receive(self: &Rc<Self>, stream: Stream, peer: Option<SocketAddr>) {
+        if !self.has_descriptor(&stream) {
+            return self.refuse_for_want_of_descriptors(stream, peer);
+        }
         let admission = self.admission(peer);
         let Some(timeout) = admission.proxy_timeout else {
             let local = stream.local();
@@ -178,6 +187,36 @@ impl Desk {
         }
         self.waiting.set(self.waiting.get() + 1);
         tokio::task::spawn_local(self.clone().hear(stream, peer, admission, timeout));
+    }
+
+    /// Whether the descriptor of a connection is one that connections may have. The operator's may have any.
+    fn has_descriptor(&self, stream: &Stream) -> bool {
+        self.door.kind.is_of_the_house() || self.door.descriptors.admit(stream)
+    }
+
+    /// Sessions that may be there together for one more to come in.
+    fn sessions_max(&self) -> usize {
+        match self.door.descriptors.shares() {
+            Some(shares) if !self.door.kind.is_of_the_house() => shares.inbound_max,
+            _ => usize::MAX,
+        }
+    }
+
+    fn refuse_for_want_of_descriptors(&self, stream: Stream, peer: Option<SocketAddr>) {
+        self.door.meter.out_of_descriptors.add(1);
+        self.turned_away.tell(address(peer), WANT_OF_DESCRIPTORS);
+        self.door.kind.turned_away(Turned::OutOfDescriptors, peer, stream.local());
+        stream.say_and_close(self.door.kind.farewell(Turned::OutOfDescriptors));
+    }
+
+    /// Spends the reserve on telling one waiting client; whether one was told.
+    async fn turn_away_with(&self, reserve: &mut Option<OwnedFd>, socket: &Socket) -> bool {
+        if reserve.take().is_none() {
+            return false;
+        }
+        let Ok(Ok((stream, peer))) = tokio::time::timeout(Duration::ZERO, socket.accept()).await else { return false };
+        self.refuse_for_want_of_descriptors(stream, peer);
+        true
     }
 
     /// Hears for whom a proxy comes, and receives it as that client.
@@ -214,17 +253,24 @@ impl Desk {
         if admission.denied {
             door.meter.denied.add(1);
             self.turned_away.tell(address(peer), "always_deny is set for it");
+            door.kind.turned_away(Turned::Denied, peer, local);
             return stream.say_and_close(door.kind.farewell(Turned::Denied));
         }
         if door.kind.is_overloaded() {
             door.meter.overloaded.add(1);
             self.turned_away.tell(address(peer), "the process is short of memory");
+            door.kind.turned_away(Turned::Overloaded, peer, local);
             return stream.say_and_close(door.kind.farewell(Turned::Overloaded));
         }
-        let Some(seat) = door.occupancy.take(&admission.caps, &station.handle.load) else {
-            door.meter.over_limit.add(1);
-            self.turned_away.tell(address(peer), "a cap on sessions is reached");
-            return stream.say_and_close(door.kind.farewell(Turned::ConcurrencyLimit));
+        let seat = match door.occupancy.take(&admission.caps, self.sessions_max(), &station.handle.load) {
+            Ok(seat) => seat,
+            Err(Turned::OutOfDescriptors) => return self.refuse_for_want_of_descriptors(stream, peer),
+            Err(turned) => {
+                door.meter.over_limit.add(1);
+                self.turned_away.tell(address(peer), "a cap on sessions is reached");
+                door.kind.turned_away(turned, peer, local);
+                return stream.say_and_close(door.kind.farewell(turned));
+            }
         };
         door.meter.accepted.add(1);
         match lightest(&door.stations, admission.loops, &station.handle.load) {

@@ -25,8 +25,18 @@ pub trait NetlistenerType: Send + Sync + 'static {
         false
     }
 
+    /// Whether its connections are the operator's, who must come in when others have taken all descriptors they may have.
+    fn is_of_the_house(&self) -> bool {
+        false
+    }
+
     /// What a client that is turned away is told before the connection is closed; empty for a protocol without words.
     fn farewell(&self, turned: Turned) -> &'static [u8];
+
+    /// A client is turned away with that; for a log of refusals. Called on the loop of the socket, so it may not block.
+    fn turned_away(&self, turned: Turned, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
+        let _ = (turned, peer, local);
+    }
 }
 
 /// Serves connections on one loop.
@@ -40,7 +50,7 @@ pub trait Service {
 pub enum Turned {
     /// A concurrency cap is reached.
     ConcurrencyLimit,
-    /// The process has no descriptor left.
+    /// The process has no descriptor for it: what is left is the house's.
     OutOfDescriptors,
     /// The peer is denied here.
     Denied,

@@ -5,7 +5,8 @@
 //! loop, where it stays. Knows no protocol: a refused client gets the octets its type gives for that.
 //!
 //! Walk: `options` turns stanzas into [`ListenSpec`]s, `socket` binds them, `netlisteners` compares them with what runs,
-//! `station` is the part that lives on a loop, `accept` takes connections, `proxy` hears who is behind them, `occupancy` counts sessions against the caps.
+//! `station` is the part that lives on a loop, `accept` takes connections, `proxy` hears who is behind them, `occupancy` counts sessions against the caps,
+//! `own` knows which addresses lead here.
 
 mod accept;
 mod error;
@@ -13,6 +14,7 @@ mod kind;
 mod netlisteners;
 mod occupancy;
 mod options;
+mod own;
 mod proxy;
 mod socket;
 mod station;
@@ -24,6 +26,7 @@ pub use error::ListenError;
 pub use kind::{Accepted, NetlistenerType, Service, Turned};
 pub use netlisteners::{Endpoint, Netlisteners, Plan};
 pub use occupancy::{Admission, Cap, CapKey, Seat};
-pub use options::{ListenSpec, OPTIONS, admission, listen_specs};
+pub use options::{ListenSpec, OPTIONS, admission, listen_specs, sessions_wanted};
+pub use own::OwnAddresses;
 pub use stop::StopSignal;
 pub use stream::Stream;

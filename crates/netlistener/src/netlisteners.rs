@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use scheduler::{LoopHandle, Meters};
+use scheduler::{Descriptors, LoopHandle, Meters};
 use tokio::sync::watch;
 use tracing::info;
 
@@ -17,6 +17,7 @@ use crate::error::{ListenError, Problem};
 use crate::kind::NetlistenerType;
 use crate::occupancy::Occupancy;
 use crate::options::ListenSpec;
+use crate::own::OwnAddresses;
 use crate::socket::{self, Bound};
 use crate::station::{Order, StationHandle};
 
@@ -29,6 +30,8 @@ pub struct Netlisteners {
     occupancy: Arc<Occupancy>,
     admission: AdmissionRule,
     paused: watch::Sender<bool>,
+    own: OwnAddresses,
+    descriptors: Descriptors,
     meters: Meters,
     next_key: u64,
 }
@@ -87,9 +90,22 @@ impl Netlisteners {
             occupancy: Arc::default(),
             admission: Arc::new(admission),
             paused,
+            own: OwnAddresses::default(),
+            descriptors: Descriptors::default(),
             meters: meters.clone(),
             next_key: 0,
         }
+    }
+
+    /// Keeps within these shares of the descriptors.
+    pub fn within(mut self, descriptors: &Descriptors) -> Self {
+        self.descriptors = descriptors.clone();
+        self
+    }
+
+    /// The addresses that lead here, now and later.
+    pub fn own_addresses(&self) -> OwnAddresses {
+        self.own.clone()
     }
 
     /// Adds a listener type. Its stanzas are seen from the next [`Netlisteners::prepare`] on.
@@ -142,6 +158,7 @@ impl Netlisteners {
         for (spec, bound, stations) in plan.start {
             self.start(spec, bound, stations);
         }
+        self.own.set(self.running.values().filter_map(|running| running.endpoint.local));
     }
 
     fn start(&mut self, spec: ListenSpec, bound: Bound, stations: Arc<[StationHandle]>) {
@@ -154,6 +171,7 @@ impl Netlisteners {
             stations: stations.clone(),
             occupancy: self.occupancy.clone(),
             admission: self.admission.clone(),
+            descriptors: self.descriptors.clone(),
             meter: DoorMeter::new(spec.word, &self.meters),
         };
         let mut local = None;

@@ -12,6 +12,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use crate::kind::Turned;
+
 /// Whether a connection may come in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admission {
@@ -71,11 +73,20 @@ pub(crate) struct Occupancy {
 }
 
 impl Occupancy {
-    /// Counts one more session under every key of `caps`, and on `load`; nothing if a cap is reached.
-    pub(crate) fn take(self: &Arc<Self>, caps: &[Cap], load: &Arc<AtomicUsize>) -> Option<Seat> {
+    /// Counts one more session under every key of `caps`, and on `load`; nothing if a cap, or `sessions_max` of all together,
+    /// is reached.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        caps: &[Cap],
+        sessions_max: usize,
+        load: &Arc<AtomicUsize>,
+    ) -> Result<Seat, Turned> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if caps.iter().any(|cap| cap.sessions_max <= counts.get(&cap.key).copied().unwrap_or(0)) {
-            return None;
+            return Err(Turned::ConcurrencyLimit);
+        }
+        if sessions_max <= self.sessions() {
+            return Err(Turned::OutOfDescriptors);
         }
         for cap in caps {
             *counts.entry(cap.key.clone()).or_insert(0) += 1;
@@ -83,7 +94,7 @@ impl Occupancy {
         self.sessions.fetch_add(1, Ordering::Relaxed);
         load.fetch_add(1, Ordering::Relaxed);
         let keys = caps.iter().map(|cap| cap.key.clone()).collect();
-        Some(Seat { occupancy: self.clone(), keys, load: load.clone() })
+        Ok(Seat { occupancy: self.clone(), keys, load: load.clone() })
     }
 
     /// Sessions now.
@@ -151,13 +162,15 @@ mod tests {
         let service = CapKey::Service { word: "esmtp_listener", peer_scope: 0 };
         let caps = |last| [cap(service.clone(), 2), cap(address(last), 1)];
 
-        let first = occupancy.take(&caps(1), &load).expect("there is room");
-        assert!(occupancy.take(&caps(1), &load).is_none(), "one a client");
-        let _second = occupancy.take(&caps(2), &load).expect("there is room");
-        assert!(occupancy.take(&caps(3), &load).is_none(), "two in all");
+        let take = |last, sessions_max| occupancy.take(&caps(last), sessions_max, &load);
+        let first = take(1, 9).expect("there is room");
+        assert_eq!(take(1, 9).err(), Some(Turned::ConcurrencyLimit), "one a client");
+        assert_eq!(take(2, 1).err(), Some(Turned::OutOfDescriptors), "one in the process");
+        let _second = take(2, 9).expect("there is room");
+        assert_eq!(take(3, 9).err(), Some(Turned::ConcurrencyLimit), "two in all");
         assert_eq!((occupancy.sessions(), load.load(Ordering::Relaxed)), (2, 2));
         drop(first);
-        let _third = occupancy.take(&caps(3), &load).expect("there is room again");
+        let _third = take(3, 9).expect("there is room again");
         assert_eq!(occupancy.counts.lock().unwrap().len(), 3, "an address without sessions is forgotten");
     }
 }

@@ -235,6 +235,17 @@ pub fn admission(generation: &Generation, word: &'static str, listen: &Arc<str>,
     Admission { denied: false, caps, proxy_timeout, waiting_max, loops }
 }
 
+/// The most sessions that `service_sessions` lets in at any Listen stanza of a type; `None` without such a stanza, and where it
+/// sets no cap.
+pub fn sessions_wanted(generation: &Generation, word: &'static str) -> Option<u64> {
+    let specs = listen_specs(generation, &[word]).unwrap_or_default();
+    let of_service = |spec: &ListenSpec| {
+        let lookup = Lookup::Listener { kind: word, listen: &spec.listen, peer: None };
+        generation.get(&SERVICE_SESSIONS, &lookup)
+    };
+    specs.iter().map(of_service).max().filter(|most| *most != 0)
+}
+
 /// Connections waiting for their PROXY header where no other bound is set.
 const WAITING_MAX: usize = 4096;
 

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{error, warn};
 
 /// The least time between two records.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -22,23 +22,39 @@ pub(crate) struct TurnedAway {
     /// A record was written less than [`INTERVAL`] ago.
     is_quiet: Cell<bool>,
     untold: Cell<u64>,
-    last: Cell<(Option<IpAddr>, &'static str)>,
+    last: Cell<(Option<IpAddr>, Why)>,
+}
+
+/// Why a client is turned away.
+#[derive(Clone, Copy)]
+pub(crate) struct Why {
+    /// In words.
+    pub(crate) text: &'static str,
+    /// It is this machine that falls short, and not the client that is unwelcome: for the operator to see at once.
+    pub(crate) is_shortage: bool,
+}
+
+impl From<&'static str> for Why {
+    fn from(text: &'static str) -> Self {
+        Self { text, is_shortage: false }
+    }
 }
 
 impl TurnedAway {
     pub(crate) fn at(listen: &Arc<str>) -> Rc<Self> {
-        let (is_quiet, untold, last) = (Cell::new(false), Cell::new(0), Cell::new((None, "")));
+        let (is_quiet, untold, last) = (Cell::new(false), Cell::new(0), Cell::new((None, "".into())));
         Rc::new(Self { listen: listen.clone(), is_quiet, untold, last })
     }
 
     /// A client was turned away, and why. To be called on a loop.
-    pub(crate) fn tell(self: &Rc<Self>, client: Option<IpAddr>, why: &'static str) {
+    pub(crate) fn tell(self: &Rc<Self>, client: Option<IpAddr>, why: impl Into<Why>) {
+        let why = why.into();
         if self.is_quiet.replace(true) {
             self.untold.set(self.untold.get() + 1);
             self.last.set((client, why));
             return;
         }
-        warn!(target: "NET", "{}: {} was turned away: {why}", self.listen, name(client));
+        record(why, &format!("{}: {} was turned away", self.listen, name(client)));
         tokio::task::spawn_local(self.clone().tell_the_others());
     }
 
@@ -50,8 +66,16 @@ impl TurnedAway {
                 return self.is_quiet.set(false);
             }
             let last = name(last);
-            warn!(target: "NET", "{}: {clients} more clients were turned away, the last was {last}: {why}", self.listen);
+            record(why, &format!("{}: {clients} more clients were turned away, the last was {last}", self.listen));
         }
+    }
+}
+
+fn record(why: Why, what: &str) {
+    let text = why.text;
+    match why.is_shortage {
+        true => error!(target: "NET", "{what}: {text}"),
+        false => warn!(target: "NET", "{what}: {text}"),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use config::ListenAddress;
 use netlistener::{Accepted, Admission, ListenSpec, NetlistenerType, Netlisteners, Service, Turned};
-use scheduler::{LoopHandle, Meters};
+use scheduler::{Descriptors, LoopHandle, Meters};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -216,5 +216,54 @@ fn a_unix_socket_left_by_a_dead_daemon_is_replaced_and_a_live_one_is_not() {
                 .to_string()
                 .ends_with("its directory does not exist")
         );
+    });
+}
+
+/// As [`TellLoop`], for the operator.
+struct Console;
+
+impl NetlistenerType for Console {
+    fn word(&self) -> &'static str {
+        "test_console"
+    }
+
+    fn start(&self, on: &LoopHandle) -> Rc<dyn Service> {
+        TellLoop.start(on)
+    }
+
+    fn is_of_the_house(&self) -> bool {
+        true
+    }
+
+    fn farewell(&self, _: Turned) -> &'static [u8] {
+        b""
+    }
+}
+
+#[test]
+fn who_comes_when_connections_have_all_their_descriptors_is_told_and_counted_and_the_operator_is_let_in() {
+    on_a_runtime(async {
+        let meters = Meters::new();
+        let loops = vec![LoopHandle::adopt("default/0", &meters)];
+        let everyone = |_: &'static str, _: &Arc<str>, _| Admission::default();
+        let listeners = Netlisteners::new([("default".to_owned(), loops)].into(), "default", everyone, &meters);
+        // Fewer than the test itself has open.
+        let mut listeners = listeners.within(&Descriptors::of(1));
+        listeners.register(Arc::new(TellLoop));
+        listeners.register(Arc::new(Console));
+        let plan = listeners.prepare(vec![spec("127.0.0.1:0")]).expect("a free port");
+        listeners.commit(plan);
+        for _ in 0..20 {
+            assert_eq!(connect(&listeners).await.1, "no");
+        }
+        assert_eq!(meters.get("netlistener.test_listener.out_of_descriptors"), 20);
+        let own = listeners.endpoints().find_map(|endpoint| endpoint.local).expect("a TCP listener");
+        assert!(listeners.own_addresses().has(own), "it knows itself");
+
+        let plan =
+            listeners.prepare(vec![ListenSpec { word: "test_console", ..spec("127.0.0.1:0") }]).expect("a free port");
+        listeners.commit(plan);
+        assert_eq!(connect(&listeners).await.1, "default/0");
+        assert!(!listeners.own_addresses().has(own), "what is no longer listened on is not its own");
     });
 }

@@ -4,6 +4,7 @@
 //! Runs on the main thread before the master scheduler does. Any failure ends the process with a code and a sentence;
 //! nothing has been promised to anybody yet.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -12,16 +13,16 @@ use bounce::{BounceReader, Bouncer, BouncerParts};
 use config::{Configuration, Environment, Generation, Lookup};
 use console::{Arrivals, Commands, Console, ControlListener, UserNames};
 use declarations::{Declarations, Schemes};
-use delivery::{Deps, Engine, EngineHandle, Tcp};
+use delivery::{Deps, Engine, EngineHandle, Itself, Tcp};
 use dns::{DnsRuntime, Resolver, Settings};
 use io_wrapper::IoWrappers;
 use logging::{LogWriter, Paniclog};
 use message::IdGenerator;
 use module::{Loaded, Modules};
-use netlistener::Netlisteners;
+use netlistener::{Netlisteners, OwnAddresses};
 use queue::Intake;
 use reception::{EsmtpListener, Parts};
-use scheduler::{Clock, Master, MemoryPressure, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
+use scheduler::{Clock, Descriptors, Master, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
 use spool::disk::RealDisk;
 use spool::{JournalOptions, SPOOL_BACKEND, Spool, Store, UNLINK_ON_SPOOL_IN_FAILURE};
 use tokio::sync::watch;
@@ -74,21 +75,21 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let ground = Ground::lay(arguments.foreground)?;
     let (configuration, modules) = configured(&arguments.configuration, &ground)?;
     let current = configuration.current();
-    let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
-    let watchdog = Watchdog::start(ground.clock, watchdog_limit(&current), &ground.meters, report)
-        .map_err(system("start the watchdog"))?;
-    let master = Master::new(&watchdog, &ground.meters).map_err(system("start the master scheduler"))?;
+    let (watchdog, master) = master(&current, &ground)?;
     let pools = thread_pools(&current, &ground);
     let loops = Pools::start(&current, &watchdog, &ground.meters)?;
     let (spool, store) = open_spool(&current, &modules, &ground, &pools)?;
     let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), store.newest()));
-    let pressure = MemoryPressure::default();
-    let resolver = resolver(&current, &ground)?;
+    let (pressure, descriptors) = (ground.meters.memory_marks().pressure(), Descriptors::default());
+    let resolver = resolver(&current, &ground, &descriptors)?;
+    let mut netlisteners = netlisteners(&configuration, &loops, &ground.meters).within(&descriptors);
     let deps = Deps {
         configuration: configuration.clone(),
         spool: spool.clone(),
         names: Arc::new(resolver.clone()),
-        connector: Arc::new(Tcp),
+        connector: Arc::new(Tcp::within(&descriptors)),
+        itself: Arc::new(Doors(netlisteners.own_addresses())),
+        descriptors: descriptors.clone(),
         ids: ids.clone(),
         clock: ground.clock,
         random: Random::system(),
@@ -98,7 +99,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         hostname: Arc::new(hostname),
     };
     let (intake, engine) = start_delivery(&loops, &current, deps, &ground)?;
-    let watched = Watched::new(&configuration, &ground.files, &ground.meters, &spool, &pressure, engine.clone());
+    let watched = Watched::new(&configuration, &ground.files, &ground.meters, &spool, engine.clone());
     let memory = MemoryWatch::start(watched)?;
     let commands = Commands::new();
     let console = console(&commands, &configuration, &ground);
@@ -113,7 +114,6 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         bounces: Arc::new(IncomingBounces(BounceReader::new(pools.clone(), &ground.meters))),
         system_hostname: node_name().into(),
     };
-    let mut netlisteners = netlisteners(&configuration, &loops, &ground.meters);
     netlisteners.register(Arc::new(EsmtpListener::new(parts, &ground.meters)));
     netlisteners.register(Arc::new(control));
     let house = Rc::new(House {
@@ -130,6 +130,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         resolver,
         pools,
         netlisteners: Arc::new(Mutex::new(netlisteners)),
+        descriptors,
         started: ground.clock.now(),
         baseline: Baseline::new(ground.clock),
         watchdog,
@@ -202,6 +203,14 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
     Ok((configuration, modules))
 }
 
+fn master(generation: &Generation, ground: &Ground) -> Result<(Watchdog, Master), Failure> {
+    let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
+    let watchdog = Watchdog::start(ground.clock, watchdog_limit(generation), &ground.meters, report)
+        .map_err(system("start the watchdog"))?;
+    let master = Master::new(&watchdog, &ground.meters).map_err(system("start the master scheduler"))?;
+    Ok((watchdog, master))
+}
+
 fn thread_pools(generation: &Generation, ground: &Ground) -> ThreadPools {
     let pools = ThreadPools::new(ground.clock, &ground.meters);
     pools.configure(RELOAD_POOL, PoolSettings::new(1));
@@ -227,9 +236,11 @@ fn open_spool(
     Ok((spool, store))
 }
 
-fn resolver(generation: &Generation, ground: &Ground) -> Result<Resolver, Failure> {
-    let settings =
+fn resolver(generation: &Generation, ground: &Ground, descriptors: &Descriptors) -> Result<Resolver, Failure> {
+    let mut settings =
         Settings::read(generation, &ground.files).map_err(|error| Failure::Configuration(error.to_string()))?;
+    // Each question has a socket of its own, which comes out of what the house keeps from connections.
+    settings.queries_max = descriptors.questions_max(settings.queries_max);
     let runtime =
         DnsRuntime::start().map_err(|error| Failure::System(format!("cannot start the DNS runtime: {error}")))?;
     Resolver::new(&runtime, settings, dns::Overrides::default(), ground.clock, &ground.meters)
@@ -281,6 +292,19 @@ fn netlisteners(configuration: &Configuration, loops: &Pools, meters: &Meters) -
         netlistener::admission(&configuration.current(), word, listen, peer)
     };
     Netlisteners::new(loops.by_name(), loops::DEFAULT_POOL, admission, meters)
+}
+
+/// What this process listens on, as delivery asks about next hops.
+struct Doors(OwnAddresses);
+
+impl Itself for Doors {
+    fn is_at(&self, remote: SocketAddr) -> bool {
+        self.0.has(remote)
+    }
+
+    fn listens_on(&self, port: u16) -> bool {
+        self.0.listens_on(port)
+    }
 }
 
 /// The `hostname` option, or what the system calls itself.

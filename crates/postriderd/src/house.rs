@@ -17,10 +17,11 @@ use message::IdGenerator;
 use module::{Loaded, Modules};
 use netlistener::Netlisteners;
 use queue::Intake;
-use scheduler::{Clock, Meters, ThreadPools, Watchdog};
+use scheduler::{Clock, Descriptors, Meters, ThreadPools, Watchdog};
 use spool::{Spool, Store};
 use tokio::sync::watch;
 
+use crate::descriptors;
 use crate::generation;
 use crate::loops;
 use crate::statistics::Baseline;
@@ -54,6 +55,8 @@ pub struct House {
     pub pools: ThreadPools,
     /// Who is listened to.
     pub netlisteners: Arc<Mutex<Netlisteners>>,
+    /// How descriptors are shared out.
+    pub descriptors: Descriptors,
     /// When the daemon started.
     pub started: Instant,
     /// The counters at the last `summary reset`.
@@ -114,6 +117,7 @@ impl House {
     async fn follow(&self, generation: &Generation) {
         loops::configure_thread_pools(generation, &self.pools);
         self.watchdog.set_limit(watchdog_limit(generation));
+        descriptors::warn(&self.descriptors, generation);
         if tokio::time::timeout(REFRESH_LIMIT, self.engine.refresh()).await.is_err() {
             tracing::warn!(target: "START", "an event loop did not answer after the reload; its queues follow later");
         }

@@ -15,7 +15,7 @@ use crate::exit::Failure;
 use crate::house::House;
 use crate::pidfile::Pidfile;
 use crate::signals::Signals;
-use crate::{PRODUCT, VERSION, background, generation};
+use crate::{PRODUCT, VERSION, background, descriptors, generation};
 use declarations::daemon::PIDFILE;
 
 /// Runs the daemon to its end.
@@ -27,6 +27,7 @@ pub fn live(booted: Booted, signals: Signals, in_background: bool) -> Result<(),
     let result = master.run(async move {
         tokio::task::spawn_local(arrivals.serve(console));
         listen(&rooms)?;
+        descriptors::take_stock(&rooms.descriptors, &rooms.configuration.current());
         read_spool(&rooms, intake, ids);
         announce(in_background)?;
         tokio::task::spawn_local(signals.obey(rooms.clone()));
@@ -59,6 +60,7 @@ fn listen(house: &House) -> Result<(), Failure> {
 fn read_spool(house: &Rc<House>, intake: queue::Intake, ids: Arc<IdGenerator>) {
     let configuration = house.configuration.clone();
     let mut keys = queue::Keys::new(configuration.current());
+    let mut restorer = intake.restorer();
     let read = house.spool.process_disk_queue(Box::new(move |mut envelope| {
         // The clock may have been set back since: no new id may equal one of the spool's.
         ids.raise_above(envelope.id);
@@ -68,7 +70,7 @@ fn read_spool(house: &Rc<House>, intake: queue::Intake, ids: Arc<IdGenerator>) {
         }
         // A gateway or a binding may have changed while the daemon was down.
         envelope.queue = keys.queue(&envelope);
-        intake.restore_blocking(envelope);
+        restorer.give(envelope);
     }));
     tokio::task::spawn_local(async move {
         match read.await {

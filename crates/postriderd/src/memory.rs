@@ -2,22 +2,29 @@
 //!
 //! What counts is what the rooms of the house are charged with by owner (`scheduler::MemoryOwner`): what they have allocated
 //! and can let go of. The page cache of spool and logs never counts. The whole is the machine's memory, or less where a
-//! control group or the limit of resident memory (`ulimit -m`) gives less. Looked at twice a second on a thread of its own,
-//! beside the room of the spool; loops read gauges, and are told when a mark is passed.
+//! control group or a limit of resident, virtual or data memory (`ulimit -m`, `-v`, `-d`) gives less; but for what is
+//! resident and nobody accounts for, code, stacks and what the allocator keeps, at most half of it. Of that the marks are
+//! percentages. A charge that passes one raises the pressure itself (`scheduler::MemoryMarks`) and wakes the thread here,
+//! which tells the loops; twice a second it measures, sets marks and limits anew, lowers the pressure again, and measures the
+//! room of the spool.
 //!
-//! A second guard is the resident anonymous memory that the kernel counts. It has in it what nobody accounts for: stacks,
-//! libraries, and what the allocator keeps of what was freed. Refusing mail gives none of that back, and would never end; so
-//! over `memory_hwm` it counts as over `memory_goal`: what can be had again is let go, and the operator is told.
+//! The limits of the owners that ask come from the marks too, so that they are right in a small control group: bodies may
+//! have `max_resident_bytes`, but no more than half of the goal; messages being received a quarter of it.
+//!
+//! A second guard is the resident anonymous memory that the kernel counts. It has in it what nobody accounts for. Refusing
+//! mail gives none of that back, and would never end; so over `memory_hwm` it counts as over `memory_goal`: what can be had
+//! again is let go, and the operator is told.
 
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, TryRecvError};
 use std::time::Duration;
 
 use config::{Configuration, Generation, Lookup};
 use declarations::daemon::{MEMORY_GOAL, MEMORY_HWM};
 use delivery::EngineHandle;
 use io_wrapper::IoWrappers;
+use queue::MAX_RESIDENT_BYTES;
 use rustix::process::{Resource, getrlimit};
-use scheduler::{MemoryCharge, MemoryPressure, Meters, Pressure};
+use scheduler::{MemoryCharge, MemoryMarks, MemoryOwner, Meters, Pressure};
 use spool::Spool;
 
 use crate::exit::Failure;
@@ -32,18 +39,23 @@ pub struct Watched {
     configuration: Configuration,
     files: IoWrappers,
     meters: Meters,
+    marks: MemoryMarks,
+    bodies: MemoryOwner,
+    receiving: MemoryOwner,
     spool: Spool,
-    pressure: MemoryPressure,
     engine: EngineHandle,
 }
 
 impl MemoryWatch {
-    /// Starts to look.
+    /// Looks, and goes on to.
     pub fn start(watched: Watched) -> Result<Self, Failure> {
-        let (ends, ended) = mpsc::channel();
+        let (ends, ended) = mpsc::channel::<()>();
         let mut index = watched.meters.memory("spool:index").charge(0);
+        watched.look(&mut index);
         let watch = move || {
-            while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            watched.marks.woken(std::thread::current());
+            while ended.try_recv() == Err(TryRecvError::Empty) {
+                std::thread::park_timeout(INTERVAL);
                 watched.look(&mut index);
             }
         };
@@ -55,33 +67,57 @@ impl MemoryWatch {
 
 impl Watched {
     /// The marks are those of `configuration`; `meters` has every owner, and keeps the reading for whoever reads meters. The
-    /// pressure is set at each look, `engine` is told when it has risen, and the room of `spool` is measured too.
+    /// pressure is set at each look, `engine` is told when memory is short, and the room of `spool` is measured too.
     pub fn new(
         configuration: &Configuration,
         files: &IoWrappers,
         meters: &Meters,
         spool: &Spool,
-        pressure: &MemoryPressure,
         engine: EngineHandle,
     ) -> Self {
-        let (configuration, files, meters) = (configuration.clone(), files.clone(), meters.clone());
-        Self { configuration, files, meters, spool: spool.clone(), pressure: pressure.clone(), engine }
+        Self {
+            configuration: configuration.clone(),
+            files: files.clone(),
+            meters: meters.clone(),
+            marks: meters.memory_marks(),
+            bodies: meters.memory(message::BODIES),
+            receiving: meters.memory(reception::RECEIVING),
+            spool: spool.clone(),
+            engine,
+        }
     }
 
     fn look(&self, index: &mut MemoryCharge) {
         index.set(usize::try_from(self.meters.get(INDEX_BYTES)).unwrap_or(usize::MAX));
-        if let Some(reading) = Reading::take(&self.files, &self.meters, &self.configuration.current()) {
+        let generation = self.configuration.current();
+        if let Some(reading) = Reading::take(&self.files, &self.meters, &generation) {
+            let before = self.meters.get("memory.pressure");
             reading.keep(&self.meters);
-            let (before, now) = (self.pressure.get(), reading.pressure());
-            self.pressure.set(now);
-            if before < now {
+            self.limit(&reading, generation.get(&MAX_RESIDENT_BYTES, &Lookup::Global));
+            let now = reading.pressure();
+            self.marks.pressure().set(now);
+            // Whatever was charged since the reading counts: what it has raised stays raised.
+            self.marks.set(reading.goal(), reading.high_water());
+            if before < now as u64 || self.bodies.waiting() != 0 {
                 self.engine.look_at_memory();
             }
-            if before != now {
+            if before != now as u64 {
                 reading.tell();
             }
         }
+        self.bodies.look_again();
         self.spool.measure_room();
+    }
+
+    /// What those may have who ask.
+    fn limit(&self, reading: &Reading, resident_bytes: u64) {
+        let wanted = if resident_bytes == 0 { u64::MAX } else { resident_bytes };
+        let (bodies, receiving) = (wanted.min(reading.goal() / BODIES_SHARE), reading.goal() / RECEIVING_SHARE);
+        for (owner, most) in [(&self.bodies, bodies), (&self.receiving, receiving)] {
+            if owner.most() != most {
+                owner.limit(most);
+            }
+        }
     }
 }
 
@@ -96,6 +132,8 @@ pub struct Reading {
     pub resident: u64,
     /// What the daemon may have.
     pub whole: u64,
+    /// What its accounts may have of that.
+    pub available: u64,
     /// The marks, in percent of the whole.
     pub marks: Marks,
 }
@@ -113,25 +151,29 @@ impl Reading {
         let text = |path: &str| files.read_text(path, BYTES_MAX).ok();
         let status = text("/proc/self/status")?;
         let machine = kibibytes(&text("/proc/meminfo")?, "MemTotal:")?;
-        let limits = [group_limit(&text), getrlimit(Resource::Rss).current];
+        let [resident, data, addresses] =
+            [Resource::Rss, Resource::Data, Resource::As].map(|resource| getrlimit(resource).current);
+        let whole = [group_limit(&text), resident, data, addresses].into_iter().flatten().fold(machine, u64::min);
         let mark = |option| generation.get(option, &Lookup::Global);
+        let (accounted, anonymous) = (meters.memory_marks().accounted(), kibibytes(&status, "RssAnon:")?);
         Some(Self {
-            accounted: meters.memory_owners().iter().map(|(_, owner)| owner.octets()).sum(),
-            anonymous: kibibytes(&status, "RssAnon:")?,
+            accounted,
+            anonymous,
             resident: kibibytes(&status, "VmRSS:")?,
-            whole: limits.into_iter().flatten().fold(machine, u64::min),
+            whole,
+            available: whole - anonymous.saturating_sub(accounted).min(whole / 2),
             marks: Marks { goal: mark(&MEMORY_GOAL), high_water: mark(&MEMORY_HWM) },
         })
     }
 
     /// Octets of `memory_goal`.
     pub fn goal(&self) -> u64 {
-        share(self.marks.goal, self.whole)
+        share(self.marks.goal, self.available)
     }
 
     /// Octets of `memory_hwm`.
     pub fn high_water(&self) -> u64 {
-        share(self.marks.high_water, self.whole)
+        share(self.marks.high_water, self.available)
     }
 
     /// Resident anonymous memory that no owner is charged with.
@@ -143,7 +185,7 @@ impl Reading {
     pub fn pressure(&self) -> Pressure {
         if self.high_water() < self.accounted {
             Pressure::HighWater
-        } else if self.goal() < self.accounted || self.high_water() < self.anonymous {
+        } else if self.goal() < self.accounted || share(self.marks.high_water, self.whole) < self.anonymous {
             Pressure::Goal
         } else {
             Pressure::None
@@ -156,6 +198,7 @@ impl Reading {
             ("anonymous", self.anonymous),
             ("unaccounted", self.unaccounted()),
             ("whole", self.whole),
+            ("available", self.available),
             ("goal", self.goal()),
             ("high_water", self.high_water()),
             ("pressure", self.pressure() as u64),
@@ -218,7 +261,11 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Time between two looks.
+/// The part of memory_goal that bodies may have, those in queues and those on their way out together.
+const BODIES_SHARE: u64 = 2;
+/// The part of memory_goal that messages being received may have.
+const RECEIVING_SHARE: u64 = 4;
+/// Time between two looks, unless a mark is passed.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// The files of /proc and /sys read here are far smaller.
 const BYTES_MAX: usize = 1 << 20;
@@ -231,7 +278,8 @@ mod tests {
 
     fn reading(accounted: u64, anonymous: u64) -> Reading {
         let marks = Marks { goal: 90, high_water: 95 };
-        Reading { accounted, anonymous, resident: anonymous, whole: 1000, marks }
+        let available = 1000 - anonymous.saturating_sub(accounted).min(500);
+        Reading { accounted, anonymous, resident: anonymous, whole: 1000, available, marks }
     }
 
     #[test]
@@ -243,11 +291,14 @@ mod tests {
         );
         assert_eq!(of(u64::MAX), Pressure::HighWater);
         assert_eq!((reading(10, 0).goal(), reading(10, 0).high_water()), (900, 950));
+        let crowded = reading(100, 300);
+        assert_eq!((crowded.available, crowded.goal(), crowded.high_water()), (800, 720, 760), "of what is left");
     }
 
     #[test]
     fn what_nobody_accounts_for_never_keeps_mail_out() {
         let of = |anonymous| reading(100, anonymous).pressure();
+        assert_eq!(reading(0, 10_000).goal(), 450, "half of the whole is left at least");
         assert_eq!([of(950), of(951), of(u64::MAX)], [Pressure::None, Pressure::Goal, Pressure::Goal]);
         assert_eq!((reading(100, 951).unaccounted(), reading(100, 50).unaccounted()), (851, 0));
     }
@@ -261,9 +312,10 @@ mod tests {
         let generation = Configuration::of_text(registry, "memory_goal = 50\n").expect("it is valid").current();
         let reading = Reading::take(&IoWrappers::new(), &meters, &generation).expect("Linux tells");
         assert!(0 < reading.anonymous && reading.anonymous < reading.whole, "{reading:?}");
-        assert_eq!((reading.accounted, reading.goal()), (4096, reading.whole / 2));
+        assert_eq!((reading.accounted, reading.goal()), (4096, reading.available / 2));
+        assert!(reading.whole / 2 <= reading.available && reading.available <= reading.whole, "{reading:?}");
         reading.keep(&meters);
-        assert_eq!((meters.get("memory.accounted"), meters.get("memory.goal")), (4096, reading.whole / 2));
+        assert_eq!((meters.get("memory.accounted"), meters.get("memory.goal")), (4096, reading.available / 2));
     }
 
     #[test]

@@ -80,6 +80,11 @@ impl<T> Arena<T> {
         self.blocks.len() * BLOCK_SLOTS
     }
 
+    /// Every value, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.blocks.iter_mut().flatten().flatten()
+    }
+
     /// Every value, in no order that means anything.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let numbered = self.blocks.iter().flatten().enumerate();

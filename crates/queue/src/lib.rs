@@ -19,7 +19,7 @@ mod retry;
 mod routing_domain;
 
 pub use bounce_addresses::is_bounce_address;
-pub use intake::{Arrivals, Intake, WeakIntake, intake};
+pub use intake::{Arrivals, Batch, Intake, Restorer, WeakIntake, intake};
 pub use keys::Keys;
 pub use moment::Moment;
 pub use options::{
@@ -29,8 +29,8 @@ pub use options::{
     RELAY_DOMAINS, RETRY_INTERVAL, ResidentLimits,
 };
 pub use queues::{
-    BindingRow, DelayedPlace, Found, Listed, QUEUED_BYTES, QueueId, Queues, Room, Row, Taken, Ticket, Totals,
-    Transient, Whereabouts,
+    BindingRow, DelayedPlace, Found, Listed, QUEUED_BYTES, QueueId, Queues, Room, Row, SiblingSearch, Taken, Ticket,
+    Totals, Transient, Whereabouts,
 };
 pub use relay_domains::DomainGlobs;
 pub use resident::{Arrival, Resident, ResidentOwners};

@@ -33,7 +33,7 @@ options! {
     MAX_RESIDENT_MESSAGES: u64 = "max_resident_messages", "32768", BINDING,
         "Messages that stay in memory, over all queues; further ones are read from the spool. 0: no limit.";
     MAX_RESIDENT_BYTES: u64 = "max_resident_bytes", "268435456", BINDING,
-        "Octets of message bodies that stay in memory, over all queues; further messages are read from the spool. 0: no limit.";
+        "Octets of message bodies in memory, in queues and on their way out together: beyond three quarters of them mail does not stay but is read from the spool, and mail to be read waits until others' is gone. One message at a time is read however large it is. Never more than half of memory_goal. 0: that alone.";
     DROP_BODY_AFTER_TRANS_FAIL: u32 = "drop_body_after_trans_fail", "3", QUEUE,
         "Transient failures after which a message no longer stays in memory but is read from the spool for each attempt. 0: from the first attempt on. Bodies of delayed mail stay only where active mail leaves room.";
     LARGE_MESSAGE_THRESHOLD: u64 = "large_message_threshold", "131072", GLOBAL,

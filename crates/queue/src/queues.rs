@@ -10,16 +10,18 @@
 mod counts;
 mod doubt;
 mod residency;
+mod siblings;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use message::{DeliveryState, MessageId, QueueName};
-use scheduler::{Counter, Key, MemoryCharge, Meters, Wheel};
+use scheduler::{Counter, Key, MemoryCharge, MemoryOwner, Meters, Wheel};
 
 pub use counts::{BindingRow, Found, Listed, Room, Row, Totals, Whereabouts};
 pub use residency::DelayedPlace;
 use residency::{Residency, has_body};
+pub use siblings::SiblingSearch;
 
 use crate::arena::Arena;
 use crate::moment::Moment;
@@ -79,7 +81,9 @@ struct Queued {
     retries: u32,
     queue: QueueId,
     /// Doubts of its queue when it came, or was last looked at.
-    doubts: u32,
+    doubts: u16,
+    /// The same for the siblings of a batch, and seldom for others.
+    kin: u16,
     state: State,
 }
 
@@ -99,7 +103,7 @@ struct DomainQueue {
     /// Active messages with their body.
     resident: usize,
     /// How often its mail was doubted to belong to it, and how many active messages are.
-    doubts: u32,
+    doubts: u16,
     doubted: usize,
     /// It has held mail for other domains than its name's.
     is_shared: bool,
@@ -142,6 +146,8 @@ pub struct Queues {
     meter: Meter,
     /// Of everything but the messages in memory.
     charge: MemoryCharge,
+    /// Of all loops, those of messages in flight among them.
+    bodies: MemoryOwner,
 }
 
 /// `queue.{active,delayed}.{entered,left}` of one loop: depth is the difference.
@@ -179,6 +185,7 @@ impl Queues {
             listed: Vec::new(),
             meter,
             charge: meters.memory("queue:messages").charge(0),
+            bodies: meters.memory(message::BODIES),
         }
     }
 
@@ -248,6 +255,7 @@ impl Queues {
             retries: envelope.delivery.retries,
             queue,
             doubts,
+            kin: siblings::kin(envelope.batch),
             state,
         });
         self.recharge();
@@ -256,7 +264,11 @@ impl Queues {
 
     /// Takes the message at the head of the active queue for an attempt.
     pub fn take(&mut self, queue: QueueId) -> Option<Taken> {
-        let number = self.at_mut(queue).active.pop_front()?;
+        self.take_at(queue, 0)
+    }
+
+    fn take_at(&mut self, queue: QueueId, place: usize) -> Option<Taken> {
+        let number = self.at_mut(queue).active.remove(place)?;
         let queued = self.messages.get_mut(number).expect("an active message is in the arena");
         queued.state = State::InFlight;
         let (id, retries, doubts) = (queued.id, queued.retries, queued.doubts);

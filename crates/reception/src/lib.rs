@@ -25,7 +25,7 @@ mod validation;
 
 pub use bounces::{BounceReader, BouncedRecipient, IncomingBounce, Reading, TooBusy};
 pub use context::{Scope, ValidationContext};
-pub use listener::{EsmtpListener, Parts};
+pub use listener::{EsmtpListener, Parts, RECEIVING};
 pub use options::{HOSTNAME, ListenerOptions, OPTIONS};
 pub use phases::{
     CoreValidateDataSpoolEachRcpt, FinalValidation, FinalValidation2, FinalVerdict, MessageArgs, PostFinalValidation,

@@ -2,20 +2,26 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use config::Configuration;
-use message::{Date, IdGenerator};
+use hooks::HookSet;
+use logging::LogHooks;
+use message::{Context, Date, IdGenerator, MessageId};
 use netlistener::{Accepted, NetlistenerType, Service, Turned};
 use queue::Intake;
 use scheduler::{Clock, Counter, LoopHandle, MemoryOwner, MemoryPressure, Meters, Pressure};
+use smtp::server::ReceptionState;
+use smtp::{Reply, replies};
 use spool::Spool;
 
 use crate::bounces::BounceReader;
 use crate::epoch::{Epoch, WORD};
 use crate::link::Buffers;
+use crate::refusal;
 use crate::session;
 use crate::throttle::Throttles;
 
@@ -76,6 +82,34 @@ impl NetlistenerType for EsmtpListener {
             Turned::Overloaded => b"421 4.3.1 insufficient system memory\r\n",
         }
     }
+
+    /// A refusal like any other: it is counted, and has its line.
+    fn turned_away(&self, turned: Turned, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
+        self.meter.turned_away.add(1);
+        let said = String::from_utf8_lossy(self.farewell(turned));
+        let reply = Reply::parse(said.trim_end(), 421);
+        if reply.is_permanent() { &self.meter.refused_permanent } else { &self.meter.refused_transient }.add(1);
+        let hooks = self.parts.configuration.current().extension::<HookSet>().unwrap_or_default();
+        let logs = LogHooks::of(&hooks);
+        if logs.rejection.is_empty() {
+            return;
+        }
+        let context = Context::default();
+        logs.rejection(&logging::RejectionRecord {
+            at: self.parts.clock.unix(),
+            remote: refusal::shown(peer),
+            local: refusal::shown(local),
+            connection: MessageId::NULL,
+            phase: match turned {
+                Turned::ConcurrencyLimit => "concurrency limit",
+                _ => ReceptionState::JustConnected.as_str(),
+            },
+            code: reply.code,
+            module: "",
+            context: &context,
+            text: said.trim_end().get(4..).unwrap_or(""),
+        });
+    }
 }
 
 /// `reception.…`
@@ -92,8 +126,16 @@ pub(crate) struct ReceptionMeter {
     pub(crate) refused_transient: Counter,
     pub(crate) refused_permanent: Counter,
     pub(crate) timed_out: Counter,
+    /// Connections that did not become sessions, because of a cap, a denial, or want of memory or descriptors.
+    turned_away: Counter,
+    /// Messages that were refused while they came, for want of memory.
+    pub(crate) no_memory: Counter,
     pub(crate) reconfigured: Counter,
     pub(crate) policy_timed_out: Counter,
+    /// Sessions ended for too many commands that were none, for too many refusals, and for speaking another protocol.
+    too_many_errors: Counter,
+    too_many_refusals: Counter,
+    foreign: Counter,
     /// Recipients that policy refused beside others that it took.
     pub(crate) recipients_refused: Counter,
     /// Bounces that came as mail, those of them that were discarded, and those refused because they could not be read.
@@ -116,12 +158,29 @@ impl ReceptionMeter {
             refused_transient: counter("replies.refused_transient"),
             refused_permanent: counter("replies.refused_permanent"),
             timed_out: counter("sessions.timed_out"),
+            turned_away: counter("sessions.turned_away"),
+            no_memory: counter("messages.without_memory"),
             reconfigured: counter("sessions.reconfigured"),
             policy_timed_out: counter("policy.timed_out"),
+            too_many_errors: counter("sessions.too_many_errors"),
+            too_many_refusals: counter("sessions.too_many_refusals"),
+            foreign: counter("sessions.foreign_protocol"),
             recipients_refused: counter("recipients.refused_by_policy"),
             bounces: counter("bounces.accepted"),
             bounces_discarded: counter("bounces.discarded"),
             bounces_unread: counter("bounces.unread"),
+        }
+    }
+}
+
+impl ReceptionMeter {
+    /// Counts the end of a session that the client brought upon itself.
+    pub(crate) fn count_end(&self, reply: &Reply) {
+        match reply {
+            reply if *reply == replies::TOO_MANY_ERRORS => self.too_many_errors.add(1),
+            reply if *reply == replies::TOO_MANY_REFUSALS => self.too_many_refusals.add(1),
+            reply if *reply == replies::HTTP_NOT_SPOKEN || *reply == replies::TLS_NOT_SPOKEN => self.foreign.add(1),
+            _ => {}
         }
     }
 }
@@ -142,11 +201,14 @@ impl Owners {
         Self {
             sessions: meters.memory("reception:sessions"),
             buffers: meters.memory("reception:buffers"),
-            receiving: meters.memory("reception:messages"),
+            receiving: meters.memory(RECEIVING),
             bodies: meters.memory(message::BODIES),
         }
     }
 }
+
+/// What messages being received are charged to.
+pub const RECEIVING: &str = "reception:messages";
 
 /// Everything the sessions of one loop share.
 pub(crate) struct Shop {

@@ -44,6 +44,7 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &MAX_RECEPTIONS_PER_CONNECTION,
     &MAX_BAD_COMMANDS,
     &MAX_IDLE_COMMANDS,
+    &MAX_REFUSALS,
     &MAX_HEADER_SIZE,
     &MAX_RECEIVED_HEADERS,
     &IDLE_TIME,
@@ -136,25 +137,39 @@ pub const MAX_MESSAGE_SIZE: Opt<u64> = Opt::new(
     "max_message_size",
     "26214400",
     scopes::LISTENER_ONLY,
-    "Most bytes of a message; 0: as many as fit in 1 GiB.",
+    "Most bytes of a message, counted as RFC 1870 does: CRLFs among them, stuffed dots, the final dot and the fields that are \
+     put in front not. A larger one is refused by what MAIL declares, or at its end. 0: as many as fit in 1 GiB.",
 );
 /// See its doc.
-pub const MAX_RECIPIENTS_PER_MESSAGE: Opt<u64> =
-    Opt::new("max_recipients_per_message", "1000", scopes::LISTENER_ONLY, "Most recipients of a message; 0: 100000.");
+pub const MAX_RECIPIENTS_PER_MESSAGE: Opt<u64> = Opt::new(
+    "max_recipients_per_message",
+    "1000",
+    scopes::LISTENER_ONLY,
+    "Most accepted recipients of a message; one more is answered 452. 0: 100000.",
+);
 /// See its doc.
 pub const MAX_RECIPIENTS_PER_CONNECTION: Opt<u64> = Opt::new(
     "max_recipients_per_connection",
     "0",
     &[Scope::Listener("esmtp_listener"), Scope::Listen, Scope::Peer, Scope::Global],
-    "Most recipients a session may name; 0: no limit.",
+    "Most accepted recipients of a session, those of transactions that were broken off among them; one more is answered 452, and \
+     the next MAIL 421. 0: no limit.",
 );
 /// See its doc.
-pub const MAX_RECEPTIONS_PER_CONNECTION: Opt<u64> =
-    Opt::new("max_receptions_per_connection", "0", scopes::LISTENER, "Most messages of a session; 0: no limit.");
+pub const MAX_RECEPTIONS_PER_CONNECTION: Opt<u64> = Opt::new(
+    "max_receptions_per_connection",
+    "0",
+    scopes::LISTENER,
+    "Most accepted messages of a session; the next MAIL is answered 421. 0: no limit.",
+);
 /// See its doc.
-pub const MAX_BAD_COMMANDS: Opt<u64> =
-    Opt::new("max_bad_commands", "20", scopes::LISTENER, "Malformed or misplaced commands that end a session.")
-        .check(at_least_one);
+pub const MAX_BAD_COMMANDS: Opt<u64> = Opt::new(
+    "max_bad_commands",
+    "20",
+    scopes::LISTENER,
+    "Malformed, unknown or misplaced commands of a whole session that end it, with 421 4.7.0.",
+)
+.check(at_least_one);
 /// See its doc.
 pub const MAX_IDLE_COMMANDS: Opt<u64> = Opt::new(
     "max_idle_commands",
@@ -163,15 +178,27 @@ pub const MAX_IDLE_COMMANDS: Opt<u64> = Opt::new(
     "NOOP, RSET, EHLO and the like between two messages; each one more counts as a bad command.",
 );
 /// See its doc.
-pub const MAX_HEADER_SIZE: Opt<u64> =
-    Opt::new("max_header_size", "262144", scopes::LISTENER, "Most bytes of a message's header section.")
-        .check(at_least_one);
+pub const MAX_REFUSALS: Opt<u64> = Opt::new(
+    "max_refusals",
+    "100",
+    scopes::LISTENER,
+    "MAIL, RCPT and DATA commands and messages refused between two accepted messages that end the session of a client that \
+     may not relay, with 421 4.7.0: those who try addresses. Recipients over a limit (452) do not count. 0: no limit.",
+);
+/// See its doc.
+pub const MAX_HEADER_SIZE: Opt<u64> = Opt::new(
+    "max_header_size",
+    "262144",
+    scopes::LISTENER,
+    "Most bytes of the header section that the client sends, line ends among them, the empty line behind it not.",
+)
+.check(at_least_one);
 /// See its doc.
 pub const MAX_RECEIVED_HEADERS: Opt<u64> = Opt::new(
     "max_received_headers",
     "100",
     scopes::LISTENER,
-    "Received fields from which a message is taken to be in a loop and refused.",
+    "Most Received fields of a message as it comes, ours not among them; one with more is taken to be in a loop and refused.",
 )
 .check(at_least_one);
 /// See its doc.
@@ -238,7 +265,7 @@ pub const INBOUND_THROTTLE_MESSAGES: Opt<Throttle> = Opt::new(
     "inbound_throttle_messages",
     "",
     scopes::PATHWAY,
-    "Most messages taken: \"N\" in any second, \"N/S\" in any S seconds; unset: no limit. Whatever falls back to the scope \
+    "Most messages taken, each counted once at DATA, however many recipients it has and whatever becomes of it: \"N\" in any second, \"N/S\" in any S seconds; unset: no limit. Whatever falls back to the scope \
      that sets it shares one count. Over it, MAIL and DATA are answered 451 4.7.1.",
 );
 
@@ -429,6 +456,7 @@ impl Reader<'_> {
             session_recipients_max: unlimited(self.read(&MAX_RECIPIENTS_PER_CONNECTION)),
             session_messages_max: unlimited(self.read(&MAX_RECEPTIONS_PER_CONNECTION)),
             bad_commands_max: self.read(&MAX_BAD_COMMANDS).try_into().unwrap_or(u32::MAX),
+            refusals_max: self.read(&MAX_REFUSALS).try_into().ok().filter(|&count| count != 0).unwrap_or(u32::MAX),
             idle_commands_max: self.read(&MAX_IDLE_COMMANDS).try_into().unwrap_or(u32::MAX),
         }
     }

@@ -18,8 +18,6 @@ pub(crate) const NO_BINDING: Reply = Reply::new(451, (4, 3, 5), "no binding for 
 
 /// Policy did not answer in time.
 pub(crate) const POLICY_TIMED_OUT: Reply = Reply::new(451, (4, 3, 0), "policy timed out");
-/// memory_hwm is reached.
-pub(crate) const MEMORY_FULL: Reply = Reply::new(452, (4, 3, 1), "insufficient system memory");
 /// `inbound_throttle_messages` is reached.
 pub(crate) const TOO_MANY_MESSAGES_NOW: Reply =
     Reply::new(451, (4, 7, 1), "Service unavailable, message rate limit reached");

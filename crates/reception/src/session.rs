@@ -10,9 +10,10 @@ use std::sync::Arc;
 use message::MessageId;
 use message::trace::{Trace, With};
 use netlistener::{Accepted, Seat};
-use queue::Arrival;
+use queue::Batch;
 use scheduler::{MemoryCharge, Pressure};
-use smtp::{Phase, Received, Refusal, Refused, Reply, ServerSession, Step, Verdict};
+use smtp::server::ReceptionState;
+use smtp::{Mailbox, Phase, Received, Refusal, Refused, Reply, ReversePath, ServerSession, Step, Verdict, replies};
 
 use crate::context::{Scope, ValidationContext};
 use crate::epoch::Epoch;
@@ -21,7 +22,7 @@ use crate::link::{Event, Link};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
 use crate::phases::SessionFacts;
-use crate::refusal::{MEMORY_FULL, POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
+use crate::refusal::{POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
 use crate::store::{Bringing, Kept};
 use crate::validation;
 use crate::{bounces, relay};
@@ -52,6 +53,8 @@ struct Session {
     front: Front,
     /// Who decided on the refusal that the core is about to report, and as what the rejectlog knows it.
     decided: Decided,
+    /// Of the message being stored, for the log should it be refused.
+    stored_from: Option<ReversePath>,
     /// Of the message being received.
     receiving: MemoryCharge,
     _seat: Seat,
@@ -91,6 +94,7 @@ impl Session {
             batch,
             front,
             decided,
+            stored_from: None,
             receiving,
             _seat: seat,
         };
@@ -104,6 +108,7 @@ impl Session {
     async fn converse(&mut self, link: &mut Link) -> bool {
         let mut now = self.shop.clock.now();
         loop {
+            self.ask_for_memory(link.input.len());
             match self.core.advance(&mut link.input, now) {
                 Step::NeedBytes => {
                     if !self.wait(link).await {
@@ -114,6 +119,7 @@ impl Session {
                 Step::Ask(phase) => {
                     let verdict = self.decide(phase).await;
                     now = self.shop.clock.now();
+                    self.core.set_trusted(self.is_trusted());
                     self.core.answer(verdict, now);
                 }
                 Step::Store(received) => {
@@ -127,6 +133,16 @@ impl Session {
                 Step::Refused(refusal) => self.log(&refusal),
                 Step::Hangup => return self.flush(link).await,
             }
+        }
+    }
+
+    /// So much has come: the memory it takes, should it be of a message, is asked for before the message grows. A message
+    /// that may not grow is refused at its end, and nothing of it is kept until then.
+    fn ask_for_memory(&mut self, octets: usize) {
+        if !self.receiving.grow(self.core.message_held_with(octets)) {
+            self.shop.meter.no_memory.add(1);
+            self.core.no_memory();
+            self.receiving.set(0);
         }
     }
 
@@ -188,6 +204,9 @@ impl Session {
             }
             Phase::Connect | Phase::RcptTo => {}
             Phase::Data => {
+                if self.shop.pressure.get() == Pressure::HighWater {
+                    return Verdict::Refuse(replies::NO_MEMORY);
+                }
                 // Counted here, where a message is sure to come: a MAIL may lead to none.
                 let throttle = self.options.throttle.as_ref();
                 if throttle.is_some_and(|throttle| !throttle.take(self.shop.clock.now())) {
@@ -219,11 +238,12 @@ impl Session {
 
     /// The reply to a MAIL that no message could follow now.
     fn no_room(&self) -> Option<Reply> {
-        if self.shop.pressure.get() == Pressure::HighWater {
-            return Some(MEMORY_FULL);
+        let declared = self.core.transaction().and_then(|transaction| transaction.declared_octets).unwrap_or(0);
+        let declared = declared.min(self.options.server.limits.message_octets_max);
+        if self.shop.pressure.get() == Pressure::HighWater || !self.shop.owners.receiving.has_room(declared) {
+            return Some(replies::NO_MEMORY);
         }
-        let declared = self.core.transaction().and_then(|transaction| transaction.declared_octets);
-        if !self.shop.spool.has_room(declared.unwrap_or(0)) {
+        if !self.shop.spool.has_room(declared) {
             return Some(STORAGE_FULL);
         }
         let throttle = self.options.throttle.as_ref();
@@ -234,10 +254,14 @@ impl Session {
         let (Some(transaction), Some(forward_path)) = (self.core.transaction(), self.core.forward_path()) else {
             return false;
         };
-        self.can_relay
-            || self.context.get(Scope::Connection, "can_relay") == "true"
+        self.is_trusted()
             || relay::recipient_is_ours(&self.options, &transaction.reverse_path, forward_path.mailbox())
             || bounces::is_bounce_address(&self.options, &self.epoch.generation, forward_path.mailbox())
+    }
+
+    /// Whether the client may relay to anyone.
+    fn is_trusted(&self) -> bool {
+        self.can_relay || self.context.get(Scope::Connection, "can_relay") == "true"
     }
 
     /// The message may come: here it gets its id and the header fields in front of it.
@@ -262,7 +286,8 @@ impl Session {
     }
 
     /// What is stored, but has found no room in its queues yet, is returned.
-    async fn store(&mut self, received: Received) -> Vec<Arrival> {
+    async fn store(&mut self, received: Received) -> Vec<Batch> {
+        self.stored_from = Some(received.transaction.reverse_path.clone());
         let mut bringing = Bringing {
             shop: &self.shop,
             epoch: &self.epoch,
@@ -295,10 +320,10 @@ impl Session {
 
     /// Replies first, then waits until the delivery loops take the messages, and with that until the session reads on. They
     /// are given even if the client is gone; whether it is not.
-    async fn hand_over(&mut self, waiting: Vec<Arrival>, link: &mut Link) -> bool {
+    async fn hand_over(&mut self, waiting: Vec<Batch>, link: &mut Link) -> bool {
         let replied = self.flush(link).await;
-        for arrival in waiting {
-            self.shop.intake.give(arrival).await;
+        for batch in waiting {
+            self.shop.intake.give(batch).await;
         }
         replied
     }
@@ -310,11 +335,12 @@ impl Session {
         if refusal.refused == Refused::Mail {
             meter.rejected.add(1);
         }
+        meter.count_end(&refusal.reply);
         if refusal.repeated || self.epoch.logs.rejection.is_empty() {
             return;
         }
         let phase = if relaying_denied.is_some() { "relaying denied" } else { refusal.state.as_str() };
-        let context = relaying_denied.unwrap_or_else(|| self.context_with(&[Phase::Ehlo, Phase::MailFrom]));
+        let context = relaying_denied.unwrap_or_else(|| self.context_about(refusal));
         self.epoch.logs.rejection(&logging::RejectionRecord {
             at: self.shop.clock.unix(),
             remote: shown(self.facts.peer),
@@ -326,6 +352,22 @@ impl Session {
             context: &context.variables,
             text: &log_text(refusal),
         });
+    }
+
+    /// Policy's variables, with those of the addresses that a refusal is about.
+    fn context_about(&self, refusal: &Refusal) -> ValidationContext {
+        let mut context = self.context_with(&[Phase::Ehlo]);
+        let is_stored = refusal.state == ReceptionState::SendingBodyResponse;
+        let stored_from = self.stored_from.as_ref().filter(|_| is_stored).map(ReversePath::as_str);
+        if let Some(path) = refusal.about.reverse_path.as_deref().or(stored_from) {
+            let mailbox = Mailbox::parse(path).ok();
+            validation::set_address(&mut context, "mailfrom", "MAIL FROM", path, mailbox.as_ref());
+        }
+        if let Some(path) = &refusal.about.forward_path {
+            let mailbox = Mailbox::parse(path).ok();
+            validation::set_address(&mut context, "rcptto", "RCPT TO", path, mailbox.as_ref());
+        }
+        context
     }
 
     /// Policy's variables, with those of these phases that were not set because no policy would have read them.

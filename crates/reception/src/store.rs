@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use message::header::{self, Survey};
 use message::wire;
 use message::{Body, Envelope, MessageId, Origin, Protocol};
-use queue::Arrival;
+use queue::Batch;
 use smtp::{ForwardPath, Mailbox, Received, Reply, Transaction, replies};
 use spool::SpoolError;
 use tracing::error;
@@ -50,7 +50,7 @@ pub(crate) struct Bringing<'a> {
 pub(crate) struct Kept {
     pub(crate) reply: Reply,
     /// Messages still to be given to their queues, which is not to hold up the reply.
-    pub(crate) waiting: Vec<Arrival>,
+    pub(crate) waiting: Vec<Batch>,
 }
 
 impl Bringing<'_> {
@@ -172,21 +172,19 @@ impl Bringing<'_> {
     }
 
     /// Gives the messages to their queues; those whose delivery loop is behind are returned.
-    fn hand_over(&self, envelopes: Vec<Envelope>, body: Body, bounces: &Bounces) -> Vec<Arrival> {
+    fn hand_over(&self, envelopes: Vec<Envelope>, body: Body, bounces: &Bounces) -> Vec<Batch> {
         let at = self.shop.clock.unix();
         self.shop.meter.messages.add(1);
         self.shop.meter.recipients.add(envelopes.len() as u64);
         self.shop.meter.octets.add(body.len() as u64);
-        let mut waiting = Vec::new();
-        for (place, envelope) in envelopes.into_iter().enumerate() {
-            self.epoch.logs.reception(&logging::ReceptionRecord { at, envelope: &envelope });
+        for (place, envelope) in envelopes.iter().enumerate() {
+            self.epoch.logs.reception(&logging::ReceptionRecord { at, envelope });
             if bounces.places.binary_search(&place).is_ok() {
-                self.log_bounce(&envelope, at, &bounces.bounced);
+                self.log_bounce(envelope, at, &bounces.bounced);
             }
-            // Where delivery has ended, the message waits on disk for the next start.
-            waiting.extend(self.shop.intake.offer(envelope, body.clone()).err());
         }
-        waiting
+        // Where delivery has ended, the message waits on disk for the next start.
+        self.shop.intake.offer(envelopes, &body)
     }
 
     fn log_bounce(&self, envelope: &Envelope, at: Duration, bounced: &[BouncedRecipient]) {

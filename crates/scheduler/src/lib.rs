@@ -7,8 +7,10 @@
 //! Knows nothing of mail or of configuration files.
 
 mod clock;
+mod descriptors;
 mod event_loop;
 mod job;
+mod lack;
 mod marks;
 mod master;
 mod memory;
@@ -24,8 +26,10 @@ mod watchdog;
 mod wheel;
 
 pub use clock::Clock;
+pub use descriptors::{Descriptors, Shares};
 pub use event_loop::{LoopHandle, LoopPool};
 pub use job::{Completion, Job, Outcome, Rejected};
+pub use lack::{Lack, Step};
 pub use marks::MemoryMarks;
 pub use master::Master;
 pub use memory::{MemoryCharge, MemoryOwner};

@@ -62,6 +62,12 @@ impl MemoryOwner {
         self.0.line.ask(self, octets, share)
     }
 
+    /// Whether something that is to grow to so many octets could begin to: it would fit now, or be alone.
+    pub fn has_room(&self, octets: u64) -> bool {
+        let with_it = self.octets().saturating_add(octets);
+        (with_it <= self.most() || self.octets() == 0) && self.0.marks.has_room_below_high_water(octets)
+    }
+
     /// Octets it may have from now on; what it has already stays.
     pub fn limit(&self, most: u64) {
         self.0.most.store(most, Ordering::Relaxed);
@@ -134,12 +140,10 @@ impl MemoryCharge {
     /// largest single thing keep that out for ever.
     pub fn grow(&mut self, octets: usize) -> bool {
         let more = (octets as u64).saturating_sub(self.octets);
-        if more != 0 {
-            let with_it = self.owner.octets().saturating_add(more);
-            let is_alone = self.owner.octets() <= self.octets;
-            if (self.owner.most() < with_it && !is_alone) || !self.owner.0.marks.has_room_below_high_water(more) {
-                return false;
-            }
+        let is_alone = self.owner.octets() <= self.octets;
+        if more != 0 && !self.owner.has_room(more) && !(is_alone && self.owner.0.marks.has_room_below_high_water(more))
+        {
+            return false;
         }
         self.set(octets);
         true

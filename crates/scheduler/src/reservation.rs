@@ -111,7 +111,8 @@ impl Line {
         }
     }
 
-    /// A charge has ended or shrunk.
+    /// A charge has ended or shrunk. That another thread has come to wait just now may go unseen; whoever watches looks
+    /// again in a while.
     pub(crate) fn freed(&self, owner: &MemoryOwner) {
         self.serve(owner);
     }
@@ -188,8 +189,8 @@ impl Reservation {
         line.waiting.fetch_add(1, Ordering::SeqCst);
         line.serve(owner);
         let reservation = Self { owner: owner.clone(), place };
-        if reservation.is_waiting() {
-            // Copies of what is on disk can make room.
+        if reservation.is_waiting() && line.waiting() == 1 {
+            // Copies of what is on disk can make room. For those behind, the next look is soon enough.
             owner.account().marks.wake();
         }
         reservation

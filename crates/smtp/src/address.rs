@@ -35,6 +35,8 @@ pub enum AddressRules {
 pub enum AddressError {
     /// Not of the form `local-part "@" domain`.
     Syntax,
+    /// A local-part alone.
+    NoDomain,
     /// A local-part over 64 octets.
     LocalPartTooLong,
     /// A domain over 255 octets.
@@ -49,6 +51,7 @@ impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Syntax => "expected local-part@domain",
+            Self::NoDomain => "no domain, expected local-part@domain",
             Self::LocalPartTooLong => "local-part longer than 64 octets",
             Self::DomainTooLong => "domain longer than 255 octets",
             Self::PathTooLong => "path longer than 256 octets",
@@ -190,7 +193,11 @@ fn is_address_literal(literal: &str) -> bool {
 }
 
 fn dot_string(octets: &[u8], rules: AddressRules) -> Result<usize, AddressError> {
-    let end = octets.iter().position(|&octet| octet == b'@').ok_or(AddressError::Syntax)?;
+    let Some(end) = octets.iter().position(|&octet| octet == b'@') else {
+        let is_atom = |atom: &[u8]| !atom.is_empty() && atom.iter().all(|&octet| is_atext(octet));
+        let is_local_part = octets.split(|&octet| octet == b'.').all(is_atom);
+        return Err(if is_local_part { AddressError::NoDomain } else { AddressError::Syntax });
+    };
     let (mut atoms, mut gaps) = (0, 0);
     for atom in octets[..end].split(|&octet| octet == b'.') {
         if !atom.iter().all(|&octet| is_atext(octet)) {
@@ -248,11 +255,10 @@ mod tests {
 
     #[test]
     fn what_is_no_mailbox_is_refused() {
-        for text in
-            ["", "ann", "@x", "ann@", "a..b@x", ".a@x", "a b@x", "a@x..y", "a@-x", "a@[300.1.1.1]", "a\r@x", "\"a@x"]
-        {
+        for text in ["", "@x", "ann@", "a..b@x", ".a@x", "a b@x", "a@x..y", "a@-x", "a@[300.1.1.1]", "a\r@x", "\"a@x"] {
             assert_eq!(Mailbox::parse(text), Err(AddressError::Syntax), "{text}");
         }
+        assert_eq!(Mailbox::parse("ann"), Err(AddressError::NoDomain));
         assert_eq!(Mailbox::parse("é@x"), Err(AddressError::NotAscii));
         assert_eq!(Mailbox::parse(&format!("{}@x", "a".repeat(65))), Err(AddressError::LocalPartTooLong));
         assert_eq!(Mailbox::parse(&format!("a@{}", "b.".repeat(130))), Err(AddressError::DomainTooLong));

@@ -8,16 +8,20 @@
 //! LMTP (RFC 2033) is the same dialogue with two differences: it begins with LHLO, and each recipient that was taken gets a reply
 //! of its own to the end of data.
 //!
-//! Invariant: `expected` is, in order, exactly the replies the server still owes; those of MAIL, RCPT, DATA and the end
-//! of data all belong to the oldest transaction, because a transaction's last reply precedes the next one's first.
+//! Invariants: `expected` is, in order, exactly the replies the server still owes; those of MAIL, RCPT, DATA and the end
+//! of data all belong to the oldest transaction, because a transaction's last reply precedes the next one's first. A reply
+//! answers what had been sent whole before its first octet came, and nothing else: a message counts as delivered only by a
+//! reply to the dot that ended it.
 
 mod answers;
 mod extensions;
 mod failures;
 mod outbox;
 mod reply_reader;
+mod size;
 mod stage;
 mod transaction;
+mod verdict;
 
 #[cfg(test)]
 mod pair_tests;
@@ -33,7 +37,7 @@ use bytes::Bytes;
 pub use extensions::Extensions;
 pub use failures::{Cause, MESSAGE_TOO_LARGE};
 pub use outbox::Outbox;
-pub use reply_reader::{Garbage, LINE_OCTETS_MAX, LINES_MAX, ReplyReader, TEXT_OCTETS_MAX};
+pub use reply_reader::{Garbage, REPLY_OCTETS_MAX, ReplyReader, TEXT_OCTETS_MAX};
 pub use stage::Stage;
 pub use transaction::{Done, Failure, Outcome};
 
@@ -94,8 +98,40 @@ pub enum Event {
     Open,
     /// The oldest submitted transaction is over.
     Done(Done),
-    /// The session is over: close the connection. The failure is there unless QUIT or an idle close ended it.
-    Over(Option<Failure>),
+    /// The session is over: close the connection.
+    Over(End),
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With QUIT, between two messages, or because we could not go on: nobody is to blame.
+    Quiet,
+    /// The server gave no session, or ended it, by this reply (421, or a refusal of what a session needs).
+    Refused(Failure),
+    /// The server closed without a word, or was silent for too long.
+    Broken(Failure),
+    /// The server did not keep to the protocol.
+    OutOfStep(Failure),
+}
+
+impl End {
+    /// What is to be said of it, unless it was quiet.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Quiet => None,
+            Self::Refused(failure) | Self::Broken(failure) | Self::OutOfStep(failure) => Some(failure),
+        }
+    }
+}
+
+/// What MAIL says beside the reverse-path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct MailParameters {
+    /// SIZE (RFC 1870): octets of the content.
+    size: Option<u64>,
+    /// BODY=8BITMIME (RFC 6152).
+    eight_bit: bool,
 }
 
 /// A reply the server owes.
@@ -105,13 +141,21 @@ enum Expected {
     Ehlo,
     Helo,
     Rset,
-    Mail,
+    Mail(MailParameters),
     Recipient(usize),
     Data,
     EndOfData,
     /// The end of data, for one recipient of LMTP.
     EndOfDataFor(usize),
     Quit,
+}
+
+/// A reply the server owes, and where in the octets of the session begins and ends what it is to answer.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    what: Expected,
+    begins: u64,
+    ends: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,13 +176,16 @@ pub struct ClientSession {
     phase: Phase,
     reader: ReplyReader,
     outbox: Outbox,
-    expected: VecDeque<Expected>,
+    /// Octets that had been sent when the reply that is being read began.
+    heard_at: u64,
+    expected: VecDeque<Owed>,
     /// Commands of the newest transaction that wait for the reply to the one before; empty under PIPELINING.
     held: VecDeque<(Expected, String)>,
     transactions: VecDeque<Transaction>,
     /// The last transaction ended before its data did, so the server may still have it open.
     needs_rset: bool,
-    completed: u64,
+    /// The server did not take the parameters of MAIL that it offers.
+    refuses_parameters: bool,
     events: VecDeque<Event>,
     progressed_at: Instant,
 }
@@ -152,11 +199,12 @@ impl ClientSession {
             phase: Phase::Opening,
             reader: ReplyReader::default(),
             outbox: Outbox::default(),
-            expected: VecDeque::from([Expected::Greeting]),
+            heard_at: 0,
+            expected: VecDeque::from([Owed { what: Expected::Greeting, begins: 0, ends: 0 }]),
             held: VecDeque::new(),
             transactions: VecDeque::new(),
             needs_rset: false,
-            completed: 0,
+            refuses_parameters: false,
             events: VecDeque::new(),
             progressed_at: now,
         }
@@ -188,11 +236,6 @@ impl ClientSession {
         matches!(self.phase, Phase::Quitting | Phase::Over)
     }
 
-    /// Transactions that brought their message through, whatever the server said to it.
-    pub fn completed(&self) -> u64 {
-        self.completed
-    }
-
     /// Starts a transaction. `body` is in wire form with its terminator; it is sent as it stands. Call only when
     /// [`ClientSession::accepts_transaction`].
     pub fn submit<'a>(
@@ -204,9 +247,9 @@ impl ClientSession {
     ) {
         debug_assert!(self.accepts_transaction());
         let forward_paths = forward_paths.into_iter();
-        let content_octets = (body.len() as u64).saturating_sub(TERMINATOR_OCTETS);
+        let size = self.extensions.size.map(|_| size::content_octets(&body));
         let mut transaction = Transaction::new(forward_paths.len(), body);
-        if self.extensions.refuses_size(content_octets) {
+        if size.is_some_and(|octets| self.extensions.refuses_size(octets)) {
             let failure = Failure { stage: Stage::DuringMailFrom, reply: MESSAGE_TOO_LARGE, internal: true };
             transaction.decide_rest(&Outcome::Failed(failure));
             transaction.complete = true;
@@ -217,8 +260,8 @@ impl ClientSession {
         if std::mem::take(&mut self.needs_rset) {
             self.command(Expected::Rset, |text| text.extend_from_slice(b"RSET\r\n"));
         }
-        let extensions = self.extensions;
-        self.command(Expected::Mail, |text| mail(text, reverse_path, &extensions, content_octets, eight_bit));
+        let parameters = self.parameters(size, eight_bit);
+        self.command(Expected::Mail(parameters), |text| mail(text, reverse_path, parameters));
         for (recipient, forward_path) in forward_paths.enumerate() {
             self.command(Expected::Recipient(recipient), |text| {
                 text.extend_from_slice(b"RCPT TO:<");
@@ -232,7 +275,7 @@ impl ClientSession {
     /// Ends the session politely: no more transactions, QUIT after those submitted.
     pub fn quit(&mut self) {
         match self.phase {
-            Phase::Opening => self.over(None),
+            Phase::Opening => self.over(End::Quiet),
             Phase::Open => {
                 self.phase = Phase::Quitting;
                 self.settle();
@@ -257,6 +300,9 @@ impl ClientSession {
     /// Octets came from the server.
     pub fn input(&mut self, mut octets: &[u8], now: Instant) {
         while self.phase != Phase::Over {
+            if !octets.is_empty() && !self.reader.is_within_reply() {
+                self.heard_at = self.outbox.sent();
+            }
             match self.reader.next(&mut octets) {
                 Ok(Some(code)) => {
                     self.progressed_at = now;
@@ -290,31 +336,32 @@ impl ClientSession {
 
     /// Where the session stands.
     pub fn stage(&self) -> Stage {
-        let sending = !self.outbox.is_empty();
-        match (self.expected.front(), sending) {
-            (Some(Expected::Greeting), _) => Stage::ReadingBanner,
-            (Some(Expected::Ehlo | Expected::Helo), true) => Stage::DuringEhlo,
-            (Some(Expected::Ehlo | Expected::Helo), false) => Stage::AfterEhlo,
-            (Some(Expected::Mail), true) => Stage::DuringMailFrom,
-            (Some(Expected::Mail), false) => Stage::AfterMailFrom,
-            (Some(Expected::Recipient(_)), true) => Stage::DuringRcptTo,
-            (Some(Expected::Recipient(_)), false) => Stage::AfterRcptTo,
-            (Some(Expected::Data), true) => Stage::DuringData,
-            (Some(Expected::Data), false) => Stage::AfterData,
-            (Some(Expected::EndOfData | Expected::EndOfDataFor(_)), true) => Stage::SendingBody,
-            (Some(Expected::EndOfData | Expected::EndOfDataFor(_)), false) => Stage::ReadingConfirmation,
-            (Some(Expected::Rset), true) => Stage::DuringRset,
-            (Some(Expected::Rset), false) => Stage::AfterRset,
-            (Some(Expected::Quit) | None, _) => Stage::Idle,
+        let Some(owed) = self.expected.front() else { return Stage::Idle };
+        let sending = self.outbox.sent() < owed.ends;
+        match (owed.what, sending) {
+            (Expected::Greeting, _) => Stage::ReadingBanner,
+            (Expected::Ehlo | Expected::Helo, true) => Stage::DuringEhlo,
+            (Expected::Ehlo | Expected::Helo, false) => Stage::AfterEhlo,
+            (Expected::Mail(_), true) => Stage::DuringMailFrom,
+            (Expected::Mail(_), false) => Stage::AfterMailFrom,
+            (Expected::Recipient(_), true) => Stage::DuringRcptTo,
+            (Expected::Recipient(_), false) => Stage::AfterRcptTo,
+            (Expected::Data, true) => Stage::DuringData,
+            (Expected::Data, false) => Stage::AfterData,
+            (Expected::EndOfData | Expected::EndOfDataFor(_), true) => Stage::SendingBody,
+            (Expected::EndOfData | Expected::EndOfDataFor(_), false) => Stage::ReadingConfirmation,
+            (Expected::Rset, true) => Stage::DuringRset,
+            (Expected::Rset, false) => Stage::AfterRset,
+            (Expected::Quit, _) => Stage::Idle,
         }
     }
 
     fn timeout(&self) -> Duration {
         let timeouts = &self.options.timeouts;
-        match self.expected.front() {
+        match self.expected.front().map(|owed| owed.what) {
             Some(Expected::Greeting) => timeouts.banner,
             Some(Expected::Ehlo | Expected::Helo) => timeouts.ehlo,
-            Some(Expected::Mail) => timeouts.mail_from,
+            Some(Expected::Mail(_)) => timeouts.mail_from,
             Some(Expected::Recipient(_)) => timeouts.rcpt_to,
             Some(Expected::Data | Expected::EndOfData | Expected::EndOfDataFor(_)) => timeouts.body,
             Some(Expected::Rset) => timeouts.rset,
@@ -326,17 +373,32 @@ impl ClientSession {
         self.extensions.pipelining && self.options.pipelining
     }
 
+    /// What MAIL says beside the reverse-path, as far as the server's offers allow.
+    fn parameters(&self, size: Option<u64>, eight_bit: bool) -> MailParameters {
+        if self.refuses_parameters {
+            return MailParameters::default();
+        }
+        MailParameters { size, eight_bit: eight_bit && self.extensions.eight_bit_mime }
+    }
+
     /// Sends a command of a transaction now, or holds it until those before it are answered.
     fn command(&mut self, expected: Expected, write: impl FnOnce(&mut Vec<u8>)) {
         if self.pipelines() || (self.expected.is_empty() && self.held.is_empty()) {
-            let octets = self.outbox.commands(write);
-            self.expected.push_back(expected);
+            let octets = self.say(expected, write);
             self.count(octets);
         } else {
             let mut text = Vec::new();
             write(&mut text);
             self.held.push_back((expected, String::from_utf8_lossy(&text).into_owned()));
         }
+    }
+
+    /// Sends command text that is to be answered; how many octets it is.
+    fn say(&mut self, what: Expected, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let begins = self.outbox.queued();
+        let octets = self.outbox.commands(write);
+        self.expected.push_back(Owed { what, begins, ends: self.outbox.queued() });
+        octets
     }
 
     fn count(&mut self, octets: usize) {
@@ -346,20 +408,17 @@ impl ClientSession {
     }
 }
 
-/// The `.` line that ends a body in wire form.
-const TERMINATOR_OCTETS: u64 = 3;
-
-/// `MAIL FROM:<path>` with the parameters that the server's offers allow.
-fn mail(text: &mut Vec<u8>, path: &ReversePath, extensions: &Extensions, content_octets: u64, eight_bit: bool) {
+/// `MAIL FROM:<path>` with its parameters.
+fn mail(text: &mut Vec<u8>, path: &ReversePath, parameters: MailParameters) {
     use std::io::Write as _;
     text.extend_from_slice(b"MAIL FROM:<");
     text.extend_from_slice(path.as_str().as_bytes());
     text.push(b'>');
-    if extensions.size.is_some() {
-        let written = write!(text, " SIZE={content_octets}");
+    if let Some(octets) = parameters.size {
+        let written = write!(text, " SIZE={octets}");
         debug_assert!(written.is_ok(), "writing to a Vec cannot fail");
     }
-    if eight_bit && extensions.eight_bit_mime {
+    if parameters.eight_bit {
         text.extend_from_slice(b" BODY=8BITMIME");
     }
     text.extend_from_slice(b"\r\n");

@@ -308,7 +308,9 @@ pub fn forward_path(path: &str, domain: Option<&str>, rules: AddressRules) -> Re
 
 fn qualified(path: &str, domain: Option<&str>, rules: AddressRules) -> Result<Mailbox, AddressError> {
     let mailbox = match (Mailbox::parse_under(rules, path), domain) {
-        (Err(AddressError::Syntax), Some(domain)) => Mailbox::parse_under(rules, &format!("{path}@{domain}"))?,
+        (Err(AddressError::Syntax | AddressError::NoDomain), Some(domain)) => {
+            Mailbox::parse_under(rules, &format!("{path}@{domain}"))?
+        }
         (mailbox, _) => mailbox?,
     };
     if PATH_OCTETS_MAX < mailbox.as_str().len() + "<>".len() {
@@ -421,7 +423,7 @@ mod tests {
     fn a_local_part_alone_gets_the_configured_domain() {
         assert_eq!(reverse_path("", Some("here.test"), PEDANTIC), Ok(ReversePath::Null));
         assert_eq!(reverse_path("ann", Some("here.test"), PEDANTIC).unwrap().as_str(), "ann@here.test");
-        assert_eq!(forward_path("ann", None, PEDANTIC), Err(AddressError::Syntax));
+        assert_eq!(forward_path("ann", None, PEDANTIC), Err(AddressError::NoDomain));
         assert_eq!(forward_path("PostMaster", None, PEDANTIC).unwrap().as_str(), "postmaster");
         assert_eq!(forward_path("Postmaster", Some("here.test"), PEDANTIC).unwrap().as_str(), "Postmaster@here.test");
     }

@@ -8,7 +8,7 @@
 //! Invariant: a body with a [`Fault`] is not kept: its octets are counted and thrown away until the end.
 
 use bytes::{Buf, BytesMut};
-use memchr::memchr2;
+use memchr::{memchr2, memmem};
 
 use crate::lines::{LineRules, Lone, LongLines, repair};
 
@@ -26,6 +26,8 @@ pub enum Fault {
     LoneCrOrLf,
     /// A line over the limit.
     LineTooLong,
+    /// There is no memory for more of it.
+    NoMemory,
 }
 
 /// Where a chunk left the reader.
@@ -120,6 +122,17 @@ impl DataReader {
         self.body.capacity()
     }
 
+    /// Octets of memory that the message takes up once so many more octets are read.
+    pub fn held_with(&self, more: usize) -> usize {
+        let (held, needed) = (self.held(), self.body.len().saturating_add(more));
+        if self.fault.is_some() || needed <= held { held } else { needed.max(held.saturating_mul(2)) }
+    }
+
+    /// There is no memory for more of the message: it is refused at its end.
+    pub fn no_memory(&mut self) {
+        self.spoil(Fault::NoMemory);
+    }
+
     /// What is wrong with the message so far.
     pub fn fault(&self) -> Option<Fault> {
         self.fault
@@ -144,6 +157,12 @@ impl DataReader {
         let mut mended = BytesMut::with_capacity(self.body.len() + self.body.len() / 16);
         mended.extend_from_slice(trace);
         repair(message, self.rules, &mut mended)?;
+        // What goes on is what the limit is for: line ends that were made whole count as RFC 1870 2 counts them.
+        let message = &mended[self.trace_octets..];
+        let stuffed = usize::from(message.starts_with(b"..")) + memmem::find_iter(message, b"\n..").count();
+        if self.size_max < (message.len() - stuffed) as u64 - TERMINATOR_OCTETS {
+            return Err(Fault::TooLarge);
+        }
         Ok((mended, self.trace_octets))
     }
 
@@ -353,7 +372,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_line_end_made_whole_counts_as_what_it_is_sent_as() {
+        let rules = LineRules { lone_in_headers: Lone::Fix, lone_in_body: Lone::Fix, ..LineRules::default() };
+        for (size_max, fits) in [(11, true), (10, false)] {
+            // As it came it has 10 octets; as it goes on, "A: b", an empty line, ".", each with two more.
+            let mut reader = DataReader::new(b"T: t\r\n", size_max, 0, rules);
+            let mut input = BytesMut::from(&b"A: b\n\r\n..\r\n.\r\n"[..]);
+            assert_eq!(reader.push(&mut input), Progress::Ended);
+            assert_eq!(reader.finish().is_ok(), fits, "{size_max}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn the_limit_is_of_the_message_as_its_author_wrote_it(
+            lines in proptest::collection::vec("[.a]{0,4}", 0..8),
+            chunk in 1usize..7,
+        ) {
+            let plain: usize = lines.iter().map(|line| line.len() + 2).sum();
+            let stuffed = |line: &String| if line.starts_with('.') { format!(".{line}\r\n") } else { format!("{line}\r\n") };
+            let wire: String = lines.iter().map(stuffed).chain([".\r\n".to_owned()]).collect();
+            let (reader, progress, _) = read(wire.as_bytes(), chunk, plain as u64);
+            prop_assert_eq!((progress, reader.size(), reader.fault()), (Progress::Ended, plain as u64, None));
+            if 0 < plain {
+                prop_assert_eq!(read(wire.as_bytes(), chunk, plain as u64 - 1).0.fault(), Some(Fault::TooLarge));
+            }
+        }
+
         #[test]
         fn chunks_do_not_matter(
             octets in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'.'), Just(b'a')], 0..60),

@@ -19,4 +19,4 @@ pub use command::Blanks;
 pub use limits::{Extensions, Limits, ServerOptions, Timeouts};
 pub use lines::{LineRules, Lone, LongLines};
 pub use reply::Reply;
-pub use server::{Phase, Received, Refusal, Refused, ServerSession, Step, Transaction, Verdict};
+pub use server::{About, Phase, Received, Refusal, Refused, ServerSession, Step, Transaction, Verdict};

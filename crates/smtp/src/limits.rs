@@ -92,6 +92,8 @@ pub struct Limits {
     pub session_messages_max: u64,
     /// Commands refused for their form or order.
     pub bad_commands_max: u32,
+    /// Commands and messages refused for what they ask between two accepted messages, of a client that is not trusted.
+    pub refusals_max: u32,
     /// Commands between two accepted messages that further none (NOOP, RSET, EHLO …); each one more is a bad command.
     pub idle_commands_max: u32,
 }
@@ -104,6 +106,7 @@ impl Default for Limits {
             session_recipients_max: u64::MAX,
             session_messages_max: u64::MAX,
             bad_commands_max: 20,
+            refusals_max: 100,
             idle_commands_max: 1000,
         }
     }

@@ -35,9 +35,10 @@ pub const INVALID_EHLO: Reply = Reply::new(501, (5, 5, 2), "invalid EHLO");
 /// HELO without a name.
 pub const INVALID_HELO: Reply = Reply::new(501, (5, 5, 2), "invalid HELO");
 /// MAIL with a malformed argument or address.
-pub const MAIL_SYNTAX: Reply = Reply::new(501, (5, 5, 2), "MAIL FROM syntax error");
+pub const MAIL_SYNTAX: Reply =
+    Reply::new(501, (5, 5, 2), "MAIL FROM syntax error: expected MAIL FROM:<local-part@domain>");
 /// RCPT with a malformed argument or address.
-pub const RCPT_SYNTAX: Reply = Reply::new(501, (5, 5, 2), "RCPT TO syntax error");
+pub const RCPT_SYNTAX: Reply = Reply::new(501, (5, 5, 2), "RCPT TO syntax error: expected RCPT TO:<local-part@domain>");
 /// MAIL with a path over 256 octets (RFC 5321 4.5.3.1.3).
 pub const REVERSE_PATH_TOO_LONG: Reply = Reply::new(501, (5, 1, 7), "MAIL FROM path too long");
 /// RCPT with a path over 256 octets (RFC 5321 4.5.3.1.3).
@@ -56,7 +57,7 @@ pub const NO_ARGUMENT: Reply = Reply::new(501, (5, 5, 4), "Syntax error (no para
 /// MAIL before EHLO, where the listener requires one.
 pub const EHLO_NEEDED: Reply = Reply::new(550, (5, 5, 1), "RFC2821 HELO/EHLO needed");
 /// MAIL inside a transaction.
-pub const NESTED_MAIL: Reply = Reply::new(501, (5, 5, 1), "MAIL FROM already established");
+pub const NESTED_MAIL: Reply = Reply::new(503, (5, 5, 1), "MAIL FROM already established");
 /// RCPT outside a transaction.
 pub const RCPT_WITHOUT_MAIL: Reply = Reply::new(503, (5, 5, 1), "RCPT TO without MAIL FROM");
 /// DATA outside a transaction.
@@ -85,6 +86,12 @@ pub const NO_SESSION_RECIPIENTS_LEFT: Reply =
 pub const TOO_MANY_IDLE_COMMANDS: Reply = Reply::new(450, (4, 7, 0), "too many commands without a message");
 /// Too many commands that were none.
 pub const TOO_MANY_ERRORS: Reply = Reply::new(421, (4, 7, 0), "too many errors, closing connection");
+/// Too much of what the client asked for was refused.
+pub const TOO_MANY_REFUSALS: Reply = Reply::new(421, (4, 7, 0), "too many refusals, closing connection");
+/// A request of HTTP at the place of a command.
+pub const HTTP_NOT_SPOKEN: Reply = Reply::new(554, (5, 5, 1), "HTTP is not spoken here, closing connection");
+/// The beginning of TLS at the place of a command.
+pub const TLS_NOT_SPOKEN: Reply = Reply::new(554, (5, 5, 1), "TLS where a command was expected, closing connection");
 /// The client was silent, or slow, for too long (RFC 5321 4.5.3.2.7).
 pub const TIMED_OUT: Reply = Reply::new(421, (4, 4, 2), "timed out waiting for the client, closing connection");
 /// The session has lasted as long as one may.
@@ -102,6 +109,8 @@ pub const HEADER_TOO_LARGE: Reply = Reply::new(552, (5, 3, 4), "header section s
 pub const LONE_CR_OR_LF_IN_DATA: Reply = Reply::new(550, (5, 6, 0), "lone CR or LF in message");
 /// A line of the message is over the limit, 998 octets if no other is set (RFC 5321 4.5.3.1.6).
 pub const TEXT_LINE_TOO_LONG: Reply = Reply::new(550, (5, 6, 0), "line too long in message");
+/// There is no memory for the message, or for more of it.
+pub const NO_MEMORY: Reply = Reply::new(452, (4, 3, 1), "insufficient system memory");
 /// The message has no header section.
 pub const HEADERS_MISSING: Reply = Reply::new(550, (5, 6, 0), "required headers missing");
 /// The message has no Date field (RFC 5322 3.6).
@@ -130,14 +139,18 @@ impl CommandError {
 }
 
 impl AddressError {
-    /// The reply to a MAIL with such a reverse-path.
-    pub(crate) fn reply_to_mail(self) -> Reply {
-        if self == Self::PathTooLong { REVERSE_PATH_TOO_LONG } else { MAIL_SYNTAX }
+    /// The reply to a MAIL with this reverse-path.
+    pub(crate) fn reply_to_mail(self, path: &str) -> Reply {
+        if self == Self::PathTooLong { REVERSE_PATH_TOO_LONG } else { self.syntax("MAIL FROM", path) }
     }
 
-    /// The reply to a RCPT with such a forward-path.
-    pub(crate) fn reply_to_rcpt(self) -> Reply {
-        if self == Self::PathTooLong { FORWARD_PATH_TOO_LONG } else { RCPT_SYNTAX }
+    /// The reply to a RCPT with this forward-path.
+    pub(crate) fn reply_to_rcpt(self, path: &str) -> Reply {
+        if self == Self::PathTooLong { FORWARD_PATH_TOO_LONG } else { self.syntax("RCPT TO", path) }
+    }
+
+    fn syntax(self, command: &str, path: &str) -> Reply {
+        Reply::with_text(501, Some((5, 5, 2)), format!("{command} syntax error in <{path}>: {self}"))
     }
 }
 
@@ -148,6 +161,7 @@ impl Fault {
             Self::TooLarge => TOO_LARGE,
             Self::LoneCrOrLf => LONE_CR_OR_LF_IN_DATA,
             Self::LineTooLong => TEXT_LINE_TOO_LONG,
+            Self::NoMemory => NO_MEMORY,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! Invariant: replies stand in the output in the order of the commands, one for each (and a last one where the session is
 //! ended); octets are parsed once, and behind EHLO and DATA none are accepted before the reply (RFC 2920 3.1).
 
+mod foreign;
 mod verbs;
 
 use std::sync::Arc;
@@ -117,9 +118,30 @@ pub struct Refusal {
     pub reply: Reply,
     /// What did not come about.
     pub refused: Refused,
+    /// Whose mail it was about, as far as that was said.
+    pub about: About,
     /// This transaction's recipient limit once more: to be counted, not to be logged again, or ten thousand RCPTs would
     /// become as many lines.
     pub repeated: bool,
+}
+
+/// The addresses that a refusal is about: what stood between the angle brackets, also where it is no address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Of the refused MAIL, or of the transaction that something was refused in.
+    pub reverse_path: Option<Box<str>>,
+    /// Of the refused RCPT.
+    pub forward_path: Option<Box<str>>,
+}
+
+impl About {
+    fn mail(path: &str) -> Self {
+        Self { reverse_path: Some(path.into()), forward_path: None }
+    }
+
+    fn rcpt(path: &str) -> Self {
+        Self { reverse_path: None, forward_path: Some(path.into()) }
+    }
 }
 
 /// What a refusal kept from coming about.
@@ -183,6 +205,8 @@ pub struct ServerSession {
     farewell: Option<Reply>,
     /// The session ends as soon as it is between commands.
     stopping: bool,
+    /// However much is refused, the session goes on.
+    trusted: bool,
 }
 
 /// Each state holds what exists in it only.
@@ -221,8 +245,10 @@ struct Counts {
     recipients: u64,
     bad_commands: u32,
     idle_commands: u32,
+    /// Refused for what they asked, since the last accepted message.
+    refusals: u32,
     /// Whether this transaction's recipient limit has been reported.
-    recipients_refused: bool,
+    recipients_over: bool,
 }
 
 impl ServerSession {
@@ -243,6 +269,7 @@ impl ServerSession {
             counts: Counts::default(),
             farewell: None,
             stopping: false,
+            trusted: false,
         }
     }
 
@@ -284,6 +311,19 @@ impl ServerSession {
         if let State::Receiving(receiving) = &self.state { receiving.reader.held() } else { 0 }
     }
 
+    /// As [`ServerSession::message_held`], once so many more octets of it have come. To be asked for before
+    /// [`ServerSession::advance`] takes them.
+    pub fn message_held_with(&self, more: usize) -> usize {
+        if let State::Receiving(receiving) = &self.state { receiving.reader.held_with(more) } else { 0 }
+    }
+
+    /// There is no memory for more of the message being received: nothing of it is kept, and it is refused at its end.
+    pub fn no_memory(&mut self) {
+        if let State::Receiving(receiving) = &mut self.state {
+            receiving.reader.no_memory();
+        }
+    }
+
     /// When waiting for the client ends.
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -297,6 +337,12 @@ impl ServerSession {
                 replies::LONE_CR_OR_LF_IN_DATA
             }
             State::Receiving(receiving) if receiving.reader.holds_imitation_of_end() => replies::LONE_CR_OR_LF_IN_DATA,
+            // A client that has nothing more to send was refused nothing.
+            State::Ready if 0 < self.counts.messages && self.skipping.is_none() => {
+                replies::TIMED_OUT.write(&mut self.output);
+                self.state = State::Closing;
+                return;
+            }
             _ => replies::TIMED_OUT,
         };
         self.disconnect(reply);
@@ -311,6 +357,11 @@ impl ServerSession {
     /// The session's configuration has been replaced: it ends with this reply at the next MAIL or RSET.
     pub fn reconfigured(&mut self, reply: Reply) {
         self.farewell.get_or_insert(reply);
+    }
+
+    /// Whether the client is trusted, as one that may relay is: its session is not ended for what it is refused.
+    pub fn set_trusted(&mut self, trusted: bool) {
+        self.trusted = trusted;
     }
 
     /// The client's name, once given.
@@ -387,11 +438,14 @@ impl ServerSession {
         if reply.is_positive() {
             self.counts.messages += 1;
             self.counts.idle_commands = 0;
+            self.counts.refusals = 0;
             reply.write(&mut self.output);
+            self.state = State::Ready;
         } else {
             self.refuse(reply);
+            self.state = State::Ready;
+            self.count_refusal();
         }
-        self.state = State::Ready;
         self.deadline = now + self.options.timeouts.command;
     }
 
@@ -405,6 +459,11 @@ impl ServerSession {
         let end = memchr(b'\n', input);
         if let Some(skipping) = self.skipping.take() {
             return self.skip_line(skipping, end, input, now);
+        }
+        if let Some(farewell) = foreign::farewell(input) {
+            input.clear();
+            self.disconnect(farewell);
+            return true;
         }
         let limit = line_octets_max(input);
         let octets = end.map_or(input.len(), |end| end + 1);
@@ -479,8 +538,9 @@ impl ServerSession {
         match reader.finish() {
             Ok((body, trace_octets)) => Some(Step::Store(Box::new(Received { transaction, body, trace_octets }))),
             Err(fault) => {
-                self.refuse(fault.reply());
+                self.refuse_about(About::mail(transaction.reverse_path.as_str()), fault.reply());
                 self.state = if imitation { State::Closing } else { State::Ready };
+                self.count_refusal();
                 None
             }
         }
@@ -488,7 +548,11 @@ impl ServerSession {
 
     /// Refuses mail: gives a negative reply, and keeps it for the counters and the log.
     fn refuse(&mut self, reply: Reply) {
-        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Mail, repeated: false });
+        self.refuse_about(About::default(), reply);
+    }
+
+    fn refuse_about(&mut self, about: About, reply: Reply) {
+        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Mail, about, repeated: false });
     }
 
     fn refuse_question(&mut self, question: &Question, reply: Reply) {
@@ -496,14 +560,32 @@ impl ServerSession {
             Question::Connect | Question::Ehlo => Refused::Other,
             Question::MailFrom(_) | Question::RcptTo(..) | Question::Data(_) => Refused::Mail,
         };
-        self.keep(Refusal { state: question.state(), reply, refused, repeated: false });
+        let about = match question {
+            Question::Connect | Question::Ehlo => About::default(),
+            Question::MailFrom(transaction) | Question::Data(transaction) => {
+                About::mail(transaction.reverse_path.as_str())
+            }
+            Question::RcptTo(transaction, forward_path) => About {
+                reverse_path: Some(transaction.reverse_path.as_str().into()),
+                forward_path: Some(forward_path.as_str().into()),
+            },
+        };
+        self.keep(Refusal { state: question.state(), reply, refused, about, repeated: false });
     }
 
     fn refuse_other(&mut self, reply: Reply) {
-        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Other, repeated: false });
+        self.refuse_other_about(About::default(), reply);
     }
 
-    fn keep(&mut self, refusal: Refusal) {
+    fn refuse_other_about(&mut self, about: About, reply: Reply) {
+        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Other, about, repeated: false });
+    }
+
+    fn keep(&mut self, mut refusal: Refusal) {
+        if refusal.about.reverse_path.is_none() {
+            let reverse_path = self.transaction().map(|transaction| transaction.reverse_path.as_str());
+            refusal.about.reverse_path = reverse_path.map(Into::into);
+        }
         refusal.reply.write(&mut self.output);
         self.refused.push(refusal);
     }
@@ -514,10 +596,24 @@ impl ServerSession {
         self.state = State::Closing;
     }
 
+    /// Something was refused for what it asked; too many in a row end the session of a client that is not trusted. They are
+    /// what those send who try addresses.
+    fn count_refusal(&mut self) {
+        self.counts.refusals = self.counts.refusals.saturating_add(1);
+        let over = self.options.limits.refusals_max <= self.counts.refusals;
+        if over && !self.trusted && !matches!(self.state, State::Closing) {
+            self.disconnect(replies::TOO_MANY_REFUSALS);
+        }
+    }
+
     /// Refuses a command for its form or order; too many of them end the session.
     fn bad_command(&mut self, reply: Reply) {
+        self.bad_command_about(About::default(), reply);
+    }
+
+    fn bad_command_about(&mut self, about: About, reply: Reply) {
         self.counts.bad_commands += 1;
-        self.refuse_other(reply);
+        self.refuse_other_about(about, reply);
         if self.options.limits.bad_commands_max <= self.counts.bad_commands {
             self.disconnect(replies::TOO_MANY_ERRORS);
         }

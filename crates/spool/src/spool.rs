@@ -25,6 +25,8 @@ pub type Stored = Ticket<()>;
 pub type Unlinked = Ticket<()>;
 /// Resolves with a message's envelope.
 pub type ReadHeaders = Ticket<Envelope>;
+/// Resolves to the envelopes, or to why each cannot be had.
+pub type ReadAllHeaders = Ticket<Vec<Result<Envelope, SpoolError>>>;
 /// Resolves when everything found on disk has been handed over.
 pub type DiskQueueRead = Ticket<()>;
 
@@ -196,6 +198,17 @@ impl Spool {
             return Ticket::ready(Ok(envelope));
         }
         self.in_pool(move |chain| chain.read_headers(IoCaller::Asynchronous, HeadersIn::new(id, None)))
+    }
+
+    /// The envelopes of several messages, in their order, read one after the other in one job.
+    pub fn read_all_headers(&self, ids: Vec<MessageId>) -> ReadAllHeaders {
+        self.in_pool(move |chain| {
+            let read = |id| match chain.in_memory(id) {
+                Some((envelope, _)) => Ok(envelope),
+                None => chain.read_headers(IoCaller::Asynchronous, HeadersIn::new(id, None)),
+            };
+            Ok(ids.into_iter().map(read).collect())
+        })
     }
 
     /// Reads what an earlier run left, on a thread of its own, and hands each message to `each`. Mail is accepted

@@ -10,7 +10,7 @@ use config::{Declared, Generation, Lookup, Opt, Perms, Scope, Seconds};
 use hooks::{Answer, HookSetBuilder, Provider};
 use logging::{
     FailureRecord, LogFile, LogOutOfBandBounce, LogPermanentFailure, LogTransientFailure, LogWriter, Opened, Outlets,
-    Stamp, bouncelog, line,
+    Stage, Stamp, bouncelog, line,
 };
 use module::{Module, Setup};
 
@@ -138,7 +138,7 @@ impl Logger {
 
     fn provide_transient(self: Arc<Self>, hooks: &mut HookSetBuilder) {
         let provider: Provider<LogTransientFailure> = Arc::new(move |record| {
-            let class = self.classifier.classify(record.reply).code();
+            let class = self.class(record).code();
             self.file.append(|out| bouncelog::transient_failure(out, self.stamp, record, class));
             Answer::Cont
         });
@@ -151,10 +151,18 @@ impl Logger {
         if !record.is_bounce || is_discarded {
             return;
         }
-        let class = self.classifier.classify(record.reply);
+        let class = self.class(record);
         // A request to subscribe is no bounce.
         if class != BounceClass::SUBSCRIBE {
             self.file.append(|out| bouncelog::bounce(out, self.stamp, record, class.code()));
+        }
+    }
+
+    /// Without a connection no host has said it, but this daemon, its operator or its policy, in whatever words.
+    fn class(&self, record: &FailureRecord<'_>) -> BounceClass {
+        match record.remote.is_none() && record.stage == Stage::NotConnected {
+            true => self.classifier.classify_local(record.reply),
+            false => self.classifier.classify(record.reply),
         }
     }
 }

@@ -11,8 +11,8 @@ use smtp::{ForwardPath, Mailbox, ReversePath};
 
 use super::*;
 
-/// What the bouncelog says of a transient failure, of three permanent ones (the second from an address that gets no bounces, the
-/// third of a discarded bounce), and of a bounce and a subscription that came as mail.
+/// What the bouncelog says of a transient failure, of four permanent ones (the second said by an operator, the third from an address
+/// that gets no bounces, the fourth of a discarded bounce), and of a bounce and a subscription that came as mail.
 fn bouncelog(options: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let writer = LogWriter::start(Clock::system(), &Meters::new(), IoWrappers::new()).unwrap();
@@ -35,12 +35,13 @@ fn bouncelog(options: &str) -> String {
         connection: MessageId::NULL,
         bytes: 0,
         stage: Stage::AfterRcptTo,
-        remote: None,
+        remote: Some("192.0.2.9".parse().unwrap()),
         reply: "550 5.1.1 no such user",
         is_bounce: true,
     };
     log.transient(&FailureRecord { reply: "452 4.2.2 mailbox full", ..failure });
     log.permanent(&failure);
+    log.permanent(&FailureRecord { remote: None, stage: Stage::NotConnected, ..failure });
     log.permanent(&FailureRecord { is_bounce: false, ..failure });
     let mut discarded = envelope.clone();
     discarded.delivery.failed = Some(Box::new(FailedHere { reply: failure.reply.into(), quiet: true }));
@@ -85,19 +86,25 @@ fn fields(text: &str) -> Vec<[&str; 3]> {
 #[test]
 fn failures_are_logged_with_their_class() {
     let text = bouncelog("");
-    assert_eq!(fields(&text), [["T", "5", "22"], ["B", "5", "10"], ["B", "21", "10"]]);
+    assert_eq!(fields(&text), [["T", "5", "22"], ["B", "5", "10"], ["B", "0", "25"], ["B", "21", "10"]]);
     assert_eq!(
         text.lines().nth(1),
         Some(
             "1790000040@71/A0-03127-08B31BA6@71/A0-03127-08B31BA6@00/00-00000-00000000@B@ann@shop.example@@@bulk@out1\
-             @5@10@2011@@550 5.1.1 no such user"
+             @5@10@2011@192.0.2.9@550 5.1.1 no such user"
         )
     );
 }
 
 #[test]
 fn each_kind_can_be_switched_off() {
-    assert_eq!(fields(&bouncelog("log_transient_failures = false")), [["B", "5", "10"], ["B", "21", "10"]]);
+    assert_eq!(
+        fields(&bouncelog("log_transient_failures = false")),
+        [["B", "5", "10"], ["B", "0", "25"], ["B", "21", "10"]]
+    );
     assert_eq!(fields(&bouncelog("log_inband_bounces = false")), [["T", "5", "22"], ["B", "21", "10"]]);
-    assert_eq!(fields(&bouncelog("log_outofband_bounces = false")), [["T", "5", "22"], ["B", "5", "10"]]);
+    assert_eq!(
+        fields(&bouncelog("log_outofband_bounces = false")),
+        [["T", "5", "22"], ["B", "5", "10"], ["B", "0", "25"]]
+    );
 }

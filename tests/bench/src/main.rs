@@ -6,7 +6,7 @@
 //! it is synced, by either. Absolute figures belong to the machine; ratios and CPU per message carry over.
 //!
 //! `cargo run --release -p bench` (after `cargo build --release`); `-- --quick` for a short run; `--no-load`, `--no-postfix`, `--no-memory`,
-//! `--no-reload` leave a part out; `--burst` adds the memory of a burst.
+//! `--no-reload`, `--no-siblings` leave a part out; `--burst` adds the memory of a burst.
 
 #![allow(clippy::disallowed_methods)] // measures real time from outside the house
 
@@ -16,6 +16,7 @@ mod memory;
 mod peer;
 mod process;
 mod reload;
+mod siblings;
 mod syncs;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ fn main() {
         postfix: !has("--no-postfix"),
         memory: !has("--no-memory"),
         reload: !has("--no-reload"),
+        siblings: !has("--no-siblings"),
         burst: has("--burst"),
     };
     if let Err(problem) = run(&scratch, &parts) {
@@ -48,6 +50,7 @@ struct Parts {
     postfix: bool,
     memory: bool,
     reload: bool,
+    siblings: bool,
     burst: bool,
 }
 
@@ -95,6 +98,9 @@ fn run(scratch: &std::path::Path, parts: &Parts) -> Result<(), String> {
     }
     if parts.reload {
         reload::report(&scratch, parts.quick)?;
+    }
+    if parts.siblings {
+        siblings::report(&scratch, parts.quick)?;
     }
     if parts.burst {
         burst::report(&scratch, parts.quick)?;

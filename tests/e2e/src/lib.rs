@@ -20,13 +20,15 @@ pub use session::ConsoleSession;
 /// The longest wait for anything that should happen at once. Generous, because the whole suite runs in parallel.
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// The configuration all scenarios start from, with more lines at its end and more in its SMTP `Listen` stanza.
+/// The configuration all scenarios start from, with more lines at its end and more in its SMTP `Listen` stanza. The hosts of
+/// the Internet are addresses of the loopback network there, so those are not prohibited.
 pub fn configuration(more: &str, in_listen: &str) -> String {
     format!(
         r#"hostname = "relay.test"
 spoolbase = "@dir@/spool"
 pidfile = "@dir@/pid"
 resolv_conf = "@resolv_conf@"
+prohibited_hosts = ( )
 
 ESMTP_Listener {{
   Listen "@listen@" {{ {in_listen} }}

@@ -133,6 +133,50 @@ fn bounces_that_came_as_mail_can_be_kept_out_of_the_log() {
 }
 
 #[test]
+fn a_bounce_in_words_tells_of_each_recipient_with_his_own_reason() {
+    let sink = Sink::start();
+    let daemon = relay_with(&sink, OPTIONS).start();
+    let text = "From: MAILER-DAEMON@mx.shop.test\r\nSubject: failure notice\r\n\r\nHi. This is the qmail-send program.\r\n\r\n\
+        <ann@shop.test>:\r\nRemote host said: 550 5.1.1 no such user\r\n\r\n\
+        <postmaster@shop.test>:\r\nRemote host said: 552 5.2.2 mailbox full\r\n\r\n\
+        --- Below this line is a copy of the message.\r\n\r\nMessage-ID: <1@list.test>\r\nTo: dora@shop.test\r\n";
+    accept(&daemon, "", &["b-17@bounces.test"], text);
+    wait(&daemon, "both are logged", || bounces(&daemon).len() == 2);
+    assert_eq!(
+        bounces(&daemon),
+        ["ann@shop.test 21 10 550 5.1.1 no such user", "postmaster@shop.test 21 22 552 5.2.2 mailbox full"]
+    );
+}
+
+#[test]
+fn a_complaint_and_a_report_of_success_are_no_bounces() {
+    let sink = Sink::start();
+    let daemon = relay_with(&sink, OPTIONS).start();
+    let complaint = "From: feedback@isp.test\r\nMIME-Version: 1.0\r\n\
+        Content-Type: multipart/report; report-type=feedback-report; boundary=b\r\n\r\n--b\r\n\r\nA complaint.\r\n\
+        --b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\n\
+        Original-Rcpt-To: <ann@shop.test>\r\n--b--\r\n";
+    accept(&daemon, "", &["b-1@bounces.test"], complaint);
+    let success = report(&["ann@shop.test"]).replace("Action: failed", "Action: deliverable").replace("5.1.1", "2.1.5");
+    accept(&daemon, "", &["b-1@bounces.test"], &success);
+    accept(&daemon, "", &["b-1@bounces.test"], &report(&["bob@shop.test"]));
+    wait(&daemon, "the bounce behind them is logged", || !bounces(&daemon).is_empty());
+    assert_eq!(bounces(&daemon), ["bob@shop.test 21 10 550 5.1.1 no such user"]);
+    sink.wait_for(3, SOON);
+}
+
+#[test]
+fn what_an_operator_fails_is_an_administrative_failure_whatever_he_writes() {
+    let sink = Sink::start();
+    let daemon =
+        relay_with(&sink, "generate_bounces = false\ndomain \"hold.test\" { suspend_delivery = true }\n").start();
+    accept(&daemon, "ann@own.test", &["bob@hold.test"], &letter("x"));
+    ask(&daemon, &["fail", "domain", "hold.test", "550 5.1.1 no such user"]);
+    wait(&daemon, "it is logged", || bounces(&daemon).len() == 1);
+    assert_eq!(bounces(&daemon), ["bob@hold.test 0 25 550 5.1.1 no such user"]);
+}
+
+#[test]
 fn hostile_bounces_cost_little_and_hold_nobody_up() {
     let sink = Sink::start();
     let daemon = relay_with(&sink, OPTIONS).start();

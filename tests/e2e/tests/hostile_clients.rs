@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
-use e2e::{SOON, accept, ask, block_on, letter, relay};
+use e2e::{SOON, accept, ask, block_on, letter, relay, relay_with, wait};
 use testkit::{Daemon, Dialogue, Sink};
 
 /// That the daemon still takes and delivers mail: `n` messages have come when this one has.
@@ -162,6 +162,51 @@ fn a_flood_of_commands_that_are_none_ends_the_session() {
         client.expect("421 4.7.0 too many errors").await;
         client.expect_close().await;
     });
+    still_relays(&daemon, &sink, 1);
+}
+
+#[test]
+fn a_client_that_tries_addresses_is_shown_the_door_and_one_that_may_relay_is_not() {
+    let sink = Sink::start();
+    let daemon = relay_with(&sink, "relay_hosts = ( \"192.0.2.1\" )\nrelay_domains = ( \"sink.test\" )\n").start();
+    let guesses: String = (0..1500).map(|number| format!("RCPT TO:<guess{number}@other.test>\r\n")).collect();
+    block_on(async {
+        let mut client = Dialogue::greeted(daemon.addr()).await;
+        client.ask("MAIL FROM:<ann@client.test>", "250").await;
+        client.send_raw(guesses.as_bytes()).await;
+        for _ in 0..100 {
+            client.expect("550 5.7.1 relaying denied").await;
+        }
+        client.expect("421 4.7.0 too many refusals").await;
+        client.expect_close().await;
+    });
+    let counted = || ask(&daemon, &["metrics"]).contains("postrider_reception_sessions_too_many_refusals 1\n");
+    wait(&daemon, "the end is counted", counted);
+    let log = || daemon.read("log/rejectlog.ec");
+    wait(&daemon, "the end is logged", || log().contains("E=421"));
+    assert!(log().contains("4.7.0 too many refusals, closing connection"), "{}", log());
+    still_relays(&daemon, &sink, 1);
+}
+
+#[test]
+fn a_client_of_http_or_tls_is_dropped_before_its_lines_are_taken_for_commands() {
+    let sink = Sink::start();
+    let daemon = relay(&sink).start();
+    let smuggled = "\r\nHost: x\r\n\r\nMAIL FROM:<a@client.test>\r\nRCPT TO:<bob@sink.test>\r\nDATA\r\n\r\nx\r\n.\r\n";
+    block_on(async {
+        for request in ["GET / HTTP/1.1", "POST / HTTP/1.1", "CONNECT mx:25 HTTP/1.1", "HEAD /", "PUT /x HTTP/1.0"] {
+            let mut client = Dialogue::greeted(daemon.addr()).await;
+            client.send_raw(format!("{request}{smuggled}").as_bytes()).await;
+            client.expect("554 5.5.1 HTTP is not spoken here").await;
+            client.expect_close().await;
+        }
+        let mut client = Dialogue::greeted(daemon.addr()).await;
+        client.send_raw(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
+        client.expect("554 5.5.1 TLS where a command was expected").await;
+        client.expect_close().await;
+    });
+    wait(&daemon, "all are logged", || daemon.read("log/rejectlog.ec").matches("E=554").count() == 6);
+    assert!(ask(&daemon, &["metrics"]).contains("postrider_reception_sessions_foreign_protocol 6\n"));
     still_relays(&daemon, &sink, 1);
 }
 

@@ -158,7 +158,7 @@ fn a_domain_that_wants_no_mail_gets_none() {
     let (sink, _names, daemon) =
         house("mx.test A 127.0.0.1\nsender.test MX 10 mx.test\nnull.test MX 0 .\nnull.test A 127.0.0.1", "");
     accept(&daemon, "ann@sender.test", &["bob@null.test"], &letter("unwanted"));
-    expect(&daemon, "P", "null.test", "550 5.4.4 [internal] NULL MX domain does not accept mail");
+    expect(&daemon, "P", "null.test", "556 5.1.10 [internal] NULL MX domain does not accept mail");
     assert_eq!(sink.wait_for(1, SOON)[0].reverse_path, "", "more than the notification arrived");
 }
 

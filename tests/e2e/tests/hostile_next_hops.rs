@@ -22,12 +22,18 @@ max_retry_interval = 1
 max_retries = none
 ";
 
+/// The same with retries that come too late to help.
+fn patient() -> String {
+    IMPATIENT.replace("interval = 1\n", "interval = 3600\n")
+}
+
 /// A next hop and what the first attempt to reach it comes to in the mainlog.
 struct Foe {
     name: &'static str,
     step: &'static str,
     action: Action,
     kind: &'static str,
+    /// Those that it may be, with a bar between them.
     stage: &'static str,
     reply: &'static str,
 }
@@ -65,8 +71,8 @@ fn foes() -> Vec<Foe> {
         foe("stalls", Action::Stall, silent);
         foe("drops", Action::Drop, CLOSED);
         foe("answers-garbage", Action::Garbage(b"\0\xff\x1b]0;hello\x07 what?\r\n".to_vec()), invalid);
-        foe("answers-too-long-a-line", Action::Garbage([&b"250 "[..], &[b'x'; 100_000], b"\r\n"].concat()), invalid);
-        foe("answers-without-end", Action::Garbage(b"250-and then\r\n".repeat(10_000)), invalid);
+        foe("answers-too-long-a-line", Action::Garbage([&b"250 "[..], &[b'x'; 2_000_000], b"\r\n"].concat()), invalid);
+        foe("answers-without-end", Action::Garbage(b"250-and then\r\n".repeat(200_000)), invalid);
         foe("gives-half-a-reply", Action::ReplyThenStall("451-half an answer".to_owned()), silent);
     }
     let mut foe = |name, step, action: Action, kind, stage, reply| {
@@ -80,7 +86,13 @@ fn foes() -> Vec<Foe> {
     foe("knows-nobody", "RCPT", "550 5.1.1 who?".into(), "P", "5", "550 5.1.1 who?");
     foe("dislikes-us", "MAIL", "550 5.7.1 not you".into(), "P", "3", "550 5.7.1 not you");
     foe("dislikes-it", "DOT", "554 5.7.1 spam".into(), "P", "9", "554 5.7.1 spam");
-    foe("drops-after-the-go-ahead", "DATA", Action::ReplyThenDrop("354 go ahead".to_owned()), "T", "9", CLOSED);
+    // Whether the body had left when that was seen is chance.
+    foe("drops-after-the-go-ahead", "DATA", Action::ReplyThenDrop("354 go ahead".to_owned()), "T", "8|9", CLOSED);
+    let ahead = "354 go ahead\n250 2.0.0 taken".to_owned();
+    let text = "451 4.4.2 [internal] response to what was not sent yet";
+    foe("thanks-ahead", "DATA", Action::ReplyThenDrop(ahead), "T", "8", text);
+    let text = "503 5.5.1 bad sequence of commands";
+    foe("loses-its-place", "RCPT", text.into(), "T", "5", text);
     foe("takes-it-and-drops", "DOT", Action::AcceptThenDrop, "T", "9", CLOSED);
     foes
 }
@@ -116,9 +128,11 @@ fn every_misbehaviour_is_logged_with_its_stage_and_text_and_loses_nothing() {
     let mut wrong = Vec::new();
     for (foe, hop) in foes.iter().zip(&hops) {
         let seen = verdict(&daemon, foe.kind, hop);
-        let expected = Some((foe.stage.to_owned(), foe.reply.to_owned()));
-        if seen != expected {
-            wrong.push(format!("{} at {}: {} {expected:?}, but {seen:?}", foe.name, foe.step, foe.kind));
+        let fits =
+            |(stage, reply): &(String, String)| foe.stage.split('|').any(|one| one == stage) && reply == foe.reply;
+        if !seen.as_ref().is_some_and(fits) {
+            let (stage, reply) = (foe.stage, foe.reply);
+            wrong.push(format!("{} at {}: {} {stage} {reply}, but {seen:?}", foe.name, foe.step, foe.kind));
         }
     }
     assert!(all && wrong.is_empty(), "{wrong:#?}\n{}", testimony(&daemon));
@@ -293,4 +307,68 @@ fn a_next_hop_that_never_reads_holds_up_neither_others_nor_the_end_of_the_daemon
     hop.behave();
     daemon.start();
     hop.wait_for(1, SOON);
+}
+
+#[test]
+fn mail_that_was_not_answered_goes_to_the_next_host_and_is_not_delayed() {
+    let ends = [
+        ("MAIL", Action::Drop),
+        ("MAIL", Action::ReplyThenDrop("421 4.3.2 going down".to_owned())),
+        ("RCPT", Action::Drop),
+        ("DATA", Action::ReplyThenDrop("354 go ahead\n250 2.0.0 taken".to_owned())),
+    ];
+    for (step, action) in ends {
+        let (foe, friend) = (Sink::start(), Sink::start());
+        let rule = foe.on(step, action);
+        let route = |sink: &Sink| format!("\"smtp://127.0.0.1?port={}\"", sink.addr().port());
+        let daemon = daemon(&format!("{}routes = ( {} {} )\n", patient(), route(&foe), route(&friend))).start();
+        accept(&daemon, "ann@client.test", &["bob@x.test"], &letter("to either"));
+        friend.wait_for(1, SOON);
+        wait_for_lines(&daemon, "D", 1);
+        assert!(
+            0 < rule.used() && foe.count() == 0 && mainlog(&daemon, "T").is_empty(),
+            "{step} {}",
+            testimony(&daemon)
+        );
+    }
+}
+
+#[test]
+fn a_reply_is_judged_by_its_code_however_long_it_is() {
+    let (hop, friend) = (Sink::start(), Sink::start());
+    let long = |code: &str| Action::Garbage(format!("{code} {}\r\n", "x".repeat(100_000)).into_bytes());
+    let many =
+        |code: &str| Action::Garbage(format!("{}{code} done\r\n", format!("{code}-x\r\n").repeat(1000)).into_bytes());
+    let daemon = daemon(&format!(
+        "{IMPATIENT}domain \"hop.test\" {{ gateway = \"{}\" }}\ndomain \"friend.test\" {{ gateway = \"{}\" }}\n",
+        hop.addr(),
+        friend.addr()
+    ))
+    .start();
+    for (number, action) in [long("250"), many("250"), Action::Garbage(b"250\tok\r\n".to_vec())].into_iter().enumerate()
+    {
+        hop.on("DOT", action);
+        accept(&daemon, "ann@friend.test", &["bob@hop.test"], &letter("taken"));
+        wait_for_lines(&daemon, "D", number + 1);
+    }
+    for (number, action) in [long("550"), many("550")].into_iter().enumerate() {
+        hop.on("DOT", action);
+        accept(&daemon, "ann@friend.test", &["bob@hop.test"], &letter("refused"));
+        friend.wait_for(number + 1, SOON);
+    }
+    wait_for_lines(&daemon, "P", 2);
+    assert!(mainlog(&daemon, "T").is_empty(), "{}", testimony(&daemon));
+}
+
+#[test]
+fn recipients_that_a_next_hop_has_too_many_of_are_sent_in_their_turn() {
+    let hop = Sink::start();
+    let daemon = daemon(&format!("{}gateway = \"{}\"\n", patient(), hop.addr())).start();
+    // Once each, behind recipients that were taken.
+    for user in ["bob", "cat"] {
+        hop.on("RCPT", "552 5.5.3 too many recipients").to(&format!("{user}@*")).times(1);
+    }
+    accept(&daemon, "ann@client.test", &["ann@hop.test", "bob@hop.test", "cat@hop.test"], &letter("to three"));
+    wait_for_lines(&daemon, "D", 3);
+    assert!(mainlog(&daemon, "P").is_empty() && mainlog(&daemon, "T").is_empty(), "{}", testimony(&daemon));
 }

@@ -1,14 +1,23 @@
 //! Memory marks, descriptors and room in the spool, on the real daemon.
 
-use e2e::{MAILDIR, accept, binary, block_on, configuration, letter, program, testimony, wait, wait_for_mail};
-use testkit::{Daemon, DaemonSetup, Dialogue};
+use std::io::Read as _;
+use std::net::TcpStream;
+
+use e2e::{
+    MAILDIR, Names, SOON, accept, ask, binary, block_on, configuration, letter, mainlog, program, testimony, wait,
+    wait_for_mail,
+};
+use testkit::{Daemon, DaemonSetup, Dialogue, Load, Sink};
 
 /// A daemon started under these limits of prlimit(1).
 fn under(limits: &[&str], more: &str) -> DaemonSetup {
     let daemon = binary("postriderd").display().to_string();
     let arguments = [limits, &[&daemon, "-d", "-c", "@config@"]].concat();
     let text = configuration(&format!("{MAILDIR}{more}"), "");
-    DaemonSetup::new(program("prlimit", "util-linux"), &text).set("resolv_conf", "/dev/null").arguments(&arguments)
+    DaemonSetup::new(program("prlimit", "util-linux"), &text)
+        .console(binary("ec_console"))
+        .set("resolv_conf", "/dev/null")
+        .arguments(&arguments)
 }
 
 fn limit_of_descriptors(daemon: &Daemon) -> String {
@@ -79,4 +88,93 @@ fn the_limit_of_descriptors_is_raised_as_far_as_it_is_asked_and_allowed() {
             daemon.read("log/paniclog.ec").contains("server_max_file_descriptors = 5000, but the system gives 3000")
         });
     }
+}
+
+/// A counter of the `meters` command.
+fn counter(daemon: &Daemon, name: &str) -> u64 {
+    let meters = ask(daemon, &["meters"]);
+    let line = meters.lines().find(|line| line.split_whitespace().next() == Some(name));
+    let value = line.and_then(|line| line.split_whitespace().last()?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in:\n{meters}"))
+}
+
+#[test]
+fn with_128_descriptors_300_idle_clients_are_all_answered_and_the_console_and_deliveries_go_on() {
+    let sink = Sink::start();
+    let more = format!("domain \"sink.test\" {{ gateway = \"{}\" }}\n", sink.addr());
+    let daemon = under(&["--nofile=128:128"], &more).start();
+    for option in ["service_sessions = 20000", "server_max_outbound_connections = 75000"] {
+        wait(&daemon, "the start warns", || daemon.stderr().contains(&format!("{option} cannot be met")));
+    }
+
+    let mut crowd: Vec<TcpStream> =
+        (0..300).map(|_| TcpStream::connect(daemon.addr()).expect("the backlog takes connections")).collect();
+    let (mut greeted, mut refused) = (Vec::new(), 0);
+    for mut client in crowd.drain(..) {
+        client.set_read_timeout(Some(SOON)).expect("a time limit");
+        let mut answer = [0; 4];
+        client
+            .read_exact(&mut answer)
+            .unwrap_or_else(|error| panic!("a client in silence: {error}\n{}", testimony(&daemon)));
+        match &answer {
+            b"220 " => greeted.push(client),
+            b"421 " => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(10 <= greeted.len(), "only {} were let in", greeted.len());
+    assert_eq!(counter(&daemon, "netlistener.esmtp_listener.out_of_descriptors"), refused, "each refusal is counted");
+    wait(&daemon, "the refusals in the paniclog", || {
+        daemon.read("log/paniclog.ec").contains("turned away: connections have all the descriptors they may have")
+    });
+    // One of those inside sends, and the mail leaves while the crowd stays.
+    block_on(async {
+        drop(greeted.pop());
+        let let_in = async {
+            loop {
+                let mut client = Dialogue::connect(daemon.addr()).await;
+                if client.reply().await.is_some_and(|reply| reply.starts_with("220")) {
+                    return client;
+                }
+            }
+        };
+        let mut client = tokio::time::timeout(SOON, let_in).await.expect("who leaves makes room");
+        client.ask("EHLO client.test", "250").await;
+        assert!(client.mail("ann@client.test", &["bob@sink.test"], &letter("out")).await.starts_with("250"));
+    });
+    sink.wait_for(1, SOON);
+    assert!(!greeted.is_empty());
+}
+
+#[test]
+fn with_few_descriptors_mail_for_many_domains_leaves_without_a_pause() {
+    const DOMAINS: usize = 300;
+    let sink = Sink::start();
+    let zone: Vec<String> = (0..DOMAINS).map(|n| format!("d{n}.test MX 10 mx.test")).collect();
+    let names = Names::start(&format!("mx.test A 127.0.0.1\n{}", zone.join("\n")));
+    // A session stays open behind its message, so that each domain's takes a descriptor from the others.
+    let more = format!("remote_smtp_port = {}\nidle_timeout = 1\n", sink.addr().port());
+    let daemon = under(&["--nofile=128:128"], &more).set("resolv_conf", names.resolv_conf()).start();
+    let load = Load { messages: DOMAINS, forward_paths: vec!["bob@d{n}.test".to_owned()], ..Load::default() };
+    assert_eq!(load.run(daemon.addr()).acknowledged.len(), DOMAINS);
+    sink.wait_for(DOMAINS, SOON);
+    wait(&daemon, "every message logged", || DOMAINS <= mainlog(&daemon, "D").len());
+    assert!(mainlog(&daemon, "T").is_empty(), "{}", testimony(&daemon));
+    assert_eq!(counter(&daemon, "delivery.connections.failed"), 0, "no host was held to account");
+}
+
+#[test]
+fn a_bind_address_that_is_not_there_holds_the_mail_and_is_told() {
+    let sink = Sink::start();
+    let more = format!(
+        "gateway = \"{}\"
+         bind_address = \"192.0.2.77\"\n",
+        sink.addr()
+    );
+    let daemon = under(&["--nofile=1024:1024"], &more).start();
+    accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter("held"));
+    wait(&daemon, "the operator is told", || daemon.read("log/paniclog.ec").contains("does not have the bind_address"));
+    assert!(mainlog(&daemon, "T").is_empty(), "{}", testimony(&daemon));
+    assert_eq!(counter(&daemon, "delivery.connections.failed"), 0);
+    assert!(1 <= counter(&daemon, "delivery.lacks.own_address"));
 }

@@ -121,6 +121,14 @@ const INBOUND: &[Inbound] = &[
         "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n",
     ),
     inbound(
+        "max_refusals",
+        [
+            ("relay_hosts = ( \"192.0.2.1\" ) max_refusals = 1", "421 "),
+            ("relay_hosts = ( \"192.0.2.1\" ) max_refusals = 0", "221 "),
+        ],
+        "MAIL FROM:<ann@client.test>\r\nRCPT TO:<bob@other.test>\r\n",
+    ),
+    inbound(
         "max_header_size",
         [("max_header_size = 20", "552 5.3.4 header"), ("max_header_size = 2000", "250 2.0.0")],
         NO_DATE,
@@ -843,6 +851,11 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
         "rfc2822_messageid_header",
         "crates/reception/tests/esmtp/messages.rs",
         "without_trace_headers_a_message_is_kept_as_it_came",
+    ),
+    (
+        "migrate_connections_between_sibling_domains",
+        "crates/delivery/tests/simulation/limits.rs",
+        "an_idle_connection_takes_the_mail_of_siblings_and_they_open_none",
     ),
     (
         "rset_timeout",

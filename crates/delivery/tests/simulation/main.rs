@@ -1,12 +1,17 @@
 //! The rules of delivery, in simulated time on an in-memory network.
 
+mod counting;
 mod eight_bit;
 mod failed_here;
+mod lacks;
 mod limits;
+mod loops;
 mod methods;
 mod network;
 mod orders;
+mod parting;
 mod reloads;
+mod replies;
 mod residency;
 mod resolving;
 mod throttles;
@@ -237,7 +242,7 @@ fn a_null_mx_fails_mail_at_once() {
         world.network.no_mx("x.test", DnsError::NullMx { name: "x.test".into() });
         world.send(FROM, &["ann@x.test"]).await;
         world.pass(1).await;
-        let text = "550 5.4.4 [internal] NULL MX domain does not accept mail";
+        let text = "556 5.1.10 [internal] NULL MX domain does not accept mail";
         assert_eq!(world.log(), [format!("0 P ann@x.test stage=0 retries=0 - {text}")]);
         assert_eq!((world.bounces.told.lock().unwrap().len(), world.stored()), (1, 0));
     });

@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use delivery::{Connected, Connector, Local, Names};
-use dns::{DnsError, MxHost, MxPlan};
+use delivery::{ConnectError, Connected, Connector, Itself, Local, Names};
+use dns::{DnsError, LackingHost, MxHost, MxPlan};
+use scheduler::Step;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
 
 /// How a host reacts to one command.
@@ -17,8 +18,10 @@ pub enum Reaction {
     Say(&'static str),
     /// Says nothing, ever.
     Stall,
-    /// Closes.
+    /// Closes, with what it was still to say before.
     Drop,
+    /// Says that and closes, with what it was still to say before, in one packet.
+    Leave(&'static str),
 }
 
 /// One transaction a host took.
@@ -28,10 +31,14 @@ pub struct Taken {
     pub mail: String,
     pub recipients: Vec<String>,
     pub body: Vec<u8>,
+    /// When it had all of it.
+    pub at: tokio::time::Instant,
 }
 
 #[derive(Default)]
 struct Host {
+    /// What this machine fails at before it is reached, and with which error.
+    lacks: Option<(Step, i32)>,
     refuses: bool,
     silent: bool,
     pipelining: bool,
@@ -41,6 +48,10 @@ struct Host {
     rules: Vec<(&'static str, Reaction)>,
     round_trip: Duration,
     leaves_after: Option<Duration>,
+    /// How many sessions it has room for, and at which verb it says what to one more.
+    room: Option<(usize, &'static str, &'static str)>,
+    /// How many recipients of a transaction it takes, and what it says to one more.
+    recipients: Option<(usize, &'static str)>,
     connections: usize,
     open: usize,
     most_open: usize,
@@ -56,10 +67,17 @@ pub struct Network(Arc<Mutex<World>>);
 struct World {
     hosts: HashMap<SocketAddr, Host>,
     domains: HashMap<String, Result<Hosts, DnsError>>,
+    /// Their hosts without an address, and whether they may get one.
+    lacking: HashMap<String, Vec<(u16, &'static str, bool)>>,
+    /// Where the server itself listens.
+    itself: Vec<SocketAddr>,
     /// Addresses of names, beside what is known of their mail hosts.
     own: HashMap<String, IpAddr>,
     /// Until when a host's addresses cannot be looked up.
     slow: HashMap<&'static str, tokio::time::Instant>,
+    /// Connections to all hosts, and the most there were at once.
+    open: usize,
+    most_open: usize,
     /// Of mail hosts.
     lookups: usize,
     /// Domains whose next lookup panics.
@@ -82,6 +100,27 @@ impl Network {
     pub fn mx(&self, domain: &str, hosts: &[(u16, &'static str, u8)]) {
         let hosts = hosts.iter().map(|&(preference, name, last)| (preference, name, address(last).ip())).collect();
         self.0.lock().unwrap().domains.insert(domain.to_owned(), Ok(hosts));
+    }
+
+    /// A domain with mail hosts at any address.
+    pub fn mx_at(&self, domain: &str, hosts: &[(u16, &'static str, [u8; 4])]) {
+        let hosts = hosts.iter().map(|&(preference, name, ip)| (preference, name, ip.into())).collect();
+        self.0.lock().unwrap().domains.insert(domain.to_owned(), Ok(hosts));
+    }
+
+    /// The domain has another mail host, without an address; whether it may get one.
+    pub fn lacking_host(&self, domain: &str, host: (u16, &'static str, bool)) {
+        self.0.lock().unwrap().lacking.entry(domain.to_owned()).or_default().push(host);
+    }
+
+    /// That address is one the server itself listens on.
+    pub fn is_the_server(&self, last: u8) {
+        self.0.lock().unwrap().itself.push(address(last));
+    }
+
+    /// Connections to a host fail on this side, with that error in that step; or no longer.
+    pub fn lacks(&self, last: u8, lacks: Option<(Step, i32)>) {
+        self.with(last, |host| host.lacks = lacks);
     }
 
     /// The addresses of that mail host take so long to look up, from now on.
@@ -131,6 +170,16 @@ impl Network {
         self.with(last, |host| host.leaves_after = Some(time));
     }
 
+    /// Has room for so many sessions; one more hears that at a verb, and that is its end.
+    pub fn room(&self, last: u8, most: usize, verb: &'static str, said: &'static str) {
+        self.with(last, |host| host.room = Some((most, verb, said)));
+    }
+
+    /// Takes so many recipients in a transaction; one more hears that.
+    pub fn takes_recipients(&self, last: u8, most: usize, said: &'static str) {
+        self.with(last, |host| host.recipients = Some((most, said)));
+    }
+
     /// Reacts so at the next such verb.
     pub fn once(&self, last: u8, verb: &'static str, reaction: Reaction) {
         self.with(last, |host| host.script.entry(verb).or_default().push_back(reaction));
@@ -167,6 +216,15 @@ impl Network {
         self.with(last, |host| host.most_open)
     }
 
+    pub fn forget_most_open(&self, last: u8) {
+        self.with(last, |host| host.most_open = host.open);
+    }
+
+    /// Connections to all hosts together.
+    pub fn most_open_everywhere(&self) -> usize {
+        self.0.lock().unwrap().most_open
+    }
+
     pub fn lookups(&self) -> usize {
         self.0.lock().unwrap().lookups
     }
@@ -185,27 +243,39 @@ impl Network {
     }
 
     async fn serve(self, last: u8, connection: usize, stream: DuplexStream) {
-        let mut server =
-            Server { network: self.clone(), last, connection, stream: BufReader::new(stream), out: Vec::new() };
+        let mut server = Server {
+            network: self.clone(),
+            last,
+            connection,
+            stream: BufReader::new(stream),
+            out: Vec::new(),
+            excess: None,
+        };
+        server.excess = self.with(last, |host| host.room.filter(|(most, ..)| *most < host.open));
         // An error is the client's leaving.
         match self.with(last, |host| host.leaves_after) {
             Some(time) => drop(tokio::time::timeout(time, server.run()).await),
             None => drop(server.run().await),
         }
         self.with(last, |host| host.open -= 1);
+        self.0.lock().unwrap().open -= 1;
     }
 }
 
 impl Connector for Network {
-    fn connect(&self, _local: Option<IpAddr>, remote: SocketAddr) -> Local<'_, io::Result<Connected>> {
+    fn connect(&self, _local: Option<IpAddr>, remote: SocketAddr) -> Local<'_, Result<Connected, ConnectError>> {
         let IpAddr::V4(ip) = remote.ip() else { return Box::pin(async { Err(io::ErrorKind::Unsupported.into()) }) };
         let last = ip.octets()[3];
-        let (refuses, silent, known) = {
+        let (refuses, silent, known, lacks) = {
             let world = self.0.lock().unwrap();
             let host = world.hosts.get(&remote);
-            (host.is_some_and(|host| host.refuses), host.is_some_and(|host| host.silent), host.is_some())
+            let lacks = host.and_then(|host| host.lacks);
+            (host.is_some_and(|host| host.refuses), host.is_some_and(|host| host.silent), host.is_some(), lacks)
         };
         Box::pin(async move {
+            if let Some((step, code)) = lacks {
+                return Err(ConnectError { step, error: io::Error::from_raw_os_error(code) });
+            }
             if silent {
                 std::future::pending::<()>().await;
             }
@@ -220,10 +290,33 @@ impl Connector for Network {
                 host.open += 1;
                 host.most_open = host.most_open.max(host.open);
             });
+            {
+                let mut world = self.0.lock().unwrap();
+                world.open += 1;
+                world.most_open = world.most_open.max(world.open);
+            }
             let (ours, theirs) = tokio::io::duplex(1 << 16);
             tokio::task::spawn_local(self.clone().serve(last, connection, theirs));
             Ok(Connected { stream: Box::new(ours), descriptor: None })
         })
+    }
+}
+
+impl Itself for Network {
+    fn is_at(&self, remote: SocketAddr) -> bool {
+        self.0.lock().unwrap().itself.contains(&remote)
+    }
+
+    fn listens_on(&self, port: u16) -> bool {
+        self.0.lock().unwrap().itself.iter().any(|own| own.port() == port)
+    }
+}
+
+impl Network {
+    fn lacking(&self, domain: &str) -> Vec<LackingHost> {
+        let host =
+            |&(preference, name, for_now): &(u16, &str, bool)| LackingHost { preference, name: name.into(), for_now };
+        self.0.lock().unwrap().lacking.get(domain).into_iter().flatten().map(host).collect()
     }
 }
 
@@ -250,8 +343,8 @@ impl Names for Network {
                 addresses: vec![ip],
             };
             let expires = tokio::time::Instant::now().into_std() + Duration::from_secs(300);
-            let hosts = hosts.into_iter().map(host).collect();
-            Ok(MxPlan { hosts, implicit: false, partial: false, ttl: Duration::from_secs(300), expires })
+            let (hosts, lacking) = (hosts.into_iter().map(host).collect(), self.lacking(domain));
+            Ok(MxPlan { hosts, lacking, implicit: false, partial: false, ttl: Duration::from_secs(300), expires })
         })
     }
 
@@ -268,6 +361,13 @@ impl Names for Network {
             else {
                 return Names::mx(self, domain).await;
             };
+            let mut lacking = self.lacking(domain);
+            let unresolved = hosts.iter().filter(|host| is_slow(host.1));
+            lacking.extend(unresolved.map(|host| LackingHost {
+                preference: host.0,
+                name: host.1.into(),
+                for_now: true,
+            }));
             let resolved = hosts.into_iter().filter(|host| !is_slow(host.1));
             let host = |(preference, name, ip): (u16, &str, IpAddr)| MxHost {
                 preference,
@@ -275,7 +375,7 @@ impl Names for Network {
                 addresses: vec![ip],
             };
             let (hosts, expires) = (resolved.map(host).collect(), now.into_std());
-            Ok(MxPlan { hosts, implicit: false, partial: true, ttl: Duration::ZERO, expires })
+            Ok(MxPlan { hosts, lacking, implicit: false, partial: true, ttl: Duration::ZERO, expires })
         })
     }
 
@@ -298,6 +398,8 @@ struct Server {
     connection: usize,
     stream: BufReader<DuplexStream>,
     out: Vec<u8>,
+    /// It is one session more than there is room for.
+    excess: Option<(usize, &'static str, &'static str)>,
 }
 
 impl Server {
@@ -316,6 +418,10 @@ impl Server {
                     self.react("DATA", &line, "354 go ahead").await?
                 }
                 "DATA" => self.react("DATA", &line, "554 5.5.1 no valid recipients").await?,
+                "RCPT" if transaction.is_none() => self.react("RCPT", &line, "503 5.5.1 need MAIL").await?,
+                "RCPT" if let Some(said) = self.too_many(transaction.as_ref()) => {
+                    self.react("TOO MANY", &line, said).await?
+                }
                 "QUIT" => {
                     self.react("QUIT", &line, "221 bye").await?;
                     self.stream.get_mut().flush().await?;
@@ -327,7 +433,8 @@ impl Server {
                 ("MAIL", true) => {
                     let mail = line["MAIL FROM:".len()..].split(' ').next().unwrap_or("").to_owned();
                     let connection = self.connection;
-                    transaction = Some(Taken { connection, mail, recipients: Vec::new(), body: Vec::new() });
+                    let at = tokio::time::Instant::now();
+                    transaction = Some(Taken { connection, mail, recipients: Vec::new(), body: Vec::new(), at });
                 }
                 ("RCPT", true) => {
                     let open = transaction.as_mut().expect("RCPT after MAIL");
@@ -337,6 +444,7 @@ impl Server {
                 ("DATA", true) => {
                     let mut open = transaction.take().expect("DATA after RCPT");
                     open.body = self.body().await?;
+                    open.at = tokio::time::Instant::now();
                     if self.network.with(self.last, |host| host.heard.iter().any(|line| line.starts_with("LHLO"))) {
                         for recipient in std::mem::take(&mut open.recipients) {
                             if self.react("BODY", &format!("BODY {recipient}"), "250 2.0.0 stored").await? {
@@ -351,6 +459,12 @@ impl Server {
                 _ => {}
             }
         }
+    }
+
+    /// What one more recipient hears, if it is too many.
+    fn too_many(&self, transaction: Option<&Taken>) -> Option<&'static str> {
+        let (most, said) = self.network.with(self.last, |host| host.recipients)?;
+        transaction.filter(|open| most <= open.recipients.len()).map(|_| said)
     }
 
     async fn line(&mut self) -> io::Result<String> {
@@ -391,11 +505,21 @@ impl Server {
 
     /// Whether the answer was positive.
     async fn react(&mut self, verb: &str, line: &str, usual: &'static str) -> io::Result<bool> {
-        let said = match self.network.reaction(self.last, verb, line) {
+        let excess = self.excess.filter(|(_, at, _)| *at == verb).map(|(_, _, said)| Reaction::Leave(said));
+        let said = match excess.or_else(|| self.network.reaction(self.last, verb, line)) {
             None => usual,
+            Some(Reaction::Leave(said)) => {
+                self.out.extend_from_slice(said.as_bytes());
+                self.out.extend_from_slice(b"\r\n");
+                self.stream.get_mut().write_all(&self.out).await?;
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
             Some(Reaction::Say(said)) => said,
             Some(Reaction::Stall) => std::future::pending().await,
-            Some(Reaction::Drop) => return Err(io::ErrorKind::ConnectionReset.into()),
+            Some(Reaction::Drop) => {
+                self.stream.get_mut().write_all(&self.out).await?;
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
         };
         self.out.extend_from_slice(said.as_bytes());
         self.out.extend_from_slice(b"\r\n");

@@ -223,3 +223,45 @@ fn a_fast_throttle_is_reached() {
         assert!((850..=1000).contains(&delivered), "{delivered}");
     });
 }
+
+#[test]
+fn a_receiver_never_counts_more_than_the_rate_by_its_own_clock() {
+    // Connections that take seconds to open, and hosts that take their time for each reply.
+    for (text, round_trip) in [
+        ("outbound_throttle_messages = \"10/5\"\nconnection_allocation_aggressiveness = high\n", 1700),
+        ("outbound_throttle_messages = \"10/5\"\nmax_deliveries_per_connection = 1\n", 1100),
+        ("outbound_throttle_messages = \"20/10\"\nmax_outbound_connections = 5\n", 300),
+    ] {
+        simulate(text, async |world: World| {
+            hosts(&world, &[("x.test", "mx.x.test"), ("y.test", "mx.y.test")]);
+            world.network.round_trip(1, Duration::from_millis(round_trip));
+            world.network.round_trip(2, Duration::from_millis(3 * round_trip));
+            for _ in 0..60 {
+                world.send(FROM, &["ann@x.test"]).await;
+                world.send(FROM, &["bob@y.test"]).await;
+                world.pass_milliseconds(40).await;
+            }
+            world.pass(600).await;
+            let mut seen: Vec<_> =
+                [1, 2].into_iter().flat_map(|host| world.network.taken(host)).map(|taken| taken.at).collect();
+            seen.sort();
+            assert_eq!(seen.len(), 120, "{text}");
+            let (most, period) = if text.contains("10/5") { (10, 5) } else { (20, 10) };
+            let crowded = seen.windows(most + 1).filter(|run| run[most] - run[0] < Duration::from_secs(period)).count();
+            assert_eq!(crowded, 0, "{text}");
+        });
+    }
+}
+
+#[test]
+fn a_place_that_comes_back_unspent_is_used_at_once() {
+    simulate("outbound_throttle_messages = \"1/3600\"\nconnect_timeout = 30\n", async |world: World| {
+        hosts(&world, &[("x.test", "mx.x.test"), ("y.test", "mx.y.test")]);
+        world.network.silent(1);
+        world.send(FROM, &["ann@x.test"]).await;
+        world.pass(1).await;
+        world.send(FROM, &["bob@y.test"]).await;
+        world.pass(60).await;
+        assert_eq!(delivered_at(&world), [30], "when the other's connection has failed");
+    });
+}

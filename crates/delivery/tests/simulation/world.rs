@@ -10,7 +10,7 @@ use hooks::{Answer, HookSet, HookSetBuilder};
 use logging::{FailureRecord, LogDelivery, LogPermanentFailure, LogTransientFailure};
 use message::{Body, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Protocol, QueueName};
 use queue::Intake;
-use scheduler::{Clock, LoopHandle, LoopPool, MemoryPressure, Meters, Random, ThreadPools, Watchdog};
+use scheduler::{Clock, Descriptors, LoopHandle, LoopPool, MemoryPressure, Meters, Random, ThreadPools, Watchdog};
 use smtp::{ForwardPath, Mailbox, ReversePath};
 use spool::chain::{BodyIn, CommitSet, IoCaller, IoResult};
 use spool::{IoModule, Memory, Promise, ReadPool, Spool};
@@ -260,6 +260,8 @@ impl World {
             spool: spool.clone(),
             names: Arc::new(network.clone()),
             connector: Arc::new(network.clone()),
+            itself: Arc::new(network.clone()),
+            descriptors: Descriptors::of(1 << 20),
             ids: ids.clone(),
             clock,
             random: Random::seeded(7),
@@ -308,10 +310,18 @@ impl World {
     pub async fn send(&self, reverse_path: &str, recipients: &[&str]) -> MessageId {
         let envelopes = self.spooled(reverse_path, recipients).await;
         let batch = envelopes[0].batch;
-        for envelope in envelopes {
-            assert!(self.intake.enqueue(envelope, BODY).await);
+        for waiting in self.intake.offer(envelopes, &BODY) {
+            assert!(self.intake.give(waiting).await);
         }
         batch
+    }
+
+    /// One message that leaves by a binding.
+    pub async fn send_by(&self, binding: &str, recipient: &str) {
+        for mut envelope in self.spooled(crate::FROM, &[recipient]).await {
+            envelope.queue.binding = binding.into();
+            assert!(self.intake.enqueue(envelope, BODY).await);
+        }
     }
 
     /// One message to each recipient with a body of its own.
@@ -325,8 +335,8 @@ impl World {
             envelopes.push(Envelope { eight_bit: !body.is_ascii(), ..envelope });
         }
         self.spool.store(&body, &envelopes).await.unwrap();
-        for envelope in envelopes {
-            assert!(self.intake.enqueue(envelope, body.clone()).await);
+        for waiting in self.intake.offer(envelopes, &body) {
+            assert!(self.intake.give(waiting).await);
         }
     }
 
@@ -371,6 +381,17 @@ impl World {
     /// Lets seconds pass.
     pub async fn pass(&self, seconds: u64) {
         testkit::sim::pass(Duration::from_secs(seconds)).await;
+    }
+
+    /// Lets milliseconds pass.
+    pub async fn pass_milliseconds(&self, milliseconds: u64) {
+        testkit::sim::pass(Duration::from_millis(milliseconds)).await;
+    }
+
+    /// The loop that the default binding's queue of a domain is on.
+    pub fn loop_of(&self, domain: &str) -> usize {
+        let queue = QueueName { binding_group: "default".into(), binding: "default".into(), domain: domain.into() };
+        self.intake.owner(&queue)
     }
 
     /// The log so far: `second kind recipient …`, and forgets it.

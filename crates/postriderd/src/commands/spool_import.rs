@@ -240,10 +240,11 @@ impl Hands {
         // Forgotten before anything can be delivered, so that an import that is cut off repeats nothing. What the source keeps
         // against our will is here all the same.
         let forgotten = self.source.forget(unit);
+        let mut restorer = self.intake.restorer();
         for (old, envelope) in old.into_iter().zip(new) {
             self.record(old, envelope.id, ImportResult::Imported);
             self.import.imported.fetch_add(1, Ordering::Relaxed);
-            self.intake.restore_blocking(envelope);
+            restorer.give(envelope);
         }
         forgotten.map_err(failed)
     }

@@ -18,9 +18,20 @@ impl Queues {
 
     /// All mail now in the queue may belong elsewhere.
     pub fn doubt(&mut self, queue: QueueId) {
+        if self.at(queue).doubts == u16::MAX {
+            self.renumber_doubts(queue);
+        }
         let domain = self.at_mut(queue);
         domain.doubts += 1;
         domain.doubted = domain.active.len();
+    }
+
+    /// Begins to count again: what was doubted stays so.
+    fn renumber_doubts(&mut self, queue: QueueId) {
+        for queued in self.messages.iter_mut().filter(|queued| queued.queue == queue) {
+            queued.doubts = u16::from(queued.doubts == u16::MAX);
+        }
+        self.at_mut(queue).doubts = 1;
     }
 
     /// Takes the active messages that came before the last doubt: each is to be given to [`Queues::believed`] or to leave.

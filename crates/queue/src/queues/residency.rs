@@ -110,7 +110,9 @@ impl Queues {
 
     fn fits(&self, arrival: &Resident, limits: &ResidentLimits) -> bool {
         let with_it = self.residency.octets.saturating_add(octets(arrival));
-        has_body(arrival) && self.residency.resident < limits.total && with_it <= limits.octets
+        let within_limits = has_body(arrival) && self.residency.resident < limits.total && with_it <= limits.octets;
+        // The account has this body already, and those in flight. The last quarter is for mail that is read.
+        within_limits && self.bodies.octets() <= self.bodies.most() / 4 * 3 && self.bodies.waiting() == 0
     }
 
     /// Without its body.

@@ -8,12 +8,16 @@ const LISTEN: &str = "esmtp_listener { listen \"127.0.0.1:0\" { } }";
 
 #[test]
 fn a_client_over_the_cap_is_told_and_another_may_come_later() {
-    in_house("esmtp_listener { listener_sessions = 1 listen \"127.0.0.1:0\" { } }", no_hooks, async |house| {
+    in_house("esmtp_listener { listener_sessions = 1 listen \"127.0.0.1:0\" { } }", log_hooks, async |house| {
         let mut first = house.client().await;
         assert_eq!(first.reply().await, "220 mx.here.test ESMTP");
         let mut second = house.client().await;
         assert_eq!(second.reply().await, "421 4.4.5 Service unavailable, concurrency limit reached");
         assert_eq!(second.reply().await, "");
+        let told = ["concurrency limit: 421 4.4.5 Service unavailable, concurrency limit reached []"];
+        assert_eq!(house.seen(), told);
+        assert_eq!(house.meters.get("reception.sessions.turned_away"), 1);
+        assert_eq!(house.meters.get("reception.replies.refused_transient"), 1);
         assert!(first.say("QUIT").await.starts_with("221"));
         drop(first);
         while house.listeners.borrow().sessions() != 0 {

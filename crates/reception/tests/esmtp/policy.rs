@@ -33,6 +33,35 @@ fn a_stranger_reaches_relay_domains_only() {
 }
 
 #[test]
+fn a_refusal_names_the_addresses_it_is_about_whenever_it_comes() {
+    let text = "esmtp_listener { max_message_size = 40 max_received_headers = 1 listen \"127.0.0.1:0\" { } }";
+    in_house(text, log_hooks, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        assert!(client.say("RCPT TO:<bob>").await.starts_with("501 5.5.2 RCPT TO syntax error in <bob>: no domain"));
+        client.say("RCPT TO:<b@here.test>").await;
+        assert!(client.data("Received: x\r\nReceived: y\r\n").await.starts_with("554 5.4.6"));
+        client.say("MAIL FROM:<big@x.test>").await;
+        client.say("RCPT TO:<b@here.test>").await;
+        assert!(client.data(&format!("A: {}\r\n", "x".repeat(50))).await.starts_with("552 5.3.4"));
+        client.say("MAIL FROM:<huge@x.test> SIZE=100").await;
+        let seen = house.seen();
+        for (line, about) in [
+            (
+                0,
+                "mailfrom_string=MAIL FROM:<a@x.test>,mailfrom_localpart=a,mailfrom_domain=x.test,\
+                 rcptto_string=RCPT TO:<bob>,rcptto_localpart=,rcptto_domain=]",
+            ),
+            (1, "mailfrom_string=MAIL FROM:<a@x.test>,mailfrom_localpart=a,mailfrom_domain=x.test]"),
+            (2, "mailfrom_string=MAIL FROM:<big@x.test>,mailfrom_localpart=big,mailfrom_domain=x.test]"),
+            (3, "mailfrom_string=MAIL FROM:<huge@x.test>,mailfrom_localpart=huge,mailfrom_domain=x.test]"),
+        ] {
+            assert!(seen[line].ends_with(about), "{seen:#?}");
+        }
+    });
+}
+
+#[test]
 fn refused_mail_is_counted_apart_from_bad_commands() {
     let text = "relay_hosts = ( ) relay_domains = ( \"here.test\" )
         esmtp_listener { listen \"127.0.0.1:0\" { max_recipients_per_message = 2 } }";

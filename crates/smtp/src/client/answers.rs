@@ -2,68 +2,132 @@
 //!
 //! Invariant: whatever a server says, every transaction that was submitted is reported once, in order, and the session's
 //! end once, last.
+//!
+//! A session's end is no verdict on mail. A message is charged with it only if the end was the answer to a command that names
+//! or carries this message (RCPT, DATA, the end of data), or if its dot was sent and nothing says what became of it. MAIL is
+//! said in advance, so what stands in the place of its reply may well have been said before the server read it.
 
-use super::{Cause, ClientSession, Event, Expected, Extensions, Failure, Outcome, Phase, ReplyReader, failures};
+use super::verdict::{Place, Verdict, verdict};
+use super::{Cause, ClientSession, End, Event, Expected, Extensions, Failure, Outcome, Owed, Phase, failures};
 
 use super::stage::Stage;
+use crate::reply::Reply;
 
 impl ClientSession {
     /// One whole reply came.
     pub(super) fn reply(&mut self, code: u16) {
         let stage = self.stage();
-        let answered = self.expected.pop_front();
-        match (answered, code) {
-            (None, _) => {
-                let failure = Failure { stage, reply: self.reader.reply(code), internal: false };
-                return self.over((code != SERVICE_CLOSING).then_some(failure));
-            }
-            (Some(Expected::Greeting), 220) => {
-                self.hello(Expected::Ehlo, if self.options.lmtp { "LHLO" } else { "EHLO" });
-            }
-            (Some(Expected::Ehlo), 250) => {
-                self.extensions = Extensions::parse(&self.reader.text());
-                self.open();
-            }
-            (Some(Expected::Ehlo), 500..=599) if !self.options.lmtp => self.hello(Expected::Helo, "HELO"),
-            (Some(Expected::Helo), 250) => self.open(),
-            (Some(Expected::Greeting | Expected::Ehlo | Expected::Helo), 400..=599)
-            | (Some(Expected::Rset), 400..=599) => {
-                let failure = Failure { stage, reply: self.reader.reply(code), internal: false };
-                return self.over(Some(failure));
-            }
-            (Some(Expected::Quit), _) => return self.over(None),
-            (Some(Expected::Rset | Expected::Mail | Expected::Recipient(_)), 200..=299)
-            | (Some(Expected::Data), 354) => self.went_well(answered),
-            (Some(Expected::EndOfData), 200..=299) => {
-                let delivered = Outcome::Delivered(self.reader.reply(code));
-                self.ended(&delivered);
-            }
-            (Some(Expected::EndOfDataFor(recipient)), 200..=299) => {
-                let delivered = Outcome::Delivered(self.reader.reply(code));
-                self.ended_for(recipient, delivered);
-            }
-            (Some(asked), 400..=599) => self.refused(asked, stage, code),
-            // A positive reply of the wrong kind: the two sides no longer agree on what was said.
-            (Some(asked), _) => {
-                self.expected.push_front(asked);
-                return self.abort(Cause::Garbage);
-            }
+        let Some(&owed) = self.expected.front() else { return self.unasked(code, stage) };
+        if self.heard_at < owed.ends {
+            return self.ahead(owed, code, stage);
         }
-        if code == SERVICE_CLOSING && self.phase != Phase::Over {
-            return self.over(None);
+        let place = self.place(owed.what);
+        let meaning = verdict(place, code);
+        if meaning == Verdict::OutOfStep && code < 400 {
+            return self.abort(Cause::Garbage);
+        }
+        self.expected.pop_front();
+        match meaning {
+            Verdict::Yes => self.yes(owed.what, code),
+            Verdict::Follows => self.followed(owed.what),
+            Verdict::TryHelo => self.hello(Expected::Helo, "HELO"),
+            Verdict::No => self.no(owed.what, stage, code),
+            Verdict::NoAndEnd => {
+                self.no(owed.what, stage, code);
+                return self.over(End::Quiet);
+            }
+            Verdict::TooMany | Verdict::Plainer => self.not_like_this(owed.what),
+            Verdict::Over if owed.what == Expected::Quit => return self.over(End::Quiet),
+            Verdict::Over => return self.ended_by(owed.what, stage, code),
+            Verdict::OutOfStep => return self.lost_its_place(owed.what, stage, code),
         }
         self.release();
         self.settle();
     }
 
+    fn place(&self, expected: Expected) -> Place {
+        let oldest = self.transactions.front();
+        match expected {
+            Expected::Greeting => Place::Greeting,
+            Expected::Ehlo if self.options.lmtp => Place::Helo,
+            Expected::Ehlo => Place::Ehlo,
+            Expected::Helo => Place::Helo,
+            Expected::Rset => Place::Rset,
+            Expected::Mail(parameters) => Place::Mail { parameters: parameters != Default::default() },
+            Expected::Recipient(recipient) if oldest.is_some_and(|oldest| oldest.is_decided(recipient)) => {
+                Place::BehindRefused { data: false }
+            }
+            Expected::Recipient(_) => {
+                Place::Recipient { others_taken: oldest.is_some_and(|oldest| oldest.has_taken()) }
+            }
+            Expected::Data if oldest.is_some_and(|oldest| !oldest.has_undecided()) => {
+                Place::BehindRefused { data: true }
+            }
+            Expected::Data => Place::Data,
+            Expected::EndOfData | Expected::EndOfDataFor(_) => Place::EndOfData,
+            Expected::Quit => Place::Quit,
+        }
+    }
+
+    /// A reply came while none was owed. A server that closes for having waited says so with some 4yz or 5yz.
+    fn unasked(&mut self, code: u16, stage: Stage) {
+        match code {
+            SERVICE_CLOSING => self.over(End::Quiet),
+            400..=599 => self.over(End::Refused(self.refusal(stage, code))),
+            _ => self.abort(Cause::Garbage),
+        }
+    }
+
+    /// A reply began before that was sent whole which it would be the answer to. Good news of that kind is none. A refusal of a
+    /// body of which the server has seen a part is one; the rest of the body can no longer be told from commands, so the
+    /// session ends with it. Whatever else ends the session was said of the session.
+    fn ahead(&mut self, owed: Owed, code: u16, stage: Stage) {
+        let has_begun = owed.begins < self.heard_at;
+        match (owed.what, code) {
+            (_, SERVICE_CLOSING) => self.over(End::Refused(self.refusal(stage, code))),
+            (Expected::EndOfData | Expected::EndOfDataFor(_), 400..=599) if has_begun => {
+                self.expected.pop_front();
+                self.no(owed.what, stage, code);
+                self.over(End::Quiet);
+            }
+            (_, 400..=599) if !has_begun => self.over(End::Refused(self.refusal(stage, code))),
+            _ => self.abort(Cause::Ahead),
+        }
+    }
+
+    fn yes(&mut self, answered: Expected, code: u16) {
+        match answered {
+            Expected::Greeting => self.hello(Expected::Ehlo, if self.options.lmtp { "LHLO" } else { "EHLO" }),
+            Expected::Ehlo => {
+                self.extensions = Extensions::parse(&self.reader.whole_lines());
+                self.open();
+            }
+            Expected::Helo => self.open(),
+            Expected::Recipient(recipient) => {
+                if let Some(transaction) = self.transactions.front_mut() {
+                    transaction.take(recipient);
+                }
+            }
+            Expected::Data => self.send_data(),
+            Expected::EndOfData => {
+                let delivered = Outcome::Delivered(self.reader.reply(code));
+                self.ended(&delivered);
+            }
+            Expected::EndOfDataFor(recipient) => {
+                let delivered = Outcome::Delivered(self.reader.reply(code));
+                self.ended_for(recipient, delivered);
+            }
+            Expected::Mail(_) | Expected::Rset | Expected::Quit => {}
+        }
+    }
+
     fn hello(&mut self, expected: Expected, verb: &str) {
         let name = self.options.ehlo_name.clone();
-        self.outbox.commands(|text| {
+        self.say(expected, |text| {
             for part in [verb, " ", &*name, "\r\n"] {
                 text.extend_from_slice(part.as_bytes());
             }
         });
-        self.expected.push_back(expected);
     }
 
     fn open(&mut self) {
@@ -71,73 +135,76 @@ impl ClientSession {
         self.events.push_back(Event::Open);
     }
 
-    /// RSET, MAIL or RCPT was taken, or DATA was answered with 354.
-    fn went_well(&mut self, answered: Option<Expected>) {
-        let (Some(Expected::Data), Some(transaction)) = (answered, self.transactions.front_mut()) else { return };
-        if self.options.lmtp {
-            return self.send_for_each();
-        }
+    /// DATA was answered with 354: sends the body, or the lone dot that ends it where no recipient was taken (RFC 2920 3.1). In
+    /// LMTP each recipient that was taken has a reply to come; none has one if none was taken, though DATA should have been
+    /// refused then (RFC 2033 4.2).
+    fn send_data(&mut self) {
+        let Some(transaction) = self.transactions.front_mut() else { return };
+        let waiting: Vec<usize> = if self.options.lmtp { transaction.undecided().collect() } else { Vec::new() };
+        let begins = self.outbox.queued();
         if transaction.has_undecided() {
             self.outbox.body(transaction.take_body());
         } else {
-            // No recipient was taken, yet DATA was: a lone dot ends it (RFC 2920 3.1).
             transaction.ended_data = true;
+            transaction.complete = self.options.lmtp;
             self.outbox.commands(|text| text.extend_from_slice(b".\r\n"));
         }
-        self.expected.push_back(Expected::EndOfData);
-    }
-
-    /// LMTP: each recipient that was taken has a reply to come; none has one if none was taken, though DATA should have been
-    /// refused then (RFC 2033 4.2).
-    fn send_for_each(&mut self) {
-        let Some(transaction) = self.transactions.front_mut() else { return };
-        let waiting: Vec<usize> = transaction.undecided().collect();
-        if waiting.is_empty() {
-            transaction.ended_data = true;
-            transaction.complete = true;
-            self.outbox.commands(|text| text.extend_from_slice(b".\r\n"));
+        let owed = |what| Owed { what, begins, ends: self.outbox.queued() };
+        if self.options.lmtp {
+            self.expected.extend(waiting.into_iter().map(Expected::EndOfDataFor).map(owed));
         } else {
-            self.outbox.body(transaction.take_body());
+            self.expected.push_back(owed(Expected::EndOfData));
         }
-        self.expected.extend(waiting.into_iter().map(Expected::EndOfDataFor));
     }
 
     /// LMTP: the end of data was answered for one recipient.
     fn ended_for(&mut self, recipient: usize, outcome: Outcome) {
         let Some(transaction) = self.transactions.front_mut() else { return };
         transaction.decide(recipient, outcome);
-        if !transaction.has_undecided() {
-            transaction.complete = true;
-            self.completed += 1;
-        }
+        transaction.complete = !transaction.has_undecided();
     }
 
-    /// A 4yz or 5yz to a command of the oldest transaction.
-    fn refused(&mut self, asked: Expected, stage: Stage, code: u16) {
+    /// A 4yz or 5yz to a command of the oldest transaction, of those whom the command stands for.
+    fn no(&mut self, asked: Expected, stage: Stage, code: u16) {
+        let failed = Outcome::Failed(self.refusal(stage, code));
         let Some(transaction) = self.transactions.front_mut() else { return };
-        let needed = transaction.has_undecided();
-        let failed =
-            |reader: &ReplyReader| Outcome::Failed(Failure { stage, reply: reader.reply(code), internal: false });
         match asked {
-            Expected::Recipient(recipient) if code != SERVICE_CLOSING => {
-                transaction.decide(recipient, failed(&self.reader));
-            }
-            Expected::EndOfDataFor(recipient) if code != SERVICE_CLOSING => {
-                let outcome = failed(&self.reader);
-                return self.ended_for(recipient, outcome);
-            }
-            _ if needed => transaction.decide_rest(&failed(&self.reader)),
-            _ => {}
+            Expected::Recipient(recipient) => transaction.decide(recipient, failed),
+            Expected::EndOfDataFor(recipient) => return self.ended_for(recipient, failed),
+            Expected::EndOfData => return self.ended(&failed),
+            _ => transaction.decide_rest(&failed),
         }
+        self.followed(asked);
+    }
+
+    /// A recipient too many, or parameters too many: nothing has failed. Those whom the command stands for go again.
+    fn not_like_this(&mut self, asked: Expected) {
+        let is_mailbox = self.reader.reply(0).enhanced.is_some_and(|(_, subject, _)| subject == MAILBOX_STATUS);
+        let Some(transaction) = self.transactions.front_mut() else { return };
+        if let Expected::Recipient(recipient) = asked {
+            transaction.decide(recipient, Outcome::Untried);
+            if !is_mailbox {
+                transaction.is_full();
+            }
+        } else {
+            transaction.decide_rest(&Outcome::Untried);
+            self.refuses_parameters = true;
+            self.extensions.eight_bit_mime = false;
+        }
+        self.followed(asked);
+    }
+
+    /// A command of the oldest transaction was not taken: whether the transaction is over with it.
+    fn followed(&mut self, asked: Expected) {
+        let Some(transaction) = self.transactions.front_mut() else { return };
         match asked {
             Expected::Data => {
                 self.needs_rset = true;
                 transaction.complete = true;
             }
-            Expected::EndOfData => self.ended(&Outcome::Untried),
             // With nobody left to send to, what is held back of the transaction need not be said.
-            Expected::Mail | Expected::Recipient(_) if !self.held.is_empty() && !transaction.has_undecided() => {
-                self.needs_rset = asked != Expected::Mail;
+            Expected::Mail(_) | Expected::Recipient(_) if !self.held.is_empty() && !transaction.has_undecided() => {
+                self.needs_rset = matches!(asked, Expected::Recipient(_));
                 transaction.complete = true;
                 self.held.clear();
             }
@@ -150,8 +217,41 @@ impl ClientSession {
         if let Some(transaction) = self.transactions.front_mut() {
             transaction.decide_rest(outcome);
             transaction.complete = true;
-            self.completed += 1;
         }
+    }
+
+    /// The server ends the session, or gives none. That is the answer to a recipient, or to all that DATA or the dot stand for.
+    fn ended_by(&mut self, asked: Expected, stage: Stage, code: u16) {
+        let failure = self.refusal(stage, code);
+        if let (true, Some(transaction)) = (code == SERVICE_CLOSING, self.transactions.front_mut()) {
+            let failed = Outcome::Failed(failure.clone());
+            match asked {
+                Expected::Recipient(recipient) | Expected::EndOfDataFor(recipient) => {
+                    transaction.decide(recipient, failed);
+                }
+                Expected::Data | Expected::EndOfData => transaction.decide_rest(&failed),
+                _ => {}
+            }
+        }
+        self.over(End::Refused(failure));
+    }
+
+    /// The server finds a command out of sequence that is not. It has not taken what is in the middle of its data, if it was the
+    /// dot that it answered; but it may not have known it for one, so that is no verdict on the content.
+    fn lost_its_place(&mut self, asked: Expected, stage: Stage, code: u16) {
+        let failure = self.refusal(stage, code);
+        if matches!(asked, Expected::EndOfData | Expected::EndOfDataFor(_)) {
+            let invalid = failures::reply(stage, Cause::Garbage);
+            let text = format!("{}: {}", invalid.text, failure.reply);
+            let reply = Reply::with_text(invalid.code, invalid.enhanced, text);
+            self.ended(&Outcome::Failed(Failure { stage, reply, internal: true }));
+        }
+        self.over(End::OutOfStep(failure));
+    }
+
+    /// What the server said, as a failure.
+    fn refusal(&self, stage: Stage, code: u16) -> Failure {
+        Failure { stage, reply: self.reader.reply(code), internal: false }
     }
 
     /// Without PIPELINING: says the next command once the one before is answered.
@@ -160,8 +260,7 @@ impl ClientSession {
             return;
         }
         if let Some((expected, text)) = self.held.pop_front() {
-            let octets = self.outbox.commands(|commands| commands.extend_from_slice(text.as_bytes()));
-            self.expected.push_back(expected);
+            let octets = self.say(expected, |commands| commands.extend_from_slice(text.as_bytes()));
             self.count(octets);
         }
     }
@@ -172,49 +271,47 @@ impl ClientSession {
             self.events.extend(self.transactions.pop_front().map(|transaction| Event::Done(transaction.into_done())));
         }
         if self.phase == Phase::Quitting && self.transactions.is_empty() && self.expected.is_empty() {
-            self.outbox.commands(|text| text.extend_from_slice(b"QUIT\r\n"));
-            self.expected.push_back(Expected::Quit);
+            self.say(Expected::Quit, |text| text.extend_from_slice(b"QUIT\r\n"));
         }
     }
 
-    /// Ends the session for a cause that is no reply. The transaction whose reply was due fails; a later one is untried,
-    /// and so is one that met only a reused connection's close.
+    /// Ends the session for a cause that is no reply.
     pub(super) fn abort(&mut self, cause: Cause) {
         if self.phase == Phase::Over {
             return;
         }
         let stage = self.stage();
         let failure = Failure { stage, reply: failures::reply(stage, cause), internal: true };
-        let unanswered_on_reuse =
-            self.expected.front() == Some(&Expected::Mail) && 0 < self.completed && cause == Cause::Closed;
-        let at_fault = matches!(
-            self.expected.front(),
-            Some(
-                Expected::Mail
-                    | Expected::Recipient(_)
-                    | Expected::Data
-                    | Expected::EndOfData
-                    | Expected::EndOfDataFor(_)
-            )
-        );
-        if let (true, false, Some(transaction)) = (at_fault, unanswered_on_reuse, self.transactions.front_mut()) {
-            transaction.decide_rest(&Outcome::Failed(failure.clone()));
-        }
-        let quiet = matches!(self.expected.front(), Some(Expected::Quit) | None) && cause != Cause::Garbage;
-        self.over((!quiet).then_some(failure));
+        let is_idle = self.expected.front().is_none_or(|owed| owed.what == Expected::Quit);
+        self.over(match cause {
+            Cause::Garbage | Cause::Ahead => End::OutOfStep(failure),
+            Cause::Closed | Cause::Deadline if is_idle => End::Quiet,
+            Cause::Closed | Cause::Deadline => End::Broken(failure),
+        });
     }
 
-    /// Nothing more will be said: reports every transaction, the undecided recipients as untried, then the end.
-    pub(super) fn over(&mut self, failure: Option<Failure>) {
+    /// Nothing more will be said: reports every transaction, then the end. Recipients whose dot was sent whole may have been
+    /// taken, so they fail for now; all others that are undecided are untried.
+    pub(super) fn over(&mut self, end: End) {
+        let is_dot = |owed: &&Owed| matches!(owed.what, Expected::EndOfData | Expected::EndOfDataFor(_));
+        let dot = self.expected.front().filter(is_dot).is_some_and(|owed| owed.ends <= self.outbox.sent());
+        if let (true, Some(transaction)) = (dot, self.transactions.front_mut()) {
+            let stage = Stage::ReadingConfirmation;
+            let closed = || Failure { stage, reply: failures::reply(stage, Cause::Closed), internal: true };
+            let failure = end.failure().filter(|failure| failure.internal).cloned().unwrap_or_else(closed);
+            transaction.decide_rest(&Outcome::Failed(failure));
+        }
         self.phase = Phase::Over;
         self.expected.clear();
         self.held.clear();
         self.outbox.clear();
         let rest = self.transactions.drain(..).map(|transaction| Event::Done(transaction.into_done()));
         self.events.extend(rest);
-        self.events.push_back(Event::Over(failure));
+        self.events.push_back(Event::Over(end));
     }
 }
 
 /// The server is closing the channel, whatever was asked (RFC 5321 3.8).
 const SERVICE_CLOSING: u16 = 421;
+/// The subject of enhanced status codes that speak of one mailbox (RFC 3463 3.3).
+const MAILBOX_STATUS: u16 = 2;

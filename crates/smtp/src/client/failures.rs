@@ -13,6 +13,8 @@ pub enum Cause {
     Closed,
     /// The peer sent something that is no reply, or no reply to what was asked.
     Garbage,
+    /// The peer replied to what had not been sent yet.
+    Ahead,
 }
 
 /// Kept for a message over the limit that the server declared with SIZE (RFC 1870 6.1).
@@ -20,7 +22,7 @@ pub const MESSAGE_TOO_LARGE: Reply =
     Reply::new(552, (5, 3, 4), "[internal] message size exceeds the limit declared by the remote host");
 
 macro_rules! trouble {
-    ($($name:ident = $text:literal;)*) => { $(const $name: Reply = Reply::new(451, (4, 4, 2), $text);)* };
+    ($($name:ident = $text:literal;)*) => { $(pub(super) const $name: Reply = Reply::new(451, (4, 4, 2), $text);)* };
 }
 
 trouble! {
@@ -46,6 +48,7 @@ trouble! {
     BAD_BODY = "[internal] invalid response for BODY";
     BAD_RSET = "[internal] invalid response for RSET";
     BAD_IDLE = "[internal] unexpected response while idle";
+    AHEAD = "[internal] response to what was not sent yet";
     IDLE_OVER = "[internal] idle connection closed";
 }
 
@@ -57,6 +60,7 @@ pub fn reply(stage: Stage, cause: Cause) -> Reply {
     };
     match (stage, cause) {
         (_, Cause::Closed) => CLOSED,
+        (_, Cause::Ahead) => AHEAD,
         (ReadingBanner, Cause::Deadline) => NO_BANNER,
         (DuringEhlo, Cause::Deadline) => EHLO_FAILED,
         (AfterEhlo, Cause::Deadline) => NO_EHLO,

@@ -2,6 +2,8 @@
 //!
 //! Command text gathers in one buffer that is reused from turn to turn; a body is held by reference count and never
 //! copied. Invariant: the segments, less what is already written of the first, are exactly the unsent bytes.
+//!
+//! Octets are counted from the start of the session, so that what a reply can answer is told from what it cannot.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -15,6 +17,9 @@ pub struct Outbox {
     segments: VecDeque<Segment>,
     /// Octets of the first segment that are sent.
     written: usize,
+    /// Octets that ever were to be sent, and that were.
+    queued: u64,
+    sent: u64,
 }
 
 #[derive(Debug)]
@@ -50,8 +55,19 @@ impl Outbox {
         filled
     }
 
+    /// Octets that were sent since the session began.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Octets that were sent, or are to be.
+    pub(super) fn queued(&self) -> u64 {
+        self.queued
+    }
+
     /// Notes that the first `octets` were sent.
     pub fn advance(&mut self, mut octets: usize) {
+        self.sent += octets as u64;
         while let Some(first) = self.segments.front() {
             let left = first.len() - self.written;
             if octets < left {
@@ -82,12 +98,14 @@ impl Outbox {
             _ if before < after => self.segments.push_back(Segment::Commands { start: before, end: after }),
             _ => {}
         }
+        self.queued += (after - before) as u64;
         after - before
     }
 
     /// Appends a body.
     pub(super) fn body(&mut self, body: Bytes) {
         if !body.is_empty() {
+            self.queued += body.len() as u64;
             self.segments.push_back(Segment::Body(body));
         }
     }
@@ -132,6 +150,7 @@ mod tests {
             outbox.advance(cut);
             assert_eq!(unsent(&outbox), &whole[cut..]);
             assert_eq!((outbox.len(), outbox.is_empty()), (whole.len() - cut, cut == whole.len()));
+            assert_eq!((outbox.queued(), outbox.sent()), (whole.len() as u64, cut as u64));
         }
     }
 }

@@ -49,8 +49,8 @@ impl Pair {
         while let Some(event) = self.client.event() {
             match event {
                 Event::Open => {}
-                Event::Over(failure) => {
-                    assert_eq!(failure, None);
+                Event::Over(end) => {
+                    assert_eq!(end, End::Quiet);
                     self.over = true;
                 }
                 Event::Done(done) => self

@@ -1,32 +1,48 @@
 //! Reads replies out of what a server sends, which is hostile until proved otherwise.
 //!
-//! A line is at most 2048 octets, a reply at most 128 lines, and no more than 4 KiB of its text is kept. Control
-//! octets become spaces, octets that are no UTF-8 become U+FFFD, so that a text can stand in a log line, a header
-//! field or a notification. A reply of several lines is judged by its last line.
+//! A line is judged by what stands first in it: three digits, and what separates them from the text (RFC 5321 4.2). Text is
+//! kept up to [`TEXT_OCTETS_MAX`] and passed over beyond, however long a line is and however many lines there are, so that
+//! no text takes a verdict away; a reply of more than [`REPLY_OCTETS_MAX`] is none. Control octets become spaces, octets that
+//! are no UTF-8 become U+FFFD, so that a text can stand in a log line, a header field or a notification. A reply of several
+//! lines is judged by its last line.
 
 use std::borrow::Cow;
 
 use crate::reply::{Enhanced, Reply, parse_enhanced};
 
-/// Longest reply line taken, with its line end (RFC 5321 4.5.3.1.5 promises 512).
-pub const LINE_OCTETS_MAX: usize = 2048;
-/// Most lines of one reply.
-pub const LINES_MAX: usize = 128;
+/// Most octets of one reply, kept or not: a server that talks on is taken for none.
+pub const REPLY_OCTETS_MAX: usize = 1 << 20;
 /// Most octets of a reply's text that are kept.
 pub const TEXT_OCTETS_MAX: usize = 4096;
 
 /// Gathers octets into replies.
 #[derive(Debug, Default)]
 pub struct ReplyReader {
-    /// The start of a line whose end has not come yet.
-    partial: Vec<u8>,
+    line: Line,
     /// The text of the lines of the reply so far, joined by `\n`.
     text: Vec<u8>,
-    lines: usize,
+    /// Some of its text was passed over.
+    cut: bool,
+    /// Octets of the reply so far.
+    octets: usize,
     complete: bool,
 }
 
-/// What came is no reply: wrong shape, too long, or too many lines. Nothing after it can be trusted.
+/// The line that is being read.
+#[derive(Debug, Default)]
+struct Line {
+    /// Digits of the code so far, and their value.
+    digits: u8,
+    code: u16,
+    /// A hyphen follows the code: more lines come.
+    more: bool,
+    /// The code and its separator are read; what follows is text.
+    in_text: bool,
+    /// A CR that is part of the line end, unless something else follows.
+    holds_cr: bool,
+}
+
+/// What came is no reply: wrong shape, or too long. Nothing after it can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Garbage;
 
@@ -34,29 +50,24 @@ impl ReplyReader {
     /// Takes octets off the front of `input` until a reply is complete; its code, or `None` when `input` is used up.
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<u16>, Garbage> {
         if self.complete {
+            *self = Self { text: std::mem::take(&mut self.text), ..Self::default() };
             self.text.clear();
-            self.lines = 0;
-            self.complete = false;
         }
         while let Some(end) = memchr::memchr(b'\n', input) {
-            let (line, rest) = input.split_at(end + 1);
+            let (piece, rest) = (&input[..end], &input[end + 1..]);
+            self.piece(piece, 1)?;
             *input = rest;
-            let last_of = if self.partial.is_empty() {
-                self.line(line)?
-            } else {
-                self.hold(line)?;
-                let held = std::mem::take(&mut self.partial);
-                let last_of = self.line(&held)?;
-                self.partial = held;
-                self.partial.clear();
-                last_of
-            };
-            if let Some(code) = last_of {
+            let Line { digits, code, more, .. } = std::mem::take(&mut self.line);
+            if digits < CODE_DIGITS {
+                return Err(Garbage);
+            }
+            if !more {
                 self.complete = true;
                 return Ok(Some(code));
             }
+            self.keep(b"\n");
         }
-        self.hold(input)?;
+        self.piece(input, 0)?;
         *input = &[];
         Ok(None)
     }
@@ -64,6 +75,12 @@ impl ReplyReader {
     /// The text of the reply just completed, lines joined by `\n`, enhanced status codes still in it.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.text)
+    }
+
+    /// The lines of that text that were kept whole: where each line is a statement, half of one says something else.
+    pub fn whole_lines(&self) -> Cow<'_, str> {
+        let whole = if self.cut { memchr::memrchr(b'\n', &self.text).unwrap_or(0) } else { self.text.len() };
+        String::from_utf8_lossy(&self.text[..whole])
     }
 
     /// The reply just completed, as a value.
@@ -81,49 +98,61 @@ impl ReplyReader {
 
     /// Whether a reply has begun and not ended.
     pub fn is_within_reply(&self) -> bool {
-        !self.partial.is_empty() || (self.lines != 0 && !self.complete)
+        0 < self.octets && !self.complete
     }
 
-    fn hold(&mut self, octets: &[u8]) -> Result<(), Garbage> {
-        if LINE_OCTETS_MAX < self.partial.len() + octets.len() {
+    /// A piece of one line without its LF, and how many octets of line end it has.
+    fn piece(&mut self, piece: &[u8], line_end: usize) -> Result<(), Garbage> {
+        self.octets += piece.len() + line_end;
+        if REPLY_OCTETS_MAX < self.octets {
             return Err(Garbage);
         }
-        self.partial.extend_from_slice(octets);
+        let mut rest = piece;
+        while !self.line.in_text
+            && let Some((&octet, after)) = rest.split_first()
+        {
+            self.line.take(octet)?;
+            rest = after;
+        }
+        let Some((&last, before)) = rest.split_last() else { return Ok(()) };
+        if std::mem::take(&mut self.line.holds_cr) {
+            self.keep(b" ");
+        }
+        self.line.holds_cr = last == b'\r';
+        self.keep(if self.line.holds_cr { before } else { rest });
         Ok(())
     }
 
-    /// One whole line; the code if it is the last line of a reply.
-    fn line(&mut self, line: &[u8]) -> Result<Option<u16>, Garbage> {
-        self.lines += 1;
-        if LINE_OCTETS_MAX < line.len() || LINES_MAX < self.lines {
-            return Err(Garbage);
-        }
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let (code, more, text) = take_apart(line)?;
-        if 1 < self.lines {
-            self.text.push(b'\n');
-        }
-        let room = TEXT_OCTETS_MAX.saturating_sub(self.text.len());
-        let kept = text.iter().take(room).map(|&octet| if octet.is_ascii_control() { b' ' } else { octet });
-        self.text.extend(kept);
-        Ok((!more).then_some(code))
+    /// Keeps text while there is room; an LF here is what joins two lines.
+    fn keep(&mut self, text: &[u8]) {
+        let room = TEXT_OCTETS_MAX - self.text.len();
+        self.cut |= room < text.len();
+        let plain = |&octet: &u8| if octet.is_ascii_control() && octet != b'\n' { b' ' } else { octet };
+        self.text.extend(text.iter().take(room).map(plain));
     }
 }
 
-/// `code`, whether more lines follow, and the text (RFC 5321 4.2 `Reply-line`).
-fn take_apart(line: &[u8]) -> Result<(u16, bool, &[u8]), Garbage> {
-    let [hundreds @ b'2'..=b'5', tens @ b'0'..=b'9', ones @ b'0'..=b'9', rest @ ..] = line else {
-        return Err(Garbage);
-    };
-    let code = u16::from(hundreds - b'0') * 100 + u16::from(tens - b'0') * 10 + u16::from(ones - b'0');
-    match rest {
-        [] => Ok((code, false, rest)),
-        [b' ', text @ ..] => Ok((code, false, text)),
-        [b'-', text @ ..] => Ok((code, true, text)),
-        _ => Err(Garbage),
+impl Line {
+    /// The next octet of the code or its separator (RFC 5321 4.2 `Reply-line`; whatever is no letter or digit separates, for
+    /// servers are found that send a tab).
+    fn take(&mut self, octet: u8) -> Result<(), Garbage> {
+        match (self.digits, octet) {
+            (0, b'2'..=b'5') | (1..CODE_DIGITS, b'0'..=b'9') => {
+                self.code = self.code * 10 + u16::from(octet - b'0');
+                self.digits += 1;
+            }
+            (CODE_DIGITS, _) if !octet.is_ascii_alphanumeric() => {
+                self.more = octet == b'-';
+                self.in_text = true;
+            }
+            _ => return Err(Garbage),
+        }
+        Ok(())
     }
 }
+
+/// Digits of a reply code.
+const CODE_DIGITS: u8 = 3;
 
 fn without_enhanced(line: &str, enhanced: Option<Enhanced>) -> &str {
     let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -166,11 +195,71 @@ mod tests {
 
     #[test]
     fn what_is_no_reply_is_garbage() {
-        for input in ["hello\r\n", "99 x\r\n", "199 x\r\n", "600 x\r\n", "250x\r\n", "\r\n", "25\r\n"] {
-            assert_eq!(replies(input.as_bytes(), 99), Err(Garbage), "{input:?}");
+        for input in
+            ["hello\r\n", "99 x\r\n", "199 x\r\n", "600 x\r\n", "250x\r\n", "2500 x\r\n", "\r\n", "25\r\n", "\n"]
+        {
+            for step in [1, 99] {
+                assert_eq!(replies(input.as_bytes(), step), Err(Garbage), "{input:?}");
+            }
         }
-        assert_eq!(replies(&vec![b'2'; LINE_OCTETS_MAX + 1], 100), Err(Garbage));
-        assert_eq!(replies(&b"250-x\r\n".repeat(LINES_MAX + 1), 100), Err(Garbage));
+        assert_eq!(replies(b"250-fine\r\nnonsense\r\n250 fine\r\n", 99), Err(Garbage));
+    }
+
+    #[test]
+    fn the_code_comes_first_and_the_separator_may_be_any() {
+        let judged = [
+            (&b"250\tok\r\n"[..], "250 ok"),
+            (b"250\n", "250"),
+            (b"250 \n", "250"),
+            (b"250\r\n", "250"),
+            (b"250\r\r\n", "250"),
+            (b"250\0ok\n", "250 ok"),
+            (b"250\xa0ok\n", "250 ok"),
+            (b"550-5.1.1\tno\tsuch\n550\t5.1.1 user\n", "550 5.1.1 no such user"),
+        ];
+        for (input, shown) in judged {
+            for step in 1..=input.len() {
+                let read = replies(input, step).expect("a reply");
+                let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+                assert_eq!(words(&read[0].to_string()), words(shown), "{input:?} cut every {step} octets");
+            }
+        }
+    }
+
+    #[test]
+    fn no_length_of_text_takes_the_verdict_away() {
+        let long = [b"250 ".to_vec(), vec![b'x'; 600_000], b"\r\n354 go\r\n".to_vec()].concat();
+        let many = [b"550-5.1.1 no\r\n".repeat(5000), b"552 5.2.2 full\r\n".to_vec()].concat();
+        for step in [1, 7, 4096, usize::MAX] {
+            let read = replies(&long, step.min(long.len())).expect("two replies");
+            assert_eq!((read[0].code, read[1].to_string().as_str()), (250, "354 go"));
+            assert!((4000..=TEXT_OCTETS_MAX).contains(&read[0].text.len()));
+            let read = replies(&many, step.min(many.len())).expect("one reply");
+            assert_eq!(
+                (read.len(), read[0].code, read[0].enhanced),
+                (1, 552, Some((5, 1, 1))),
+                "the last line decides"
+            );
+            assert!(read[0].text.len() <= TEXT_OCTETS_MAX);
+        }
+    }
+
+    #[test]
+    fn a_reply_without_end_is_garbage_in_the_end() {
+        let line = [b"250 ".to_vec(), vec![b'x'; REPLY_OCTETS_MAX]].concat();
+        assert_eq!(replies(&line, 4096), Err(Garbage));
+        assert_eq!(replies(&b"250-x\r\n".repeat(REPLY_OCTETS_MAX / 7 + 1), 4096), Err(Garbage));
+    }
+
+    #[test]
+    fn lines_that_were_cut_are_no_statements() {
+        let offers =
+            [b"250-mx\r\n250-PIPELINING\r\n250-X".to_vec(), vec![b'x'; TEXT_OCTETS_MAX - 25], b"\r\n".to_vec()];
+        let input = [offers.concat(), b"250 SIZE 10000000\r\n".to_vec()].concat();
+        let mut reader = ReplyReader::default();
+        assert_eq!(reader.next(&mut &input[..]), Ok(Some(250)));
+        assert!(!reader.whole_lines().contains("SIZE"), "a limit that was cut is another limit");
+        assert!(reader.whole_lines().starts_with("mx\nPIPELINING"));
     }
 
     #[test]
@@ -192,8 +281,7 @@ mod tests {
                         Err(Garbage) => return Ok(()),
                     }
                 }
-                prop_assert!(reader.partial.len() <= LINE_OCTETS_MAX);
-                prop_assert!(reader.text.len() <= TEXT_OCTETS_MAX + LINES_MAX);
+                prop_assert!(reader.text.len() <= TEXT_OCTETS_MAX);
             }
         }
     }

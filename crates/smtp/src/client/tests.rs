@@ -1,7 +1,8 @@
 //! Transcripts of client sessions, and what hostile servers may not do to one.
 //!
 //! In a transcript `S:` is a line from the server, `C:` a line the session must send then, `C+` marks that it must be in
-//! the same write as the line before, and `->` is an event the shell must be told.
+//! the same write as the line before, and `->` is an event the shell must be told. Replies on lines that follow each other
+//! come in one packet: nothing is sent between them.
 
 use std::fmt::Write as _;
 
@@ -9,6 +10,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::address::Mailbox;
+
+mod places;
+mod steps;
 
 const BODY: &[u8] = b"Subject: x\r\n\r\nhello\r\n.\r\n";
 
@@ -83,8 +87,16 @@ impl Shell {
     fn note(&mut self, event: Event) {
         match event {
             Event::Open => self.seen.push_str("-> open\n"),
-            Event::Over(None) => self.seen.push_str("-> over\n"),
-            Event::Over(Some(failure)) => writeln!(self.seen, "-> over {}", shown(&failure)).unwrap(),
+            Event::Over(end) => {
+                let how = match &end {
+                    End::Quiet => "",
+                    End::Refused(_) => " refused",
+                    End::Broken(_) => " broken",
+                    End::OutOfStep(_) => " out of step",
+                };
+                let failure = end.failure().map_or_else(String::new, |failure| format!(" {}", shown(failure)));
+                writeln!(self.seen, "-> over{how}{failure}").unwrap();
+            }
             Event::Done(done) => {
                 for outcome in done.outcomes {
                     match outcome {
@@ -305,7 +317,7 @@ fn a_421_ends_the_session_and_leaves_later_mail_untried() {
              S: 421 4.3.2 going down
              -> failed @9 421 4.3.2 going down
              -> untried
-             -> over"
+             -> over refused @9 421 4.3.2 going down"
         ),
     );
 }
@@ -329,7 +341,7 @@ fn a_close_between_messages_costs_the_next_one_nothing() {
              -> delivered 250 taken
              (close)
              -> untried
-             -> over @3 451 4.4.2 [internal] connection closed by remote host"
+             -> over broken @3 451 4.4.2 [internal] connection closed by remote host"
         ),
     );
 }
@@ -349,7 +361,7 @@ fn a_close_or_silence_after_the_dot_is_a_transient_failure() {
                  C: (body)
                  {event}
                  -> failed @9 451 4.4.2 [internal] {text}
-                 -> over @9 451 4.4.2 [internal] {text}"
+                 -> over broken @9 451 4.4.2 [internal] {text}"
             ),
         );
     }
@@ -357,10 +369,10 @@ fn a_close_or_silence_after_the_dot_is_a_transient_failure() {
 
 #[test]
 fn a_session_that_cannot_open_says_why() {
-    transcript(&[1], "S: 554 5.7.1 go away\n-> over @12 554 5.7.1 go away");
-    transcript(&[1], "(deadline)\n-> over @12 451 4.4.2 [internal] no banner");
-    transcript(&[1], "S: hello there\n-> over @12 451 4.4.2 [internal] invalid banner");
-    transcript(&[1], "S: 220 x\nC: EHLO client.test\nS: 421 busy\n-> over @11 421 busy");
+    transcript(&[1], "S: 554 5.7.1 go away\n-> over refused @12 554 5.7.1 go away");
+    transcript(&[1], "(deadline)\n-> over broken @12 451 4.4.2 [internal] no banner");
+    transcript(&[1], "S: hello there\n-> over out of step @12 451 4.4.2 [internal] invalid banner");
+    transcript(&[1], "S: 220 x\nC: EHLO client.test\nS: 421 busy\n-> over refused @11 421 busy");
 }
 
 #[test]
@@ -374,8 +386,8 @@ fn a_positive_reply_of_the_wrong_kind_is_garbage() {
              S: 250 ok
              S: 250 ok
              S: 250 ok
-             -> failed @7 451 4.4.2 [internal] invalid response for DATA
-             -> over @7 451 4.4.2 [internal] invalid response for DATA"
+             -> untried
+             -> over out of step @7 451 4.4.2 [internal] invalid response for DATA"
         ),
     );
 }
@@ -399,7 +411,8 @@ fn each_stage_has_its_deadline() {
     let now = shell.now;
     let after = |shell: &Shell| (shell.session.deadline() - now).as_secs();
     assert_eq!(after(&shell), 300);
-    shell.server_says(b"220 x\r\n250-x\r\n250 PIPELINING\r\n");
+    shell.server_says(b"220 x\r\n");
+    shell.server_says(b"250-x\r\n250 PIPELINING\r\n");
     shell.now += Duration::from_secs(10);
     shell.server_says(b"250 ok\r\n");
     assert_eq!(after(&shell), 310);
@@ -547,7 +560,7 @@ fn lmtp_that_ends_between_two_replies_leaves_each_recipient_its_own_fate() {
              (close)
              -> delivered 250 2.0.0 one
              -> failed @9 451 4.4.2 [internal] connection closed by remote host
-             -> over @9 451 4.4.2 [internal] connection closed by remote host"
+             -> over broken @9 451 4.4.2 [internal] connection closed by remote host"
         ),
     );
 }
@@ -581,6 +594,6 @@ fn lmtp_without_a_recipient_has_no_reply_to_the_end_of_data_and_no_helo_to_fall_
         "S: 220 mx
          C: LHLO client.test
          S: 500 5.5.1 what
-         -> over @11 500 5.5.1 what",
+         -> over refused @11 500 5.5.1 what",
     );
 }

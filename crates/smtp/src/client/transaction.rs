@@ -13,7 +13,7 @@ pub enum Outcome {
     Delivered(Reply),
     /// Refused, or no usable answer came.
     Failed(Failure),
-    /// Nothing was asked of the server for it, or nothing that it answered: may be tried again at once elsewhere.
+    /// The server said nothing about it that counts: may be tried again at once, here or elsewhere.
     Untried,
 }
 
@@ -35,6 +35,8 @@ pub struct Done {
     pub outcomes: SmallVec<[Outcome; 1]>,
     /// Octets given to the connection for it: the body alone once it was given, else the commands.
     pub bytes: u64,
+    /// How many recipients the server took, if it said that more are too many for one transaction.
+    pub recipients_max: Option<usize>,
 }
 
 /// A transaction in progress.
@@ -47,12 +49,35 @@ pub(super) struct Transaction {
     /// The body, or the lone dot of an empty one, is in the outbox: the next group of commands may follow it.
     pub(super) ended_data: bool,
     pub(super) complete: bool,
+    /// Recipients that were taken.
+    taken: usize,
+    recipients_max: Option<usize>,
 }
 
 impl Transaction {
     pub(super) fn new(recipients: usize, body: Bytes) -> Self {
         let outcomes = std::iter::repeat_n(None, recipients).collect();
-        Self { outcomes, body, bytes: 0, ended_data: false, complete: false }
+        Self { outcomes, body, bytes: 0, ended_data: false, complete: false, taken: 0, recipients_max: None }
+    }
+
+    /// The server took a recipient.
+    pub(super) fn take(&mut self, recipient: usize) {
+        self.taken += usize::from(!self.is_decided(recipient));
+    }
+
+    /// Whether it took one.
+    pub(super) fn has_taken(&self) -> bool {
+        0 < self.taken
+    }
+
+    /// It takes no more in this transaction.
+    pub(super) fn is_full(&mut self) {
+        self.recipients_max.get_or_insert(self.taken);
+    }
+
+    /// Whether the fate of a recipient is known.
+    pub(super) fn is_decided(&self, recipient: usize) -> bool {
+        !matches!(self.outcomes.get(recipient), Some(None))
     }
 
     pub(super) fn decide(&mut self, recipient: usize, outcome: Outcome) {
@@ -86,6 +111,6 @@ impl Transaction {
 
     pub(super) fn into_done(self) -> Done {
         let outcomes = self.outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Untried)).collect();
-        Done { outcomes, bytes: self.bytes }
+        Done { outcomes, bytes: self.bytes, recipients_max: self.recipients_max }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Helo, Question, Receiving, Refusal, Refused, ServerSession, State, Transaction};
-use crate::address::{AddressError, ReversePath};
+use super::{About, Helo, Question, Receiving, Refusal, Refused, ServerSession, State, Transaction};
+use crate::address::ReversePath;
 use crate::command::{self, Command, PathArgument};
 use crate::data::DataReader;
 use crate::replies;
@@ -42,7 +42,7 @@ impl ServerSession {
             Question::Ehlo => self.ehlo_accepted(),
             Question::MailFrom(transaction) => {
                 replies::MAIL_OK.write(&mut self.output);
-                self.counts.recipients_refused = false;
+                self.counts.recipients_over = false;
                 self.state = State::Open(transaction);
             }
             Question::RcptTo(mut transaction, forward_path) => {
@@ -58,6 +58,7 @@ impl ServerSession {
     /// The shell refuses; everything is as before the command.
     pub(super) fn declined(&mut self, question: Question, reply: Reply) {
         self.refuse_question(&question, reply);
+        let is_of_mail = !matches!(question, Question::Connect | Question::Ehlo);
         self.state = match question {
             // Nothing can follow a connection that was not greeted.
             Question::Connect => State::Closing,
@@ -68,6 +69,9 @@ impl ServerSession {
                 State::Ready
             }
         };
+        if is_of_mail {
+            self.count_refusal();
+        }
     }
 
     fn ehlo(&mut self, name: &str, extended: bool) {
@@ -124,8 +128,13 @@ impl ServerSession {
         match self.transaction_of(argument) {
             Ok(transaction) => self.state = State::Asking(Question::MailFrom(transaction)),
             // An address that is well-formed and unwanted, or a size, is no mistake of the protocol.
-            Err(reply) if matches!(reply.code, 501 | 555) => self.bad_command(reply),
-            Err(reply) => self.refuse(reply),
+            Err(reply) if matches!(reply.code, 501 | 555) => {
+                self.bad_command_about(About::mail(argument.path), reply);
+            }
+            Err(reply) => {
+                self.refuse_about(About::mail(argument.path), reply);
+                self.count_refusal();
+            }
         }
     }
 
@@ -141,8 +150,8 @@ impl ServerSession {
     fn transaction_of(&self, argument: &PathArgument<'_>) -> Result<Transaction, Reply> {
         let options = &self.options;
         let domain = options.reverse_path_domain.as_deref();
-        let reverse_path =
-            command::reverse_path(argument.path, domain, options.addresses).map_err(AddressError::reply_to_mail)?;
+        let reverse_path = command::reverse_path(argument.path, domain, options.addresses)
+            .map_err(|error| error.reply_to_mail(argument.path))?;
         match &reverse_path {
             ReversePath::Null if !options.allow_null_reverse_path => return Err(replies::NO_NULL_REVERSE_PATH),
             ReversePath::Mailbox(mailbox) => self.check_literal(mailbox.domain())?,
@@ -176,30 +185,35 @@ impl ServerSession {
         };
         let limits = &self.options.limits;
         if limits.message_recipients_max <= transaction.forward_paths.len() {
-            return self.recipient_limit(replies::TOO_MANY_RECIPIENTS);
+            return self.recipient_limit(argument.path, replies::TOO_MANY_RECIPIENTS);
         }
         if limits.session_recipients_max <= self.counts.recipients {
-            return self.recipient_limit(replies::TOO_MANY_SESSION_RECIPIENTS);
+            return self.recipient_limit(argument.path, replies::TOO_MANY_SESSION_RECIPIENTS);
         }
         if !argument.parameters.is_empty() {
-            return self.bad_command(replies::UNKNOWN_PARAMETER);
+            return self.bad_command_about(About::rcpt(argument.path), replies::UNKNOWN_PARAMETER);
         }
         let domain = self.options.forward_path_domain.as_deref();
         let forward_path = match command::forward_path(argument.path, domain, self.options.addresses) {
             Ok(forward_path) => forward_path,
-            Err(error) => return self.bad_command(error.reply_to_rcpt()),
+            Err(error) => {
+                return self.bad_command_about(About::rcpt(argument.path), error.reply_to_rcpt(argument.path));
+            }
         };
         if let Err(reply) = self.check_literal(forward_path.mailbox().domain()) {
-            return self.refuse(reply);
+            self.refuse_about(About::rcpt(argument.path), reply);
+            return self.count_refusal();
         }
         let State::Open(transaction) = std::mem::replace(&mut self.state, State::Ready) else { return };
         self.state = State::Asking(Question::RcptTo(transaction, forward_path));
     }
 
-    /// Told to the client each time, to the log once a transaction.
-    fn recipient_limit(&mut self, reply: Reply) {
-        let repeated = std::mem::replace(&mut self.counts.recipients_refused, true);
-        self.keep(Refusal { state: self.reception_state(), reply, refused: Refused::Mail, repeated });
+    /// Told to the client each time, to the log once a transaction. No refusal of what it asked for: a client that names in
+    /// one transaction what it may in several has done nothing wrong (RFC 5321 4.5.3.1.10).
+    fn recipient_limit(&mut self, path: &str, reply: Reply) {
+        let repeated = std::mem::replace(&mut self.counts.recipients_over, true);
+        let (state, about) = (self.reception_state(), About::rcpt(path));
+        self.keep(Refusal { state, reply, refused: Refused::Mail, about, repeated });
     }
 
     fn data(&mut self) {

@@ -67,7 +67,7 @@ fn commands_out_of_sequence_are_refused() {
          C: MAIL FROM:<a@x.test>
          C: MAIL FROM:<a@x.test>
          S: 250 2.1.0 MAIL FROM accepted
-         S: 501 5.5.1 MAIL FROM already established
+         S: 503 5.5.1 MAIL FROM already established
          C: DATA
          S: 503 5.5.1 DATA without RCPT TO
          C: RSET
@@ -131,13 +131,13 @@ fn malformed_arguments_are_named() {
          C: NOOP \\0
          C: NOOP \\xe9
          C: DATA now
-         S: 501 5.5.2 MAIL FROM syntax error
-         S: 501 5.5.2 MAIL FROM syntax error
+         S: 501 5.5.2 MAIL FROM syntax error: expected MAIL FROM:<local-part@domain>
+         S: 501 5.5.2 MAIL FROM syntax error in <a@x..test>: expected local-part@domain
          S: 501 5.5.4 invalid parameter
          S: 501 5.5.4 invalid parameter
          S: 555 5.5.4 parameter not recognized
          S: 250 2.1.0 MAIL FROM accepted
-         S: 501 5.5.2 RCPT TO syntax error
+         S: 501 5.5.2 RCPT TO syntax error in <b>: no domain, expected local-part@domain
          S: 555 5.5.4 parameter not recognized
          S: 501 5.5.4 invalid arguments to RSET
          S: 500 5.5.2 control or 8-bit octets in command
@@ -308,7 +308,7 @@ fn a_session_has_as_many_messages_and_recipients_as_it_may() {
 fn too_many_bad_commands_end_the_session() {
     with(
         |options| options.limits.bad_commands_max = 3,
-        "C: GET / HTTP/1.1
+        "C: XYZZY / 1.1
          C: Host: mx.here.test
          C: Accept: all
          C: MAIL FROM:<a@x.test>
@@ -332,6 +332,117 @@ fn too_many_bad_commands_end_the_session() {
          S: 421 4.7.0 too many errors, closing connection
          S: (closes)",
     );
+}
+
+#[test]
+fn a_client_of_http_or_tls_is_told_and_dropped_before_its_lines_are_taken_for_commands() {
+    for request in
+        ["GET / HTTP/1.1", "POST /mail HTTP/1.0", "CONNECT mx:25 HTTP/1.1", "PRI * HTTP/2.0", "options * x\\\\"]
+    {
+        let dialogue = play(
+            ServerOptions::named("mx.here.test"),
+            &format!(
+                "C: {request}
+                 C: MAIL FROM:<a@x.test>
+                 S: 220 mx.here.test ESMTP
+                 S: 554 5.5.1 HTTP is not spoken here, closing connection
+                 S: (closes)"
+            ),
+        );
+        assert_eq!(dialogue.refusals.len(), 1);
+    }
+    let long = "x".repeat(600);
+    transcript(&format!(
+        "C: EHLO pc.test
+         S: 250-mx.here.test says EHLO to 192.0.2.9:4242
+         S: 250-ENHANCEDSTATUSCODES
+         S: 250-PIPELINING
+         S: 250-8BITMIME
+         S: 250 SIZE 26214400
+         C: HEAD /{long}\\
+         S: 554 5.5.1 HTTP is not spoken here, closing connection
+         S: (closes)"
+    ));
+    for hello in ["\\x16\\x03\\x01\\x02\\x00\\x01\\", "\\x80\\x2e\\x01\\x03\\x01\\"] {
+        transcript(&format!(
+            "C: {hello}
+             S: 554 5.5.1 TLS where a command was expected, closing connection
+             S: (closes)"
+        ));
+    }
+    transcript(
+        "C: GETTING on
+         S: 500 5.5.2 unrecognized command
+         C: QUIT
+         S: 221 2.3.0 mx.here.test closing connection
+         S: (closes)",
+    );
+}
+
+#[test]
+fn a_client_that_is_refused_too_much_in_a_row_is_shown_the_door() {
+    let three = |options: &mut ServerOptions| {
+        options.limits.refusals_max = 3;
+        options.limits.message_octets_max = 100;
+        options.limits.message_recipients_max = 1;
+    };
+    with(
+        three,
+        "C: MAIL FROM:<a@x.test>
+         C: RCPT TO:<a@elsewhere.test>
+         C: RCPT TO:<b@elsewhere.test>
+         C: RCPT TO:<b@here.test>
+         C: RCPT TO:<c@elsewhere.test>
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 550 5.7.1 relaying denied
+         S: 550 5.7.1 relaying denied
+         S: 250 2.1.5 RCPT TO accepted
+         S: 452 4.5.3 Service unavailable, recipients per message limit reached
+         C: DATA
+         S: 354 send the message; end it with <CRLF>.<CRLF>
+         C: A: b
+         C:
+         C: .
+         S: 250 2.0.0 OK 71/A0-03127-08B31BA6
+         C: MAIL FROM:<a@x.test> SIZE=101
+         C: MAIL FROM:<a@elsewhere.test>
+         C: MAIL FROM:<a@elsewhere.test>
+         C: QUIT
+         S: 552 5.3.4 message size limit exceeded
+         S: 550 5.7.1 relaying denied
+         S: 550 5.7.1 relaying denied
+         S: 421 4.7.0 too many refusals, closing connection
+         S: (closes)",
+    );
+    // A client that may relay goes on.
+    let mut options = ServerOptions::named("mx.here.test");
+    three(&mut options);
+    let mut trusted = Dialogue::new(options);
+    trusted.session.set_trusted(true);
+    let said =
+        trusted.exchange(&[b"MAIL FROM:<a@x.test>\r\n", &*b"RCPT TO:<b@elsewhere.test>\r\n".repeat(50)].concat());
+    assert_eq!((said.matches("550 5.7.1").count(), trusted.closed), (50, false));
+}
+
+#[test]
+fn a_client_that_has_sent_its_mail_and_is_silent_was_refused_nothing() {
+    let mail = "C: MAIL FROM:<a@x.test>
+         C: RCPT TO:<b@here.test>
+         C: DATA
+         S: 250 2.1.0 MAIL FROM accepted
+         S: 250 2.1.5 RCPT TO accepted
+         S: 354 send the message; end it with <CRLF>.<CRLF>
+         C: A: b
+         C:
+         C: .
+         S: 250 2.0.0 OK 71/A0-03127-08B31BA6";
+    let end = "T: 300
+         S: 421 4.4.2 timed out waiting for the client, closing connection
+         S: (closes)";
+    assert_eq!(transcript(&format!("{mail}\n{end}")).refusals, [""; 0]);
+    let begun = "C: MAIL FROM:<a@x.test>\nS: 250 2.1.0 MAIL FROM accepted";
+    assert_eq!(transcript(&format!("{mail}\n{begun}\n{end}")).refusals.len(), 1, "a transaction broke off");
+    assert_eq!(transcript(end).refusals.len(), 1, "no mail has come");
 }
 
 #[test]
