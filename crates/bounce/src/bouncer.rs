@@ -89,8 +89,8 @@ impl Bouncer {
     /// Tells the failed message's reverse-path. The notification's id once it is durable; none if none is due (null
     /// reverse-path, `generate_bounces = false`, quiet). On an error nothing was made, and the failed message must be kept
     /// and failed again later. Waits for the spool and, if a delivery loop is a whole channel behind, for that: so not to
-    /// be awaited by the task that receives the loop's arrivals.
-    pub async fn bounce(&self, failed: &FailedMessage<'_>) -> Result<Option<MessageId>, SpoolError> {
+    /// be awaited by the task that receives the loop's arrivals. `stored` is called before the log tells of the notification.
+    pub async fn bounce(&self, failed: &FailedMessage<'_>, stored: &dyn Fn()) -> Result<Option<MessageId>, SpoolError> {
         let ReversePath::Mailbox(to) = &failed.envelope.reverse_path else {
             self.unanswerable.add(1);
             return Ok(None);
@@ -104,6 +104,7 @@ impl Bouncer {
         let Rendered { body, envelope } = self.render(draft).await?;
         self.parts.spool.store(&body, std::slice::from_ref(&envelope)).await?;
         self.generated.add(1);
+        stored();
         failed.log.reception(&ReceptionRecord { at: self.parts.clock.unix(), envelope: &envelope });
         // If delivery has ended the notification stays in the spool, for the next start.
         self.parts.intake.enqueue(envelope, body).await;

@@ -131,7 +131,10 @@ async fn a_failed_message_is_told_to_its_reverse_path() {
     let mut house = house();
     let (generation, envelope, body) =
         (generation(""), failed_envelope("News@Sender.Example"), Body::from_static(BODY));
-    let id = house.bouncer.bounce(&failed(&house, &generation, &envelope, Some(&body))).await.unwrap().unwrap();
+    let caused = failed(&house, &generation, &envelope, Some(&body));
+    // Whoever tells of the failure has its word first.
+    let before = || assert!(house.received.lock().unwrap().is_empty());
+    let id = house.bouncer.bounce(&caused, &before).await.unwrap().unwrap();
     let (stored, stored_body) = house.spool.read(id).await.unwrap();
     assert_eq!((stored.id, stored.batch, &stored.reverse_path), (id, id, &ReversePath::Null));
     assert_eq!(stored.forward_path.as_str(), "News@Sender.Example");
@@ -160,7 +163,7 @@ async fn nobody_is_told_of_mail_from_the_null_reverse_path_or_against_the_option
     for failed in
         [failed(&house, &bouncing, &null, Some(&body)), failed(&house, &silent, &ordinary, Some(&body)), quiet]
     {
-        assert!(matches!(house.bouncer.bounce(&failed).await, Ok(None)));
+        assert!(matches!(house.bouncer.bounce(&failed, &|| ()).await, Ok(None)));
     }
     assert!(house.stored.is_empty() && house.received.lock().unwrap().is_empty());
     assert_eq!(house.meters.get("bounce.notifications.unanswerable"), 1);
@@ -172,9 +175,9 @@ async fn a_body_on_disk_is_read_and_a_lost_one_does_not_silence_the_notification
     let house = house();
     let generation = generation("bounces_inline_original = all\nmailerdaemon = \"postmaster@here.test\"\n");
     let envelope = failed_envelope("a@b.example");
-    let lost = house.bouncer.bounce(&failed(&house, &generation, &envelope, None)).await.unwrap().unwrap();
+    let lost = house.bouncer.bounce(&failed(&house, &generation, &envelope, None), &|| ()).await.unwrap().unwrap();
     house.spool.store(&Body::from_static(BODY), std::slice::from_ref(&envelope)).await.unwrap();
-    let whole = house.bouncer.bounce(&failed(&house, &generation, &envelope, None)).await.unwrap().unwrap();
+    let whole = house.bouncer.bounce(&failed(&house, &generation, &envelope, None), &|| ()).await.unwrap().unwrap();
     let text = async |id| String::from_utf8(house.spool.read(id).await.unwrap().1.to_vec()).unwrap();
     assert!(text(lost).await.contains("no such user"));
     assert!(text(whole).await.contains("\r\nbody\r\n"));
@@ -185,7 +188,7 @@ async fn a_body_on_disk_is_read_and_a_lost_one_does_not_silence_the_notification
 async fn a_spool_that_refuses_the_notification_is_an_error_and_nothing_is_queued() {
     let house = house_with(vec![Arc::new(Refusing)]);
     let (generation, envelope, body) = (generation(""), failed_envelope("a@b.example"), Body::from_static(BODY));
-    let outcome = house.bouncer.bounce(&failed(&house, &generation, &envelope, Some(&body))).await;
+    let outcome = house.bouncer.bounce(&failed(&house, &generation, &envelope, Some(&body)), &|| ()).await;
     assert!(matches!(outcome, Err(SpoolError::Overloaded { .. })));
     assert!(house.arrivals.waiting() == 0 && house.received.lock().unwrap().is_empty());
 }
@@ -199,6 +202,6 @@ async fn a_large_original_is_rendered_in_the_pool() {
     body.extend(b"0123456789abcdef\r\n".repeat(RENDERED_HERE_OCTETS_MAX / 18 + 1));
     body.extend(b".\r\n");
     let body = Body::from(body);
-    let id = house.bouncer.bounce(&failed(&house, &generation, &envelope, Some(&body))).await.unwrap().unwrap();
+    let id = house.bouncer.bounce(&failed(&house, &generation, &envelope, Some(&body)), &|| ()).await.unwrap().unwrap();
     assert!(body.len() < house.spool.read(id).await.unwrap().1.len());
 }

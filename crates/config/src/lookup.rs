@@ -87,14 +87,14 @@ pub enum Lookup<'a> {
 /// The scopes of a lookup, resolved once: reading many options along it costs little more than the options.
 ///
 /// Belongs to the generation it came from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Chain {
     pub(crate) generation: u64,
     pub(crate) steps: Vec<Step>,
 }
 
 /// One scope of a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Step {
     pub node: NodeId,
     /// Bits an option must have to be read there.

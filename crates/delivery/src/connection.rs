@@ -28,7 +28,7 @@ use crate::limits::{Awaits, HostLimits, Saturated};
 use crate::maintainer::Maintainer;
 use crate::opening::{self, NoSession};
 use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
-use crate::parting::Parting;
+use crate::parting::{Parting, ends_session, is_answer};
 use crate::place::Turn;
 use crate::record::{DomainRecord, Status};
 use crate::route::Candidate;
@@ -125,6 +125,7 @@ pub(crate) struct Connection {
     named: u64,
     /// The host has answered for a message, other than by ending the session.
     has_served: bool,
+    /// A body is sent, or about to be.
     has_sent_body: bool,
     /// A message was charged with the session's end, and waits so long.
     charged: Option<Duration>,
@@ -249,6 +250,12 @@ impl Connection {
     /// The session has ended, not by our will: somebody pays.
     fn parted(&mut self) -> Option<NotOpened> {
         let has_mail = !self.upcoming.is_empty() || self.maintainer.queues.borrow().active(self.record.queue) != 0;
+        // A host that was kept waiting because there is no memory to send from has a right to end the session.
+        let kept_waiting =
+            |upcoming: &Upcoming| matches!(upcoming, Upcoming::Reading(gathering) if gathering.awaits_memory());
+        if !self.has_served && self.upcoming.iter().any(kept_waiting) {
+            return None;
+        }
         let parting = Parting {
             maintainer: &self.maintainer,
             record: &self.record,
@@ -660,21 +667,6 @@ impl Connection {
     }
 }
 
-/// Whether the host has answered for a recipient.
-fn is_answer(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Delivered(_) => true,
-        Outcome::Failed(failure) => !failure.internal && !ends_session(failure),
-        Outcome::Untried => false,
-    }
-}
-
-/// Whether a message failed because the session ended: by the server's word, or behind the dot.
-fn ends_session(failure: &Failure) -> bool {
-    let by_word = !failure.internal && failure.reply.code == SERVICE_CLOSING;
-    by_word || (failure.internal && failure.stage == Stage::ReadingConfirmation)
-}
-
 /// Whether a limit, if it is one, is reached.
 fn is_reached(limit: u64, number: u64) -> bool {
     limit != 0 && limit <= number
@@ -703,8 +695,6 @@ async fn connect(
     Ok(connected.stream)
 }
 
-/// RFC 5321 3.8.
-const SERVICE_CLOSING: u16 = 421;
 /// Octets of memory that a connection takes up, about: itself, its task, and what it reads replies into.
 pub(crate) const OCTETS: usize = 2 * size_of::<Connection>() + READ_OCTETS;
 /// Octets of replies read at once.

@@ -2,6 +2,7 @@
 //!
 //! Invariant (law 1): a message is unlinked only after its next hop took it or its notification is safe.
 
+use std::cell::Cell;
 use std::future::Future as _;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -125,8 +126,16 @@ impl Maintainer {
             remote: attempt.remote.clone(),
             generation: attempt.settings.generation.clone(),
         };
+        let text = failed.reply.to_string();
+        let logged = Cell::new(false);
+        let log = || {
+            if !logged.replace(true) {
+                let record = record_of(self.moment(), &failure.envelope, &attempt, &failed, &text);
+                attempt.settings.logs.permanent(&record);
+            }
+        };
         if !failed.quiet
-            && let Err(error) = self.bouncer.bounce(&failure).await
+            && let Err(error) = self.bouncer.bounce(&failure, &log).await
         {
             let id = failure.envelope.id;
             tracing::error!(target: "BOUNCE", "message {id} stays queued, its notification was not stored: {}", error.0);
@@ -139,9 +148,8 @@ impl Maintainer {
             self.queues.borrow_mut().postpone(held.settle(), due);
             return self.wake_at(Some(due));
         }
-        let text = failed.reply.to_string();
-        let record = record_of(self.moment(), &failure.envelope, &attempt, &failed, &text);
-        attempt.settings.logs.permanent(&record);
+        // Where no notification was due.
+        log();
         self.meter.permanent.add(1);
         self.queues.borrow_mut().failed(held.settle());
         if let Some(rest) = self.unlink(failure.envelope.id) {

@@ -32,7 +32,8 @@ use crate::lacks::{LACK_PAUSE, Lacks};
 use crate::limits::{Awaits, FULL_PAUSE, Limits, Saturated};
 use crate::local;
 use crate::options::{
-    Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, Surroundings, best_hosts_only, relay_domains,
+    Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, SettingsKey, Surroundings, best_hosts_only,
+    relay_domains,
 };
 use crate::place::Place;
 use crate::record::DomainRecord;
@@ -76,6 +77,8 @@ pub(crate) struct Maintainer {
     start: Instant,
     /// Of the newest generation that settings were resolved from.
     whole: RefCell<Whole>,
+    /// Of the newest generation: what queues share whose options are the same.
+    resolved: RefCell<HashMap<SettingsKey, Rc<QueueSettings>>>,
     /// When the next sweep is due, and the task to wake when that changes.
     sweep_at: Cell<Option<Instant>>,
     /// When records are next looked through for some to forget.
@@ -194,6 +197,7 @@ impl Maintainer {
             shared,
             start,
             whole: RefCell::default(),
+            resolved: RefCell::default(),
             sweep_at: Cell::new(None),
             retire_at: Cell::new(start),
             memory_at: Cell::new(start),
@@ -251,7 +255,7 @@ impl Maintainer {
         if let Some(record) = self.records.borrow().get(&queue) {
             return record.clone();
         }
-        let settings = Rc::new(self.resolve(name));
+        let settings = self.resolve(name);
         let record = Rc::new(DomainRecord::new(queue, name.clone(), settings));
         self.records.borrow_mut().insert(queue, record.clone());
         self.wake_in(RETIRE_AFTER);
@@ -509,7 +513,14 @@ impl Maintainer {
     fn retire_some(&self) {
         let now = self.deps.clock.now();
         if self.retire_at.get() <= now {
-            self.records().iter().for_each(|record| self.retire(record));
+            let mut kept = 0;
+            self.records().iter().for_each(|record| kept += usize::from(self.retire(record, kept < RETIRED_KEPT)));
+            let mut records = self.records.borrow_mut();
+            if records.len() * 8 < records.capacity() {
+                let room = records.len() * 2;
+                records.shrink_to(room);
+            }
+            drop(records);
             self.retire_at.set(now + RETIRE_EVERY);
         }
         if !self.records.borrow().is_empty() {
@@ -517,22 +528,28 @@ impl Maintainer {
         }
     }
 
-    /// Forgets a record that has held nothing for a while.
-    fn retire(&self, record: &Rc<DomainRecord>) {
+    /// Forgets a record that has held nothing for a while, or at once if it `may_stay` no longer. Whether an empty one stays.
+    fn retire(&self, record: &Rc<DomainRecord>, may_stay: bool) -> bool {
         let now = self.deps.clock.now();
         let row = self.queues.borrow().row(record.queue);
         let in_use = row.active + row.delayed + row.in_flight != 0
             || !record.connections.borrow().is_empty()
             || record.is_draining();
         if in_use {
-            return record.empty_since.set(None);
+            record.empty_since.set(None);
+            return false;
         }
         let since = record.empty_since.get().unwrap_or(now);
         record.empty_since.set(Some(since));
-        if RETIRE_AFTER <= now - since && self.queues.borrow_mut().release(record.queue) {
+        if may_stay && now - since < RETIRE_AFTER {
+            return true;
+        }
+        let released = self.queues.borrow_mut().release(record.queue);
+        if released {
             self.unlist(record);
             self.records.borrow_mut().remove(&record.queue);
         }
+        !released
     }
 
     fn refreshed(&self, record: &DomainRecord) -> Rc<QueueSettings> {
@@ -540,14 +557,16 @@ impl Maintainer {
         if self.deps.configuration.current().number() == settings.generation.number() {
             return settings;
         }
-        let settings = Rc::new(self.resolve(&record.name));
+        let settings = self.resolve(&record.name);
         record.use_settings(settings.clone());
         settings
     }
 
-    fn resolve(&self, name: &QueueName) -> QueueSettings {
+    /// The settings of a queue, shared with every other queue whose options come from the same places.
+    fn resolve(&self, name: &QueueName) -> Rc<QueueSettings> {
         let generation = self.deps.configuration.current();
         if self.whole.borrow().number != generation.number() {
+            self.resolved.borrow_mut().clear();
             *self.whole.borrow_mut() = Whole {
                 number: generation.number(),
                 has_hosts: generation.stanzas("host").next().is_some(),
@@ -567,7 +586,17 @@ impl Maintainer {
             barred: &whole.barred,
             descriptors: &self.deps.descriptors,
         };
-        QueueSettings::resolve(&generation, name, &surroundings)
+        let key = SettingsKey::of(&generation, name, &surroundings);
+        let mut resolved = self.resolved.borrow_mut();
+        if let Some(known) = resolved.get(&key) {
+            return known.clone();
+        }
+        if SETTINGS_KEPT <= resolved.len() {
+            resolved.clear();
+        }
+        let settings = Rc::new(QueueSettings::resolve(&generation, name, &surroundings));
+        resolved.insert(key, settings.clone());
+        settings
     }
 
     /// Whether one more connection brings the queue towards its goal (reference: operations.md section 7). An open one takes
@@ -707,5 +736,9 @@ pub(crate) const TICK: Duration = Duration::from_secs(1);
 const THROTTLE_WAIT_MIN: Duration = Duration::from_millis(5);
 /// How long an empty record is kept: its counters and its route with it.
 const RETIRE_AFTER: Duration = Duration::from_secs(300);
+/// Empty records that are kept for so long; further ones, which a burst leaves behind, go at the next look.
+const RETIRED_KEPT: usize = 1024;
+/// Settings kept for queues to share.
+const SETTINGS_KEPT: usize = 1024;
 /// How often empty records are looked for.
 const RETIRE_EVERY: Duration = Duration::from_secs(60);

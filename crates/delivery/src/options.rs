@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::scopes::{BINDING, DOMAIN, GLOBAL, HOST, QUEUE, QUEUE_AND_HOST};
-use config::{Declared, Generation, IpNets, Lookup, Opt, OptionType, Scope, Seconds, Throttle, Value, checks, one_of};
+use config::{
+    Chain, Declared, Generation, IpNets, Lookup, Opt, OptionType, Scope, Seconds, Throttle, Value, checks, one_of,
+};
 use hooks::HookSet;
 use logging::LogHooks;
 use message::QueueName;
@@ -265,7 +267,32 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) descriptors: &'a Descriptors,
 }
 
-/// The values in force for one queue in one generation.
+/// What the settings of a queue depend on, in one generation: queues that have it in common share them.
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) struct SettingsKey {
+    chain: Chain,
+    binding: (Arc<str>, Arc<str>),
+    best_hosts_only: bool,
+    relayed: bool,
+    /// Limits of hosts may fall back to the domain's.
+    domain: Option<Arc<str>>,
+}
+
+impl SettingsKey {
+    /// Of the queue of that name.
+    pub(crate) fn of(generation: &Generation, queue: &QueueName, surroundings: &Surroundings<'_>) -> Self {
+        let QueueName { binding_group, binding, domain } = queue;
+        Self {
+            chain: generation.chain(&Lookup::Queue { binding_group, binding, domain }),
+            binding: (binding_group.clone(), binding.clone()),
+            best_hosts_only: surroundings.best_hosts_only.matches(domain),
+            relayed: surroundings.relay_domains.matches(domain),
+            domain: surroundings.has_hosts.then(|| domain.clone()),
+        }
+    }
+}
+
+/// The values in force for one queue in one generation, or for several of the same [`SettingsKey`].
 pub(crate) struct QueueSettings {
     pub(crate) generation: Arc<Generation>,
     pub(crate) logs: LogHooks,
@@ -424,6 +451,39 @@ const HOSTS_KEPT: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use config::{Configuration, Registry};
+
+    /// Which of the queues, by binding and domain, have settings in common with the first.
+    fn shares(text: &str, queues: &[(&str, &str)]) -> Vec<bool> {
+        let mut registry = Registry::new();
+        registry.add_all(OPTIONS);
+        registry.add_all(queue::OPTIONS);
+        let generation = Configuration::of_text(registry, text).expect("it is valid").current();
+        let surroundings = Surroundings {
+            loops: 1,
+            hostname: &"mx.here.test".into(),
+            limits: &Limits::default(),
+            has_hosts: generation.stanzas("host").next().is_some(),
+            best_hosts_only: &best_hosts_only(&generation),
+            relay_domains: &relay_domains(&generation),
+            barred: &Rc::default(),
+            descriptors: &Descriptors::default(),
+        };
+        let key = |&(binding, domain): &(&str, &str)| {
+            let name = QueueName { binding_group: "default".into(), binding: binding.into(), domain: domain.into() };
+            SettingsKey::of(&generation, &name, &surroundings)
+        };
+        queues[1..].iter().map(|queue| key(queue) == key(&queues[0])).collect()
+    }
+
+    #[test]
+    fn queues_whose_options_come_from_the_same_places_share_their_settings() {
+        let queues = [("b", "a.test"), ("b", "b.test"), ("b", "own.test"), ("c", "a.test")];
+        let own = "domain \"own.test\" { remote_smtp_port = 26 }\n";
+        assert_eq!(shares(own, &queues), [true, false, false]);
+        assert_eq!(shares("relay_domains = ( \"b.test\" )\n", &queues), [false, true, false]);
+        assert_eq!(shares("host \"mx.test\" { max_outbound_connections = 1 }\n", &queues), [false, false, false]);
+    }
 
     #[test]
     fn connections_and_their_reserve_keep_below_what_the_system_gives() {

@@ -8,7 +8,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use smtp::client::{End, Failure, Stage};
+use smtp::client::{End, Failure, Outcome, Stage};
 
 use crate::maintainer::Maintainer;
 use crate::opening::{NoSession, host_failed};
@@ -137,6 +137,23 @@ pub(crate) fn one_too_many(
     tracing::info!(target: "SMTP", "{host} ({remote}) takes no more than {living} sessions for {domain} now: {why}");
 }
 
+/// Whether the host has answered for a recipient.
+pub(crate) fn is_answer(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Delivered(_) => true,
+        Outcome::Failed(failure) => !failure.internal && !ends_session(failure),
+        Outcome::Untried => false,
+    }
+}
+
+/// Whether a message failed because the session ended: by the server's word, or behind the dot.
+pub(crate) fn ends_session(failure: &Failure) -> bool {
+    let by_word = !failure.internal && failure.reply.code == SERVICE_CLOSING;
+    by_word || (failure.internal && failure.stage == Stage::ReadingConfirmation)
+}
+
+/// RFC 5321 3.8.
+const SERVICE_CLOSING: u16 = 421;
 /// Beyond the time after which a message that was charged is due, so that it still finds the host in its place.
 const TURN_SLACK: Duration = Duration::from_secs(60);
 /// Sessions in a row that a host may break off before it is left alone.

@@ -171,8 +171,9 @@ pub struct NotStored(pub String);
 
 /// Tells senders of failures. Whether one is due at all (null reverse-path, options) is the bouncer's business.
 pub trait Bouncer: Send + Sync {
-    /// Resolves when the notification is as safe as an accepted message, or when none is due.
-    fn bounce<'a>(&'a self, failed: &'a FailedMessage) -> Local<'a, Result<(), NotStored>>;
+    /// Resolves when the notification is as safe as an accepted message, or when none is due. `stored` is called once it is
+    /// safe and before a log speaks of it, so that the failure that caused it stands there first.
+    fn bounce<'a>(&'a self, failed: &'a FailedMessage, stored: &'a dyn Fn()) -> Local<'a, Result<(), NotStored>>;
 }
 
 /// Too many open files: the number is one of Linux.

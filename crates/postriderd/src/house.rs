@@ -79,7 +79,14 @@ impl House {
         let load: Load<()> = Box::new(move |configuration, prepare| {
             configuration.reload_from(path.as_deref(), prepare).map(|generation| (generation, ())).map_err(refused)
         });
-        self.change(who, reach, load).await.map(|(generation, ())| generation)
+        let reloaded = self.change(who, reach, load).await.map(|(generation, ())| generation);
+        if let Err(refusal) = &reloaded {
+            // The files are not what they should be, and whoever sent a signal sees it nowhere else.
+            for line in refusal.lines() {
+                tracing::error!(target: "CONFIG", "configuration reload refused: {line}");
+            }
+        }
+        reloaded
     }
 
     /// Puts another generation into effect: `load` makes it and calls the preparation it is given, on a thread that may
@@ -105,9 +112,11 @@ impl House {
             self.pools.get(RELOAD_POOL).run(work).await.unwrap_or_else(|rejected| Err(rejected.to_string().into()));
         match &result {
             Ok((generation, _)) => self.follow(generation).await,
-            Err(Refusal { why, .. }) => {
+            Err(refusal) => {
                 self.meters.counter("config.reloads.refused").add(1);
-                tracing::error!(target: "CONFIG", "configuration reload refused: {why}");
+                for line in refusal.lines() {
+                    tracing::info!(target: "CONFIG", "a configuration of {who} was refused: {line}");
+                }
             }
         }
         result
@@ -180,6 +189,15 @@ pub struct Refusal {
     pub why: String,
     /// What is wrong where, for machines; none when it is no matter of the files.
     pub diagnostics: Option<Diagnostics>,
+}
+
+impl Refusal {
+    /// The same for a log: `file:line:column: what is wrong` for each fault, without the drawing.
+    fn lines(&self) -> Vec<String> {
+        let errors = self.diagnostics.iter().flatten().filter(|found| found.severity == config::Severity::Error);
+        let lines: Vec<_> = errors.map(|error| format!("{}: {}", error.place(), error.message)).collect();
+        if lines.is_empty() { vec![self.why.clone()] } else { lines }
+    }
 }
 
 impl<S: Into<String>> From<S> for Refusal {

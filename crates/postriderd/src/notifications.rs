@@ -10,7 +10,7 @@ use logging::LogHooks;
 pub struct Notifications(pub Bouncer);
 
 impl delivery::Bouncer for Notifications {
-    fn bounce<'a>(&'a self, failed: &'a FailedMessage) -> Local<'a, Result<(), NotStored>> {
+    fn bounce<'a>(&'a self, failed: &'a FailedMessage, stored: &'a dyn Fn()) -> Local<'a, Result<(), NotStored>> {
         Box::pin(async move {
             let reply = failed.reply.to_string();
             let log = failed.generation.extension::<HookSet>().map(|set| LogHooks::of(&set)).unwrap_or_default();
@@ -24,7 +24,7 @@ impl delivery::Bouncer for Notifications {
                 remote_address: failed.remote.as_ref().map(|(_, address)| *address),
                 quiet: false,
             };
-            self.0.bounce(&told).await.map(drop).map_err(|error| NotStored(error.to_string()))
+            self.0.bounce(&told, stored).await.map(drop).map_err(|error| NotStored(error.to_string()))
         })
     }
 }

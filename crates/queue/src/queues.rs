@@ -280,7 +280,7 @@ impl Queues {
         domain.in_flight += 1;
         domain.last_taken = takes;
         domain.doubted -= usize::from(doubts < domain.doubts);
-        if domain.active.is_empty() {
+        if domain.active.is_empty() && IDLE_CAPACITY < domain.active.capacity() {
             domain.active.shrink_to(IDLE_CAPACITY);
         }
         self.meter.active_left.add(1);
@@ -409,11 +409,15 @@ impl Queues {
                 self.listed.retain(|&other| other != queue);
             }
             self.by_name.remove(&gone.name);
+            if self.by_name.len() * MAP_SLACK < self.by_name.capacity() {
+                self.by_name.shrink_to(self.by_name.len() * 2 + IDLE_CAPACITY);
+            }
             let past = self.past.entry((gone.name.binding_group, gone.name.binding)).or_default();
             past.received += gone.received;
             past.delivered += gone.delivered;
             past.transient += gone.transient;
             past.failed += gone.failed;
+            self.recharge();
         }
         true
     }
@@ -523,8 +527,10 @@ impl DomainQueue {
     }
 }
 
-/// Entries an empty active queue keeps room for.
+/// Entries an empty active queue keeps room for, and a map that has shrunk.
 const IDLE_CAPACITY: usize = 64;
+/// A map with room for so many times what it holds gives the rest back.
+const MAP_SLACK: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -100,6 +100,9 @@ fn a_reply_that_holds_line_separators_stays_one_line_in_every_log_listing_and_no
     assert!(notification.body.is_ascii(), "{}", notification.text());
     wait_for_lines(&daemon, "T", 1);
     wait_for_lines(&daemon, "P", 1);
+    let mainlog = daemon.read("log/mainlog.ec");
+    let (failure, notified) = (mainlog.find("@P@"), mainlog.find("@internal@"));
+    assert!(failure.is_some() && failure < notified, "a notification comes behind its cause: {mainlog}");
     let said = " no forged@line and more 31m   gone Bo\u{ee}te";
     for (name, lines) in [("mainlog.ec", 2), ("bouncelog.ec", 2)] {
         let told = || daemon.read(&format!("log/{name}")).matches(said).count();

@@ -23,6 +23,7 @@ fn a_protection_that_is_not_there_is_refused_on_every_way_into_the_daemon() {
         let told = refused(&daemon, &words.split(' ').collect::<Vec<_>>());
         assert!(told.contains(clear), "{told}");
     }
+    assert!(!paniclog(&daemon).contains("refused"), "whoever sets an option is told; it is no alarm");
     daemon.write_config(&configuration("tls = \"required\"\n", ""));
     for words in [&["config", "reload"][..], &["config", "reload", "--dry-run"], &["config", "reload", "--force"]] {
         let told = refused(&daemon, words);
@@ -30,6 +31,12 @@ fn a_protection_that_is_not_there_is_refused_on_every_way_into_the_daemon() {
     }
     daemon.signal(Signal::HUP);
     wait(&daemon, "the log tells why", || paniclog(&daemon).contains("configuration reload refused"));
+    let log = paniclog(&daemon);
+    let line = log.lines().find(|line| line.contains("refused")).unwrap_or_default();
+    let place = line.split_once("refused: ").and_then(|(_, place)| place.split_once(".conf:"));
+    let place = place.map(|(_, rest)| rest.split(':').take(2).all(|number| number.parse::<u32>().is_ok()));
+    assert_eq!(place, Some(true), "file:line:column: {line}");
+    assert!(line.is_ascii() && line.contains(clear), "without the drawing: {line}");
     assert_eq!(ask_json(&daemon, &["config", "eval", "tls"])["value"], "no");
     ask(&daemon, &["config", "set", "tls", "no"]);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use scheduler::Pressure;
 
 use crate::FROM;
-use crate::network::Reaction::Say;
+use crate::network::Reaction::{Say, Stall};
 use crate::world::{World, on_a_loop, simulate};
 
 async fn busy(world: &World, count: usize) {
@@ -164,5 +164,88 @@ fn what_the_spool_held_does_not_keep_new_mail_waiting() {
         let place = log.iter().position(|line| line.contains("new@")).unwrap();
         assert!(place <= 3, "{place}");
         assert_eq!(log.len(), 21);
+    });
+}
+
+/// Octets of the body that every message of a simulation has.
+const BODY_OCTETS: u64 = 24;
+
+#[test]
+fn bodies_for_a_host_that_stalls_are_bounded_and_hold_up_no_other_mail() {
+    simulate("max_resident_active_queue = 0\n", async |world: World| {
+        let bodies = world.meters.memory("bodies");
+        bodies.limit(10 * BODY_OCTETS);
+        world.network.host(1);
+        world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
+        world.network.always(1, "MAIL", Stall);
+        for _ in 0..100 {
+            world.send(FROM, &["ann@x.test"]).await;
+        }
+        world.pass(60).await;
+        assert!(4 * BODY_OCTETS <= bodies.octets(), "{} octets: connections carry mail", bodies.octets());
+        assert!(bodies.waiting() != 0, "others wait for memory");
+        world.network.host(2);
+        world.network.mx("y.test", &[(10, "mx.y.test", 2)]);
+        for _ in 0..20 {
+            world.send(FROM, &["bob@y.test"]).await;
+        }
+        world.pass(30).await;
+        assert_eq!(world.network.taken(2).len(), 20, "a host that takes its mail gets it");
+        assert!(bodies.peak() <= 10 * BODY_OCTETS, "{} octets at most", bodies.peak());
+        world.network.calm(1);
+        world.pass(20_000).await;
+        assert_eq!((world.network.taken(1).len(), world.stored(), bodies.octets(), bodies.waiting()), (100, 0, 0, 0));
+    });
+}
+
+#[test]
+fn messages_larger_than_all_bodies_may_have_are_delivered_one_at_a_time() {
+    simulate("max_resident_active_queue = 0\n", async |world: World| {
+        let bodies = world.meters.memory("bodies");
+        bodies.limit(BODY_OCTETS / 2);
+        for (last, domain) in [(1, "x.test"), (2, "y.test")] {
+            world.network.host(last);
+            world.network.mx(domain, &[(10, "mx", last)]);
+        }
+        for _ in 0..10 {
+            world.send(FROM, &["ann@x.test"]).await;
+            world.send(FROM, &["bob@y.test"]).await;
+        }
+        world.pass(60).await;
+        assert_eq!((world.network.taken(1).len(), world.network.taken(2).len(), world.stored()), (10, 10, 0));
+        assert_eq!(bodies.peak(), BODY_OCTETS);
+    });
+}
+
+#[test]
+fn bodies_that_are_only_copies_leave_memory_for_mail_that_has_to_be_read() {
+    let text = "domain \"read.test\" { max_resident_active_queue = 0 }\nhost_failure_retry = 600\n";
+    simulate(text, async |world: World| {
+        let bodies = world.meters.memory("bodies");
+        world.network.host(1);
+        world.network.mx("read.test", &[(10, "mx.read.test", 1)]);
+        world.network.always(1, "MAIL", Stall);
+        world.network.mx("dead.test", &[(10, "mx.dead.test", 2)]);
+        world.network.refuses(2, true);
+        for _ in 0..8 {
+            world.send(FROM, &["ann@dead.test"]).await;
+        }
+        world.pass(1).await;
+        assert_eq!(world.engine.counts().await.resident, 8);
+        // Bodies of this world are in static memory, so what the copies would take is charged here.
+        let copies = bodies.charge(8 * BODY_OCTETS as usize);
+        bodies.limit(8 * BODY_OCTETS);
+        for _ in 0..4 {
+            world.send(FROM, &["ann@read.test"]).await;
+        }
+        world.pass(30).await;
+        assert!(bodies.waiting() != 0, "one is always read, and the next waits");
+        world.engine.look_at_memory();
+        world.pass(1).await;
+        assert!(world.engine.counts().await.resident < 8, "copies are let go");
+        drop(copies);
+        world.network.calm(1);
+        world.pass(3000).await;
+        assert_eq!(world.network.taken(1).len(), 4);
     });
 }

@@ -135,7 +135,7 @@ pub struct Bounces {
 }
 
 impl Bouncer for Bounces {
-    fn bounce<'a>(&'a self, failed: &'a FailedMessage) -> Local<'a, Result<(), NotStored>> {
+    fn bounce<'a>(&'a self, failed: &'a FailedMessage, stored: &'a dyn Fn()) -> Local<'a, Result<(), NotStored>> {
         Box::pin(async move {
             let pause = *self.pause.lock().unwrap();
             if pause != Duration::ZERO {
@@ -148,6 +148,7 @@ impl Bouncer for Bounces {
                 return Err(NotStored("disk full".to_owned()));
             }
             self.told.lock().unwrap().push(failed.clone());
+            stored();
             Ok(())
         })
     }

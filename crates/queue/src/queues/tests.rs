@@ -608,3 +608,22 @@ fn memory_is_given_back_by_delayed_mail_first_and_then_by_the_queue_whose_turn_i
     assert_eq!((queues.trim(0), queues.resident_octets(), queues.totals().resident), (4, 0, 0));
     assert_eq!(queues.active(cold) + queues.active(warm), 6, "the mail itself stays");
 }
+
+#[test]
+fn a_burst_of_queues_gives_back_what_it_took_though_one_of_them_stays() {
+    let meters = Meters::new();
+    let held = meters.memory("queue:messages");
+    let mut queues = Queues::new(&meters, "test/0", at(0));
+    let mut made = Vec::new();
+    for number in 0..10_000 {
+        made.push(enqueue(&mut queues, message(number, &format!("d{number}.test"), 0), 0));
+    }
+    let before = held.octets();
+    for &queue in made.iter().filter(|&&queue| queue != made[7_000]) {
+        let taken = queues.take(queue).unwrap();
+        queues.delivered(taken.ticket);
+        assert!(queues.release(queue));
+    }
+    assert!(held.octets() * 10 < before, "{} of {before}", held.octets());
+    assert_eq!((queues.active(made[7_000]), queues.totals().active), (1, 1));
+}

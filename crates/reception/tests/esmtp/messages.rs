@@ -185,3 +185,23 @@ fn above_the_high_water_mark_of_memory_no_mail_and_no_client_is_taken() {
         assert_eq!(house.meters.get("netlistener.esmtp_listener.overloaded"), 1);
     });
 }
+
+#[test]
+fn above_memory_hwm_a_message_in_mid_data_is_not_kept_any_longer() {
+    in_house(LISTEN, no_hooks, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        assert!(client.say("DATA").await.starts_with("354"));
+        client.send("Subject: x\r\n\r\n").await;
+        let marks = house.meters.memory_marks();
+        marks.set(1 << 20, marks.accounted());
+        client.send(&"a line of text\r\n".repeat(10_000)).await;
+        assert_eq!(client.say(".").await, "452 4.3.1 insufficient system memory");
+        assert!(house.meters.memory(reception::RECEIVING).peak() < 100_000);
+        marks.set(u64::MAX, u64::MAX);
+        assert!(client.say("MAIL FROM:<a@x.test>").await.starts_with("250"));
+        assert!(client.say("RCPT TO:<b@here.test>").await.starts_with("250"));
+        house.pressure.set(Pressure::HighWater);
+        assert_eq!(client.say("DATA").await, "452 4.3.1 insufficient system memory");
+    });
+}

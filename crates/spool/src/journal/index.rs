@@ -239,6 +239,10 @@ impl Index {
         let messages = &self.messages;
         let found = self.shards[shard_of(id)].find_entry(hash(id), |&slot| messages.get(slot).id == halves(id)).ok()?;
         let (slot, _) = found.remove();
+        let shard = &mut self.shards[shard_of(id)];
+        if shard.len() * SHARD_SLACK + SHARD_KEPT < shard.capacity() {
+            shard.shrink_to(shard.len() * 2, |&slot| hash(whole(messages.get(slot).id)));
+        }
         let message = self.messages.remove(slot);
         if let Entry::Occupied(mut age) = self.ages.entry(age_of(id)) {
             *age.get_mut() -= 1;
@@ -438,4 +442,7 @@ const PART: u32 = 1 << 16;
 const AGE_SECONDS: u32 = 8;
 /// Growing one table of 64 moves a sixty-fourth of the messages at once.
 const SHARDS: usize = 64;
+/// A shard with room for so many times what it holds, and a few beyond, gives the rest back.
+const SHARD_SLACK: usize = 8;
+const SHARD_KEPT: usize = 1024;
 const TOMB: u64 = record::HEADER as u64;
