@@ -53,18 +53,8 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
         tracing::warn!(target: "SPOOL", "force_fsync is off: mail that was acknowledged is lost when power fails");
     }
     let told = tell(disk.as_ref(), &directory, &damaged, &sorted)?;
-    let used = &sorted.used;
-    let highest = |of: fn(&SegmentHeader) -> u64| used.values().map(|(header, _)| of(header)).max().unwrap_or(0);
-    let noted = sorted.note.found().map_or_else(Use::default, |reached| reached.of);
-    let (sequence, epoch) = (
-        noted.sequence.max(highest(|header| header.sequence.into()) as u32),
-        noted.epoch.max(highest(|header| header.epoch.into()) as u32),
-    );
-    // Unreadable segments may have been used last: their numbers stay theirs.
-    let unread = (sorted.unreadable.len() + sorted.unknown.len()) as u32;
-    let (sequence, epoch) =
-        (sequence.saturating_add(unread.saturating_mul(SEQUENCES_OF_UNREADABLE)), epoch.saturating_add(unread));
-    let newest = highest(|header| header.newest).max(newest_in_segments(&sorted));
+    let (sequence, epoch) = used_last(&sorted);
+    let newest = newest_in_segments(&sorted);
     let ends = sorted.known_ends();
     make_durable(disk.as_ref(), &directory, &sorted)?;
     remove_unfinished(disk.as_ref(), &directory, &sorted);
@@ -84,13 +74,7 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     }
     remove_orphans(disk.as_ref(), &directory, summaries.difference(&unreadable))?;
     // Last of all: from now on a page of zeros is damage.
-    let witness = match Witness::open(disk.as_ref(), &directory, options.mode) {
-        Ok(witness) => Some(witness),
-        Err(error) => {
-            tracing::warn!(target: "SPOOL", "cannot use {}: {error}; the end of the journal has no witness in this run", reached::path_in(&directory).display());
-            None
-        }
-    };
+    let witness = witness(disk.as_ref(), &directory, options.mode);
     let reached = note.found();
     let shared = Arc::new(Shared {
         segment_bytes,
@@ -124,11 +108,33 @@ fn take_lock(disk: &dyn Disk, options: &JournalOptions) -> Result<Box<dyn Send +
     }
 }
 
-/// The newest id in the segment used last, or in all where the header of one is gone. Their headers know only those before.
+/// The highest sequence number and the highest epoch that may have been used.
+fn used_last(sorted: &Sorted) -> (u32, u32) {
+    let noted = sorted.note.found().map_or_else(Use::default, |reached| reached.of);
+    let sequence = sorted.used.keys().copied().max().unwrap_or(0).max(noted.sequence);
+    let epoch = sorted.used.values().map(|(header, _)| header.epoch).max().unwrap_or(0).max(noted.epoch);
+    // Unreadable segments may have been used last: their numbers stay theirs.
+    let unread = (sorted.unreadable.len() + sorted.unknown.len()) as u32;
+    (sequence.saturating_add(unread.saturating_mul(SEQUENCES_OF_UNREADABLE)), epoch.saturating_add(unread))
+}
+
+/// What later notes how far this run has got. The journal works without.
+fn witness(disk: &dyn Disk, directory: &Path, mode: u32) -> Option<Witness> {
+    Witness::open(disk, directory, mode)
+        .inspect_err(|error| {
+            let path = reached::path_in(directory);
+            tracing::warn!(target: "SPOOL", "cannot use {}: {error}; the end of the journal has no witness in this run", path.display());
+        })
+        .ok()
+}
+
+/// The newest id that any header knows of, or that is in the segment used last; in all segments where the header of one is
+/// gone. A header knows only those before it.
 fn newest_in_segments(sorted: &Sorted) -> u64 {
+    let known = sorted.used.values().map(|(header, _)| header.newest).max().unwrap_or(0);
     let looked_at = if sorted.headless().next().is_some() { usize::MAX } else { 1 };
-    let newest = sorted.used.values().rev().take(looked_at);
-    newest.map(|(header, spare)| newest_in(header, spare)).max().unwrap_or(0)
+    let newest = sorted.used.values().rev().take(looked_at).map(|(header, spare)| newest_in(header, spare));
+    newest.max().unwrap_or(0).max(known)
 }
 
 /// The newest id in a segment. Its header knows only those before it.
