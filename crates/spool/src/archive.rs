@@ -90,7 +90,7 @@ impl Archive {
                 (Inside::File(listing), entries)
             }
             Kind::Sqlite => {
-                let reader = Reader::open(base, disk.clone())?;
+                let reader = Reader::look(base, disk.clone())?;
                 let ids =
                     reader.ids().map_err(|error| file::opening::failed("read", base)(std::io::Error::other(error)))?;
                 let entries =
@@ -188,12 +188,16 @@ impl Archive {
         };
         let wanted: HashSet<MessageId> = self.entries.iter().filter_map(|entry| entry.batch).collect();
         let unwanted = listing.orphans.iter().filter(|batch| !wanted.contains(batch));
-        let line = |batch: &MessageId| {
-            Fault::Notice(format!("{batch}: a body that no message wants: the next start removes it"))
+        let line = |batch: &MessageId| match reader.doubt() {
+            Some(_) => Fault::Damage(format!("{batch}: a body without a message: the next start sets it aside")),
+            None => Fault::Notice(format!("{batch}: a body that no message wants: the next start removes it")),
         };
+        let doubt = reader.doubt().map(|why| {
+            Fault::Damage(format!("{why}: messages stored last may be missing, finished ones may be there again"))
+        });
         let begun = listing.temporaries.iter();
         let begun = begun.map(|path| Fault::Notice(format!("{}: was being written when a run ended", path.display())));
-        unwanted.map(line).chain(begun).collect()
+        doubt.into_iter().chain(unwanted.map(line)).chain(begun).collect()
     }
 
     fn meta(&self, id: MessageId) -> Result<Meta, SpoolError> {
