@@ -31,14 +31,17 @@ pub struct Spare {
 
 impl Spare {
     /// Marks the file as a spare, durably, so that nothing in it can be found again. The mark stands in the last page as
-    /// well: where the first one is damaged, it shows that what else the file holds is over.
+    /// well: where the first one is damaged, it shows that what else the file holds is over. It comes second: there may be
+    /// unlinks in that page, and as long as the first one may be found as it was they count.
     pub fn scrub(&self) -> io::Result<()> {
         let page = self.retired.page();
+        self.file.write_all(&mut [IoSlice::new(&page)], 0)?;
+        self.file.fdatasync()?;
         if let Some(at) = last_page(self.file.as_ref())? {
             self.file.write_all(&mut [IoSlice::new(&page)], at)?;
+            self.file.fdatasync()?;
         }
-        self.file.write_all(&mut [IoSlice::new(&page)], 0)?;
-        self.file.fdatasync()
+        Ok(())
     }
 
     /// The use that is over, as the last page of the file has it. A segment in use may have written over it.
