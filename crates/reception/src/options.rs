@@ -266,7 +266,7 @@ pub const INBOUND_THROTTLE_MESSAGES: Opt<Throttle> = Opt::new(
     "",
     scopes::PATHWAY,
     "Most messages taken, each counted once at DATA, however many recipients it has and whatever becomes of it: \"N\" in any second, \"N/S\" in any S seconds; unset: no limit. Whatever falls back to the scope \
-     that sets it shares one count. Over it, MAIL and DATA are answered 451 4.7.1.",
+     that sets it shares one count, which a restart forgets. Over it, MAIL and DATA are answered 451 4.7.1.",
 );
 
 fn at_least_one(value: &u64) -> Result<(), String> {

@@ -279,6 +279,7 @@ impl World {
             engine,
             bounces,
             meters,
+            throttle_notes: None,
             memory,
             door,
             read_pause,
