@@ -183,7 +183,7 @@ pub const MAX_REFUSALS: Opt<u64> = Opt::new(
     "100",
     scopes::LISTENER,
     "MAIL, RCPT and DATA commands and messages refused between two accepted messages that end the session of a client that \
-     may not relay, with 421 4.7.0: those who try addresses. Recipients over a limit (452) do not count. 0: no limit.",
+     may not relay, with 421 4.7.0: those who try addresses. Recipients over a limit (452) count from the thousand and first on. 0: no limit.",
 );
 /// See its doc.
 pub const MAX_HEADER_SIZE: Opt<u64> = Opt::new(
