@@ -13,7 +13,7 @@ use queue::Intake;
 use scheduler::{Clock, Descriptors, LoopHandle, LoopPool, MemoryPressure, Meters, Random, ThreadPools, Watchdog};
 use smtp::{ForwardPath, Mailbox, ReversePath};
 use spool::chain::{BodyIn, CommitSet, IoCaller, IoResult};
-use spool::{IoModule, Memory, Promise, ReadPool, Spool};
+use spool::{IoModule, Memory, Promise, ReadPool, Spool, SpoolError};
 
 use crate::network::Network;
 
@@ -85,6 +85,7 @@ pub struct Gate {
 struct GateState {
     shut: bool,
     waiting: usize,
+    faults: Vec<SpoolError>,
 }
 
 impl Gate {
@@ -95,6 +96,11 @@ impl Gate {
     pub fn open(&self) {
         self.state.lock().unwrap().shut = false;
         self.changed.notify_all();
+    }
+
+    /// The next body that is read cannot be.
+    pub fn fail(&self, fault: SpoolError) {
+        self.state.lock().unwrap().faults.push(fault);
     }
 
     /// Threads that wait for it.
@@ -110,6 +116,9 @@ impl IoModule for Gate {
 
     fn read_body(&self, _: IoCaller, _: &mut BodyIn) -> IoResult {
         let mut state = self.state.lock().unwrap();
+        if let Some(fault) = state.faults.pop() {
+            return IoResult::Fail(fault);
+        }
         state.waiting += 1;
         // A loop that read here by itself could not have it opened: the test is to fail then, and not to hang.
         let (mut state, _) = self.changed.wait_timeout_while(state, GATE_LIMIT, |state| state.shut).unwrap();
@@ -162,6 +171,7 @@ pub struct World {
     pub meters: Meters,
     pub memory: Arc<Memory>,
     pub door: Arc<Door>,
+    pub gate: Arc<Gate>,
     /// How long reading from the spool takes.
     pub read_pause: Arc<Mutex<Duration>>,
     /// Says how short memory is.
@@ -253,7 +263,8 @@ impl World {
         let (network, bounces) = (Network::default(), Bounces::default());
         let memory = Arc::new(Memory::new());
         let door = Arc::new(Door::default());
-        let spool = Spool::charging(meters.memory(message::BODIES), vec![gate, door.clone(), memory.clone()], reads);
+        let spool =
+            Spool::charging(meters.memory(message::BODIES), vec![gate.clone(), door.clone(), memory.clone()], reads);
         let ids = Arc::new(IdGenerator::new(clock, 1, None));
         let pressure = MemoryPressure::default();
         let deps = Deps {
@@ -269,6 +280,7 @@ impl World {
             meters: meters.clone(),
             pools: ThreadPools::new(clock, &meters),
             pressure: pressure.clone(),
+            throttle_notes: None,
             hostname: Arc::new(|generation| generation.get(&HOSTNAME, &Lookup::Global).into()),
         };
         let bouncer: Arc<dyn Bouncer> = Arc::new(bounces.clone());
@@ -279,9 +291,9 @@ impl World {
             engine,
             bounces,
             meters,
-            throttle_notes: None,
             memory,
             door,
+            gate,
             read_pause,
             pressure,
             spool,
