@@ -250,6 +250,7 @@ impl Connection {
             }
         }
         if done.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Delivered(_))) {
+            self.delivered += 1;
             self.dial.standing.delivered(now.saturating_duration_since(job.submitted));
         }
         if let Some(most) = done.recipients_max {
@@ -260,7 +261,6 @@ impl Connection {
             match outcome {
                 Outcome::Untried => untried.push(message),
                 Outcome::Delivered(_) => {
-                    self.delivered += 1;
                     if let Some(unlinked) = self.maintainer.delivered(&self.attempt, message, done.bytes) {
                         self.status.unlinking.set(true);
                         self.unlinking.spawn_local(unlinked);
@@ -298,7 +298,7 @@ impl Connection {
         if self.maintainer.stopping.get() || self.used_up(&settings) || self.status.gives_way() {
             return self.session.quit();
         }
-        while self.may_take_more() && !self.used_up(&settings) {
+        while self.may_take_more() && !self.is_full(&settings) {
             let accepts = self.session.accepts_transaction();
             match self.upcoming.pop_front() {
                 Some(Upcoming::Ready(messages)) if accepts => self.submit(messages, &settings),

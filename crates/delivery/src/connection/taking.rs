@@ -61,20 +61,21 @@ impl Connection {
 
     /// Whether the connection may carry no more than it has at hand.
     fn used_up_soon(&self, settings: &QueueSettings) -> bool {
-        self.may_carry(settings) == 0
+        is_reached(settings.deliveries_max, self.carried() + self.upcoming.len() as u64) || self.may_name(settings) == 0
     }
 
     /// Recipients it may still take, besides those it has at hand.
-    fn may_carry(&self, settings: &QueueSettings) -> u64 {
+    fn may_name(&self, settings: &QueueSettings) -> u64 {
         let taken: usize = self.upcoming.iter().map(Upcoming::recipients).sum();
-        let left = |most: u64, used: u64| if most == 0 { u64::MAX } else { most.saturating_sub(used) };
-        let (carried, named) = (self.carried() + taken as u64, self.named + taken as u64);
-        left(settings.deliveries_max, carried).min(left(settings.recipients_max, named))
+        match settings.recipients_max {
+            0 => u64::MAX,
+            most => most.saturating_sub(self.named + taken as u64),
+        }
     }
 
-    /// Messages delivered, and those that may yet be.
+    /// Transactions that delivered, and those that may yet.
     fn carried(&self) -> u64 {
-        self.delivered + self.jobs.iter().map(|job| job.messages.len() as u64).sum::<u64>()
+        self.delivered + self.jobs.len() as u64
     }
 
     /// Takes the next message of the queue, if there is one and the throttles have a place for it.
@@ -129,9 +130,14 @@ impl Connection {
 
     /// Whether the connection has carried all it may: its number, or all there was before a reload changed the way.
     pub(super) fn used_up(&self, settings: &QueueSettings) -> bool {
-        let is_full =
-            is_reached(settings.deliveries_max, self.carried()) || is_reached(settings.recipients_max, self.named);
-        is_full || !settings.leads_as(&self.opened_under)
+        is_reached(settings.deliveries_max, self.delivered)
+            || is_reached(settings.recipients_max, self.named)
+            || !settings.leads_as(&self.opened_under)
+    }
+
+    /// Whether it may carry no more unless one that is on its way is refused.
+    pub(super) fn is_full(&self, settings: &QueueSettings) -> bool {
+        is_reached(settings.deliveries_max, self.carried()) || self.used_up(settings)
     }
 
     fn next_is_on_disk(&self) -> bool {
@@ -144,7 +150,7 @@ impl Connection {
     fn upcoming(&self, taken: Taken, settings: &QueueSettings) -> Upcoming {
         let now = self.maintainer.deps.clock.now();
         let most = settings.batch_max.min(self.dial.standing.recipients_max(now));
-        let most = usize::try_from(self.may_carry(settings)).unwrap_or(usize::MAX).min(most);
+        let most = usize::try_from(self.may_name(settings)).unwrap_or(usize::MAX).min(most);
         let pay = || Some([settings.limits.message(now).ok()?, self.host_tokens(now).ok()?]);
         match self.maintainer.gather(&self.record, taken, most, pay) {
             Ok(messages) => Upcoming::Ready(messages),
