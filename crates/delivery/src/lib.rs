@@ -22,6 +22,7 @@ mod listings;
 mod local;
 mod maildir;
 mod maintainer;
+mod notes;
 mod opening;
 mod options;
 mod parting;

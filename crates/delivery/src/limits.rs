@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 use config::{Generation, Lookup, Opt, OptionType, ScopeId, Throttle, Value};
 use message::QueueName;
+use tokio::sync::Notify;
 
 use crate::options::{
     HOST_MAX_OUTBOUND_CONNECTIONS, OUTBOUND_THROTTLE_CONNECTIONS, OUTBOUND_THROTTLE_MESSAGES,
     SCOPE_MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS,
 };
 use crate::slots::{Cap, Count};
-use crate::throttle::{Bucket, RateLimit, Token};
+use crate::throttle::{Bucket, RateLimit, Spent, Token};
 
 /// A number of connections, and the scope that set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +49,31 @@ impl OptionType for ScopedLimit {
 /// The shared objects, for all loops of a delivery engine.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    buckets: Mutex<HashMap<(Event, ScopeId), Arc<Bucket>>>,
+    buckets: Mutex<HashMap<BucketKey, Arc<Bucket>>>,
+    /// Where the spent parts of buckets are noted, if they are.
+    ledger: Option<Ledger>,
     counts: Mutex<HashMap<Counted, Arc<Count>>>,
 }
 
+/// What tells a bucket from others, also over restarts.
+pub(crate) type BucketKey = (Event, ScopeId);
+
+/// What buckets are made with whose spent part is noted.
+#[derive(Debug)]
+struct Ledger {
+    wanted: Arc<Notify>,
+    /// When the last note was found not to be readable.
+    unknown_since: Option<Instant>,
+    /// When the buckets of the last note were made.
+    start: Instant,
+}
+
 /// What a bucket counts. Closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Event {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Event {
+    /// Messages: one for each recipient of a transaction.
     Message,
+    /// Connections that were begun, whatever became of them.
     Connection,
 }
 
@@ -140,6 +158,33 @@ impl Saturated {
 }
 
 impl Limits {
+    /// Limits whose buckets begin as the last run left them, and tell `wanted` when they are to be noted.
+    pub(crate) fn noted(
+        wanted: Arc<Notify>,
+        spent: Vec<(BucketKey, Spent)>,
+        unknown_since: Option<Instant>,
+        now: Instant,
+    ) -> Self {
+        let bucket = |spent| Arc::new(Bucket::noted(wanted.clone(), Some(spent), unknown_since, now));
+        let buckets = spent.into_iter().map(|(key, spent)| (key, bucket(spent))).collect();
+        let ledger = Some(Ledger { wanted, unknown_since, start: now });
+        Self { buckets: Mutex::new(buckets), ledger, ..Self::default() }
+    }
+
+    /// Every bucket.
+    pub(crate) fn buckets(&self) -> Vec<(BucketKey, Arc<Bucket>)> {
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.iter().map(|(key, bucket)| (*key, bucket.clone())).collect()
+    }
+
+    /// The bucket of a key, which a note may have filled.
+    pub(crate) fn bucket(&self, key: BucketKey) -> Arc<Bucket> {
+        shared_or(&self.buckets, key, || match &self.ledger {
+            Some(ledger) => Bucket::noted(ledger.wanted.clone(), None, ledger.unknown_since, ledger.start),
+            None => Bucket::default(),
+        })
+    }
+
     /// The limits of a queue. The server's own limit and its reserve are what the options and the system leave of it.
     pub(crate) fn of_queue(
         &self,
@@ -192,7 +237,7 @@ impl Limits {
         lookup: &Lookup<'_>,
     ) -> Option<RateLimit> {
         let throttle = generation.find(option, lookup)?;
-        RateLimit::new(throttle, || shared(&self.buckets, (event, throttle.scope_id)))
+        RateLimit::new(throttle, || self.bucket((event, throttle.scope_id)))
     }
 
     fn cap(&self, limit: Option<ScopedLimit>, counted: impl FnOnce(ScopeId) -> Counted) -> Option<Cap> {
@@ -204,11 +249,15 @@ impl Limits {
 
 /// The object of a key. Those nobody holds are forgotten only when they are many: a bucket is to remember what it counted.
 fn shared<K: Eq + Hash, T: Default>(objects: &Mutex<HashMap<K, Arc<T>>>, key: K) -> Arc<T> {
+    shared_or(objects, key, T::default)
+}
+
+fn shared_or<K: Eq + Hash, T>(objects: &Mutex<HashMap<K, Arc<T>>>, key: K, new: impl FnOnce() -> T) -> Arc<T> {
     let mut objects = objects.lock().unwrap_or_else(PoisonError::into_inner);
     if OBJECTS_KEPT <= objects.len() && !objects.contains_key(&key) {
         objects.retain(|_, object| 1 < Arc::strong_count(object));
     }
-    objects.entry(key).or_default().clone()
+    objects.entry(key).or_insert_with(|| Arc::new(new())).clone()
 }
 
 impl HostLimits {

@@ -1,6 +1,7 @@
 //! What is counted of the right thing: recipients in transactions, whatever of them is in memory, and octets.
 
-use message::Envelope;
+use message::{Envelope, MessageId};
+use spool::SpoolError;
 
 use crate::FROM;
 use crate::network::Reaction::Say;
@@ -117,6 +118,25 @@ fn a_session_that_breaks_off_loses_none_of_the_siblings() {
         assert_eq!(world.network.taken(1).iter().map(|taken| taken.recipients.len()).sum::<usize>(), 150);
         assert_eq!(world.stored(), 0);
     });
+}
+
+#[test]
+fn siblings_of_a_message_whose_body_cannot_be_read_go_without_it() {
+    let failed = std::io::Error::from(std::io::ErrorKind::TimedOut);
+    let transient = SpoolError::Io { doing: "read", path: "body".into(), source: failed.into() };
+    let damaged = SpoolError::Missing { id: MessageId::NULL };
+    for (fault, sizes, stored, unreadable) in [(transient, &[4, 1][..], 0, 0), (damaged, &[4][..], 1, 1)] {
+        simulate("max_resident_active_queue = 0\nmax_outbound_connections = 1\n", async |world: World| {
+            host(&world);
+            world.gate.fail(fault);
+            send(&world, 5).await;
+            world.pass(4000).await;
+            assert_eq!(transactions(&world), sizes);
+            assert_eq!((world.stored(), world.meters.get("delivery.messages.unreadable")), (stored, unreadable));
+            assert_eq!(world.engine.counts().await.active, 0);
+            assert!(world.log().iter().all(|line| line.contains(" D ")), "nobody is charged: {:?}", world.log());
+        });
+    }
 }
 
 #[test]

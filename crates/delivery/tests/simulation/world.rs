@@ -98,6 +98,7 @@ pub struct Gate {
 struct GateState {
     shut: bool,
     waiting: usize,
+    faults: Vec<SpoolError>,
 }
 
 impl Gate {
@@ -108,6 +109,11 @@ impl Gate {
     pub fn open(&self) {
         self.state.lock().unwrap().shut = false;
         self.changed.notify_all();
+    }
+
+    /// The next body that is read cannot be.
+    pub fn fail(&self, fault: SpoolError) {
+        self.state.lock().unwrap().faults.push(fault);
     }
 
     /// Threads that wait for it.
@@ -123,6 +129,9 @@ impl IoModule for Gate {
 
     fn read_body(&self, _: IoCaller, _: &mut BodyIn) -> IoResult {
         let mut state = self.state.lock().unwrap();
+        if let Some(fault) = state.faults.pop() {
+            return IoResult::Fail(fault);
+        }
         state.waiting += 1;
         // A loop that read here by itself could not have it opened: the test is to fail then, and not to hang.
         let (mut state, _) = self.changed.wait_timeout_while(state, GATE_LIMIT, |state| state.shut).unwrap();
@@ -175,6 +184,7 @@ pub struct World {
     pub meters: Meters,
     pub memory: Arc<Memory>,
     pub door: Arc<Door>,
+    pub gate: Arc<Gate>,
     /// How long reading from the spool takes.
     pub read_pause: Arc<Mutex<Duration>>,
     /// Says how short memory is.
@@ -266,7 +276,8 @@ impl World {
         let (network, bounces) = (Network::default(), Bounces::default());
         let memory = Arc::new(Memory::new());
         let door = Arc::new(Door::default());
-        let spool = Spool::charging(meters.memory(message::BODIES), vec![gate, door.clone(), memory.clone()], reads);
+        let spool =
+            Spool::charging(meters.memory(message::BODIES), vec![gate.clone(), door.clone(), memory.clone()], reads);
         let ids = Arc::new(IdGenerator::new(clock, 1, None));
         let pressure = MemoryPressure::default();
         let deps = Deps {
@@ -282,6 +293,7 @@ impl World {
             meters: meters.clone(),
             pools: ThreadPools::new(clock, &meters),
             pressure: pressure.clone(),
+            throttle_notes: None,
             hostname: Arc::new(|generation| generation.get(&HOSTNAME, &Lookup::Global).into()),
         };
         let bouncer: Arc<dyn Bouncer> = Arc::new(bounces.clone());
@@ -294,6 +306,7 @@ impl World {
             meters,
             memory,
             door,
+            gate,
             read_pause,
             pressure,
             spool,

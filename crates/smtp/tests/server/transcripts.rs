@@ -425,6 +425,21 @@ fn a_client_that_is_refused_too_much_in_a_row_is_shown_the_door() {
 }
 
 #[test]
+fn recipients_over_a_limit_are_no_refusals_until_there_is_no_end_of_them() {
+    let mut options = ServerOptions::named("mx.here.test");
+    (options.limits.refusals_max, options.limits.message_recipients_max) = (3, 1);
+    let mut crowd = Dialogue::new(options);
+    let recipients = |number| b"RCPT TO:<b@here.test>\r\n".repeat(number);
+    let said = crowd.exchange(&[b"MAIL FROM:<a@x.test>\r\n", &*recipients(1001)].concat());
+    assert_eq!((said.matches("452 4.5.3").count(), crowd.closed), (1000, false));
+    // A message that is taken begins the count anew; a transaction does not.
+    crowd.exchange(b"DATA\r\nA: b\r\n\r\n.\r\nMAIL FROM:<a@x.test>\r\n");
+    crowd.exchange(&recipients(801));
+    let said = crowd.exchange(&[b"RSET\r\nMAIL FROM:<a@x.test>\r\n", &*recipients(204)].concat());
+    assert_eq!((said.matches("452 4.5.3").count(), said.matches("421 4.7.0").count(), crowd.closed), (203, 1, true));
+}
+
+#[test]
 fn a_client_that_has_sent_its_mail_and_is_silent_was_refused_nothing() {
     let mail = "C: MAIL FROM:<a@x.test>
          C: RCPT TO:<b@here.test>
