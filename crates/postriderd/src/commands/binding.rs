@@ -81,6 +81,9 @@ mod tests {
             received: delivered + 3,
             delivered,
             failed: 0,
+            held: None,
+            limits: Vec::new(),
+            waits: Vec::new(),
         }
     }
 

@@ -175,7 +175,7 @@ fn without_addresses(house: &House, domain: &str) -> DomainRoute {
 
 /// Addresses in order of preference, gathered under their hosts.
 fn route(addresses: &[AddressReport]) -> DomainRoute {
-    let next = addresses.iter().position(|address| !address.avoided);
+    let next = addresses.iter().position(|address| address.avoided.is_none());
     let mut exchangers: Vec<DomainMx> = Vec::new();
     for (index, address) in addresses.iter().enumerate() {
         let host = address.host.to_string();
