@@ -243,6 +243,10 @@ fn bounds_out_of_order(generation: &Generation, reports: &mut Reports) {
         };
         for (id, node) in generation.arena().iter() {
             let Some(later) = node.setting(most_id).or_else(|| node.setting(least_id)) else { continue };
+            // Whoever sets only how long mail lives may well mean it to be tried once.
+            if *most == EXPIRATION && generation.arena().iter().all(|(_, node)| node.setting(least_id).is_none()) {
+                break;
+            }
             let value = |option| number_at(generation, id, option);
             let (Some(low), Some(high)) = (value(least_id), value(most_id)) else { continue };
             if high != 0 && high < low {
@@ -284,10 +288,11 @@ const HOST_NAMES: &[&str] = &[
     "domain_for_unqualified_sender_address",
     "domain_for_unqualified_recipient_addresses",
 ];
+const EXPIRATION: &str = "message_expiration";
 /// The smaller, the larger, and what comes of it the other way round; a larger of 0 is none.
 const PAIRS: &[(&str, &str, &str)] = &[
     ("retry_interval", "max_retry_interval", "the first retry comes after the longest wait there is to be"),
-    ("retry_interval", "message_expiration", "mail expires before it is tried a second time"),
+    ("retry_interval", EXPIRATION, "mail expires before it is tried a second time"),
     ("min_dns_ttl", "max_dns_ttl", "no answer of the DNS can be kept so long and so short"),
     ("memory_goal", "memory_hwm", "mail is refused before anything has been done about memory"),
 ];

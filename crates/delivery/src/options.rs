@@ -67,7 +67,7 @@ queue_options! {
     CONNECTION_ALLOCATION_AGGRESSIVENESS: Aggressiveness = "connection_allocation_aggressiveness", "normal", QUEUE,
         "normal: connections are added one by one while mail waits; high: as many at once as messages are active, up to max_outbound_connections.";
     MAX_DELIVERIES_PER_CONNECTION: u64 = "max_deliveries_per_connection", "0", QUEUE,
-        "Delivered messages after which a connection is closed. 0: no limit.";
+        "Messages delivered after which a connection is closed: one for each transaction, whatever its recipients; refused ones do not count. 0: no limit.";
     MAX_RECIPIENTS_PER_CONNECTION: u64 = "max_recipients_per_connection", "0", CONNECTION,
         "In a binding, group or domain: RCPT commands after which an outbound connection is closed. 0: no limit, whatever is set for listeners.";
     SEND_8BITMIME: Send8BitMime = "send_8bitmime", "ifavailable", QUEUE,

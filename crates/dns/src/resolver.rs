@@ -229,7 +229,7 @@ impl Resolver {
         let key = domain.strip_suffix('.').unwrap_or(domain).to_ascii_lowercase();
         let now = self.0.clock.now();
         let mut table = self.0.lock();
-        if !table.plans.get(&key, now).is_some_and(|answer| answer.is_err()) {
+        if table.plans.get(&key, now).is_none_or(|answer| answer.is_ok()) {
             return;
         }
         table.plans.expire(&key, now);

@@ -73,16 +73,8 @@ struct Ground {
 /// Brings the daemon up to the point where it listens.
 pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let ground = Ground::lay(arguments.foreground)?;
-    let configured = configure(&arguments.configuration, &ground);
-    if configured.is_err() {
-        // What was said until now, since no thread writes it.
-        ground.log_writer.flush();
-    }
-    let (configuration, modules) = configured?;
+    let (configuration, modules) = configured(&arguments.configuration, &ground)?;
     let current = configuration.current();
-    configure_paniclog(&ground.paniclog, &current);
-    warn(&current);
-    ground.log_writer.begin().map_err(|error| Failure::System(format!("cannot start the log writer: {error}")))?;
     let (watchdog, master) = master(&current, &ground)?;
     let pools = thread_pools(&current, &ground);
     let loops = Pools::start(&current, &watchdog, &ground.meters)?;
@@ -160,6 +152,20 @@ impl Ground {
         paniclog.install().map_err(|error| Failure::Internal(error.to_string()))?;
         Ok(Self { clock, meters, files, schemes, log_writer, paniclog })
     }
+}
+
+/// The first generation, and logs that are written from here on.
+fn configured(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules>), Failure> {
+    let configured = configure(path, ground);
+    if configured.is_err() {
+        // What was said until now, since no thread writes it.
+        ground.log_writer.flush();
+    }
+    let (configuration, modules) = configured?;
+    configure_paniclog(&ground.paniclog, &configuration.current());
+    warn(&configuration.current());
+    ground.log_writer.begin().map_err(|error| Failure::System(format!("cannot start the log writer: {error}")))?;
+    Ok((configuration, modules))
 }
 
 /// Declares every option and loads the first generation with its modules.

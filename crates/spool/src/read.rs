@@ -31,7 +31,7 @@ enum Stage {
 
 /// What came of one attempt.
 pub(crate) enum Attempt {
-    Found(Envelope, Body),
+    Found(Box<(Envelope, Body)>),
     /// There is no memory for a body of so many octets now.
     Short {
         octets: u64,
@@ -62,7 +62,7 @@ impl Future for Read {
         loop {
             self.stage = match &mut self.stage {
                 Stage::Reading(ticket) => match ready!(Pin::new(ticket).poll(context)) {
-                    Ok(Attempt::Found(envelope, body)) => return Poll::Ready(Ok((envelope, body))),
+                    Ok(Attempt::Found(message)) => return Poll::Ready(Ok(*message)),
                     Ok(Attempt::Short { octets }) => Stage::Waiting(self.spool.bodies().reserve(octets, &self.share)),
                     Err(error) => return Poll::Ready(Err(error)),
                 },

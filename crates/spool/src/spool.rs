@@ -173,7 +173,7 @@ impl Spool {
         memory: Option<MemoryCharge>,
     ) -> Ticket<Attempt> {
         if let Some((envelope, body)) = self.chain.in_memory(id) {
-            return Ticket::ready(Ok(Attempt::Found(envelope, body)));
+            return Ticket::ready(Ok(Attempt::Found(Box::new((envelope, body)))));
         }
         let share = share.clone();
         self.in_pool(move |chain| {
@@ -183,7 +183,7 @@ impl Spool {
                 return Ok(Attempt::Short { octets });
             };
             let body = chain.read_body(IoCaller::Asynchronous, id, octets)?;
-            Ok(Attempt::Found(envelope, message::lent(body, memory)))
+            Ok(Attempt::Found(Box::new((envelope, message::lent(body, memory)))))
         })
     }
 

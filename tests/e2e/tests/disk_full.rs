@@ -20,7 +20,9 @@ impl SmallDisk {
             "this test mounts a tmpfs of {size} and needs to be root; CI runs it as root"
         );
         std::fs::create_dir_all(&path).expect("a directory to mount on");
-        succeed(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&path));
+        succeed(
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("mode=700,size={size}"), "tmpfs"]).arg(&path),
+        );
         Self(path)
     }
 

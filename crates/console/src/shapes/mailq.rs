@@ -45,7 +45,7 @@ impl Shape for Mailq {
         for row in &self.rows {
             let owner =
                 if row.group.is_empty() { row.binding.clone() } else { format!("{}/{}", row.group, row.binding) };
-            let held = row.waiting.as_ref().filter(|waiting| waiting.is_held);
+            let held = row.waiting.as_ref().filter(|waiting| waiting.is_held && waiting.says_more());
             let held = held.map(|waiting| format!("  {}", waiting.here())).unwrap_or_default();
             line!(text, "{}{:>8}{:>8}{held}", names(&owner, &row.domain), row.active, row.delayed);
         }
@@ -110,7 +110,7 @@ impl Shape for QueueListing {
         let mut text = String::new();
         for row in &self.rows {
             line!(text, "[{}/{}] {} Created: {}", row.queue, row.binding, row.id, row.created_unix);
-            let held = row.waiting.as_ref().filter(|waiting| waiting.is_held);
+            let held = row.waiting.as_ref().filter(|waiting| waiting.is_held && waiting.says_more());
             let held = held.map(|waiting| format!("  {}", waiting.here())).unwrap_or_default();
             line!(text, "  From: <{}> To: <{}>{held}", row.reverse_path, row.forward_path);
         }

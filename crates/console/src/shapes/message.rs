@@ -128,7 +128,7 @@ impl MessageDetails {
             line!(text, "{:>22}: {reply}", "Code");
         }
         line!(text, "{:>22}: {}", "Size", self.size_bytes);
-        if let Some(waiting) = &self.waiting {
+        if let Some(waiting) = self.waiting.as_ref().filter(|waiting| waiting.says_more()) {
             line!(text, "{:>22}: {}", "Waiting", waiting.sentence(zone));
         }
     }

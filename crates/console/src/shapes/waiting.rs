@@ -29,7 +29,13 @@ impl Waiting {
         if times.is_empty() { self.text.clone() } else { format!("{} ({})", self.text, times.trim_start()) }
     }
 
-    /// The same in the system's zone.
+    /// Whether the sentence says more than the state and the last reply that stand beside it: of mail that is merely delayed it
+    /// does not, and its line is what scripts know.
+    pub(super) fn says_more(&self) -> bool {
+        self.kind != "delayed"
+    }
+
+    /// The sentence in the system's zone.
     pub(super) fn here(&self) -> String {
         self.sentence(&TimeZone::system())
     }

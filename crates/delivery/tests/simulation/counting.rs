@@ -120,20 +120,37 @@ fn a_session_that_breaks_off_loses_none_of_the_siblings() {
 }
 
 #[test]
-fn max_deliveries_per_connection_counts_messages_however_they_are_put_into_transactions() {
-    simulate("max_deliveries_per_connection = 30\nmax_outbound_connections = 1\n", async |world: World| {
+fn max_deliveries_per_connection_counts_a_message_once_however_many_recipients_it_has() {
+    simulate("max_deliveries_per_connection = 2\nmax_outbound_connections = 1\n", async |world: World| {
         host(&world);
-        send(&world, 100).await;
-        for _ in 0..20 {
-            world.send(FROM, &["ann@x.test"]).await;
+        for _ in 0..4 {
+            send(&world, 20).await;
         }
         world.pass(30).await;
-        let mut of_connection = std::collections::BTreeMap::new();
-        for taken in world.network.taken(1) {
-            *of_connection.entry(taken.connection).or_insert(0) += taken.recipients.len();
-        }
-        assert_eq!(of_connection.into_values().collect::<Vec<_>>(), [30; 4]);
+        let taken: Vec<_> =
+            world.network.taken(1).iter().map(|taken| (taken.connection, taken.recipients.len())).collect();
+        assert_eq!(taken, [(1, 20), (1, 20), (2, 20), (2, 20)]);
     });
+}
+
+#[test]
+fn a_refused_message_uses_up_no_delivery() {
+    for pipelining in [true, false] {
+        simulate("max_deliveries_per_connection = 1\nmax_outbound_connections = 1\n", async |world: World| {
+            host(&world);
+            if !pipelining {
+                world.network.without_pipelining(1);
+            }
+            world.network.once(1, "BODY", Say("554 5.7.1 not this one"));
+            world.network.once(1, "RCPT", Say("550 5.1.1 nobody"));
+            for _ in 0..4 {
+                world.send(FROM, &["ann@x.test"]).await;
+            }
+            world.pass(30).await;
+            let taken: Vec<_> = world.network.taken(1).iter().map(|taken| taken.connection).collect();
+            assert_eq!(taken, [1, 2], "two were refused on the first connection");
+        });
+    }
 }
 
 #[test]
