@@ -195,6 +195,7 @@ impl Connection {
             self.progress().await;
         }
         let ended_by_us = self.status.ending.replace(true);
+        self.status.carries.borrow_mut().clear();
         self.maintainer.put_back(self.jobs.drain(..).flat_map(|job| job.messages).collect::<Vec<_>>().into_iter());
         let not_opened = if ended_by_us { None } else { self.parted() };
         self.give_back_upcoming().await;
@@ -241,6 +242,11 @@ impl Connection {
 
     fn done(&mut self, done: Done) {
         let Some(job) = self.jobs.pop_front() else { return };
+        {
+            let mut carries = self.status.carries.borrow_mut();
+            let over = job.messages.len().min(carries.len());
+            carries.drain(..over);
+        }
         self.attempt.settings = job.settings;
         let now = self.maintainer.deps.clock.now();
         if done.outcomes.iter().any(is_answer) {
@@ -390,6 +396,7 @@ impl Connection {
         let forward_paths = messages.iter().map(|message| &message.envelope().forward_path);
         self.session.submit(&messages[0].envelope().reverse_path, forward_paths, body, declared);
         self.named += messages.len() as u64;
+        self.status.carries.borrow_mut().extend(messages.iter().map(|message| message.resident.envelope.id));
         self.jobs.push_back(Job { messages, settings: settings.clone(), submitted: self.maintainer.deps.clock.now() });
         self.settle();
     }

@@ -46,6 +46,28 @@ impl OptionType for ScopedLimit {
     }
 }
 
+/// What a limit is called, for whoever asks what holds mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LimitName {
+    pub(crate) option: &'static str,
+    /// The host, for the limits of one.
+    pub(crate) host: Option<Arc<str>>,
+}
+
+impl LimitName {
+    pub(crate) fn of_queue(option: &'static str) -> Self {
+        Self { option, host: None }
+    }
+
+    fn asked_by(option: &'static str, lookup: &Lookup<'_>) -> Self {
+        let host = match lookup {
+            Lookup::Host { host, .. } => Some(Arc::from(*host)),
+            _ => None,
+        };
+        Self { option, host }
+    }
+}
+
 /// The shared objects, for all loops of a delivery engine.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
@@ -125,7 +147,7 @@ pub(crate) struct Saturated {
 
 /// What a queue waits for room for. Closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Awaits {
+pub enum Awaits {
     /// No message may go.
     Message,
     /// No connection may be opened; those it has go on.
@@ -195,14 +217,19 @@ impl Limits {
     ) -> QueueLimits {
         let lookup =
             Lookup::Queue { binding_group: &queue.binding_group, binding: &queue.binding, domain: &queue.domain };
+        let of_server = LimitName::of_queue(SERVER_MAX_OUTBOUND_CONNECTIONS.name());
+        let of_scope = LimitName::of_queue(SCOPE_MAX_OUTBOUND_CONNECTIONS.name());
         let server = generation.find(&SERVER_MAX_OUTBOUND_CONNECTIONS, &lookup);
         let of_binding = || Counted::Binding(queue.binding_group.clone(), queue.binding.clone());
         QueueLimits {
             messages: self.rate(Event::Message, generation, &OUTBOUND_THROTTLE_MESSAGES, &lookup),
             connections: self.rate(Event::Connection, generation, &OUTBOUND_THROTTLE_CONNECTIONS, &lookup),
-            scope: self.cap(generation.find(&SCOPE_MAX_OUTBOUND_CONNECTIONS, &lookup), Counted::Scope),
-            binding: self.cap(server.filter(|set| set.scope != ScopeId::GLOBAL), |_| of_binding()),
-            server: Some(Cap::new(shared(&self.counts, Counted::Server), server_most as u64, server_reserve as u64)),
+            scope: self.cap(of_scope, generation.find(&SCOPE_MAX_OUTBOUND_CONNECTIONS, &lookup), Counted::Scope),
+            binding: self.cap(of_server.clone(), server.filter(|set| set.scope != ScopeId::GLOBAL), |_| of_binding()),
+            server: Some(
+                Cap::new(shared(&self.counts, Counted::Server), server_most as u64, server_reserve as u64)
+                    .named(of_server),
+            ),
         }
     }
 
@@ -215,12 +242,15 @@ impl Limits {
     ) -> Option<Rc<HostLimits>> {
         let QueueName { binding_group, binding, domain } = queue;
         let lookup = Lookup::Host { binding_group, binding, domain, host };
+        let of_scope = LimitName::asked_by(SCOPE_MAX_OUTBOUND_CONNECTIONS.name(), &lookup);
         let most = generation.find(&HOST_MAX_OUTBOUND_CONNECTIONS, &lookup);
         let limits = HostLimits {
             messages: self.rate(Event::Message, generation, &OUTBOUND_THROTTLE_MESSAGES, &lookup),
             connections: self.rate(Event::Connection, generation, &OUTBOUND_THROTTLE_CONNECTIONS, &lookup),
-            host: self.cap(most, |scope| Counted::Host(scope, host.clone())),
-            scope: self.cap(generation.find(&SCOPE_MAX_OUTBOUND_CONNECTIONS, &lookup), Counted::Scope),
+            host: self.cap(LimitName::asked_by(HOST_MAX_OUTBOUND_CONNECTIONS.name(), &lookup), most, |scope| {
+                Counted::Host(scope, host.clone())
+            }),
+            scope: self.cap(of_scope, generation.find(&SCOPE_MAX_OUTBOUND_CONNECTIONS, &lookup), Counted::Scope),
         };
         let none = limits.messages.is_none()
             && limits.connections.is_none()
@@ -237,13 +267,19 @@ impl Limits {
         lookup: &Lookup<'_>,
     ) -> Option<RateLimit> {
         let throttle = generation.find(option, lookup)?;
-        RateLimit::new(throttle, || self.bucket((event, throttle.scope_id)))
+        let limit = RateLimit::new(throttle, || self.bucket((event, throttle.scope_id)))?;
+        Some(limit.named(LimitName::asked_by(option.name(), lookup)))
     }
 
-    fn cap(&self, limit: Option<ScopedLimit>, counted: impl FnOnce(ScopeId) -> Counted) -> Option<Cap> {
+    fn cap(
+        &self,
+        name: LimitName,
+        limit: Option<ScopedLimit>,
+        counted: impl FnOnce(ScopeId) -> Counted,
+    ) -> Option<Cap> {
         let limit = limit?;
         let most = u64::try_from(limit.most).ok()?;
-        Some(Cap::new(shared(&self.counts, counted(limit.scope)), most, 0))
+        Some(Cap::new(shared(&self.counts, counted(limit.scope)), most, 0).named(name))
     }
 }
 

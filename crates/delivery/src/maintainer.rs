@@ -39,10 +39,12 @@ use crate::local;
 use crate::options::{Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, SettingsKey};
 use crate::place::Place;
 use crate::record::DomainRecord;
+use crate::route;
 use crate::seams::Bouncer;
 use crate::seven_bit::Forms;
 use crate::siblings::Sessions;
 use crate::slots::{Grant, Need, Slot};
+use crate::telling::Telling;
 
 /// Something to be done on the loop, from another thread.
 pub(crate) type Order = Box<dyn FnOnce(&Rc<Maintainer>) + Send>;
@@ -92,7 +94,9 @@ pub(crate) struct Maintainer {
     pub(crate) keys: RefCell<Keys>,
     pub(crate) keys_fingerprint: Cell<u64>,
     /// No connection is tried before: the machine lacks what all of them need.
-    starved_until: Cell<Option<Instant>>,
+    starved: Cell<Option<(Lack, Instant)>>,
+    /// Of lookups that gave no host.
+    pub(crate) lookups_told: RefCell<Telling>,
     /// Tasks under way besides `run`: connections, drains, writes.
     tasks: Cell<usize>,
 }
@@ -130,7 +134,8 @@ impl Maintainer {
             sleeper: RefCell::default(),
             keys_fingerprint: Cell::new(keys.fingerprint()),
             keys: RefCell::new(keys),
-            starved_until: Cell::new(None),
+            starved: Cell::new(None),
+            lookups_told: RefCell::default(),
             tasks: Cell::new(0),
             deps,
         };
@@ -287,6 +292,8 @@ impl Maintainer {
         for record in self.records() {
             if domain.is_none_or(|domain| record.name.domain.eq_ignore_ascii_case(domain)) {
                 record.hold_until.set(None);
+                route::looked_up(&record.settings(), &record.name.domain)
+                    .for_each(|name| self.deps.names.forget_failure(&name));
                 for candidate in record.route.borrow().iter() {
                     self.hosts.borrow_mut().forget(&record.peer(candidate.remote));
                 }
@@ -396,14 +403,19 @@ impl Maintainer {
         self.shared.lacks.note(lack, now, what);
         let until = now + LACK_PAUSE;
         if lack.is_of_all() {
-            self.starved_until.set(Some(until));
+            self.starved.set(Some((lack, until)));
         }
         until
     }
 
     /// Whether the machine lacks what a connection needs.
     fn is_starved(&self, now: Instant) -> bool {
-        self.starved_until.get().is_some_and(|until| now < until)
+        self.starved(now).is_some()
+    }
+
+    /// What it lacks, and until when that is not tried for.
+    pub(crate) fn starved(&self, now: Instant) -> Option<(Lack, Instant)> {
+        self.starved.get().filter(|(_, until)| now < *until)
     }
 }
 

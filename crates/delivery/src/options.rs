@@ -100,8 +100,12 @@ queue_options! {
         "Seconds without reaching any host of a domain after which its active mail is delayed.";
     HOST_FAILURE_RETRY: Seconds = "host_failure_retry", "120", DOMAIN,
         "Seconds for which an address that could not be reached is left alone.";
+    DNS_FAILURE_RETRY: Seconds = "dns_failure_retry", "60", DOMAIN,
+        "Seconds after a lookup that gave a domain no host until it is looked up again: doubled with each such lookup in a row, up to an hour.", at_least_one_second;
+    RETRY_NONEXISTENT_DOMAINS: bool = "retry_nonexistent_domains", "false", DOMAIN,
+        "true: mail for a domain that does not exist (NXDOMAIN) waits as that for a domain without hosts does, and is retried. false: it fails at once.";
     DNS_FAILURES_TO_PURGE: u64 = "dns_failures_to_purge", "10", DOMAIN,
-        "Lookups that found a domain to have no host after which its mail fails.";
+        "Lookups in a row that gave a domain no host, because they failed or it has none, after which its mail fails. An answer that is still kept counts once. 0: never.";
     PROHIBITED_HOSTS: IpNets = "prohibited_hosts", NO_HOSTS, GLOBAL,
         "CIDR blocks that mail is never sent to: one such host fails the whole domain's mail, unless the operator wrote its address as gateway or route. Unset: addresses that no host of the Internet has, which are passed over where the DNS gives them for a recipient's domain, so that mail fails only if there is no other. ( ): none.";
     MAIL_QUEUE_CHECK_VM_INTERVAL: Seconds = "mail_queue_check_vm_interval", "60", GLOBAL,
@@ -320,6 +324,8 @@ pub(crate) struct QueueSettings {
     pub(crate) hostname: Arc<str>,
     pub(crate) bind_address: Option<IpAddr>,
     pub(crate) suspended: bool,
+    /// By suspend_delivery, and not for want of a binding.
+    pub(crate) suspended_by_option: bool,
     pub(crate) blackholed: bool,
     /// Lookups without an answer after which a domain's own address is tried.
     pub(crate) fallback_to_address: Option<u64>,
@@ -332,6 +338,8 @@ pub(crate) struct QueueSettings {
     pub(crate) connect_timeout_to_delay: Seconds,
     pub(crate) host_failure_retry: Seconds,
     pub(crate) dns_failures_to_purge: u64,
+    pub(crate) dns_failure_retry: Seconds,
+    pub(crate) retries_nonexistent: bool,
     pub(crate) barred: Rc<Barred>,
 }
 
@@ -386,6 +394,7 @@ impl QueueSettings {
             ehlo_name,
             hostname: hostname.clone(),
             bind_address: generation.read(&BIND_ADDRESS, chain).parse().ok(),
+            suspended_by_option: generation.read(&SUSPEND_DELIVERY, chain),
             suspended: generation.read(&SUSPEND_DELIVERY, chain)
                 || generation.get(&DEFAULT_BINDING, &Lookup::Global).suspends(queue),
             blackholed: generation.read(&BLACKHOLE, chain) == Blackhole::Internal,
@@ -399,6 +408,8 @@ impl QueueSettings {
             connect_timeout_to_delay: generation.read(&CONNECT_TIMEOUT_TO_DELAY, chain),
             host_failure_retry: generation.read(&HOST_FAILURE_RETRY, chain),
             dns_failures_to_purge: generation.read(&DNS_FAILURES_TO_PURGE, chain),
+            dns_failure_retry: generation.read(&DNS_FAILURE_RETRY, chain),
+            retries_nonexistent: generation.read(&RETRY_NONEXISTENT_DOMAINS, chain),
             barred: barred.clone(),
             generation: generation.clone(),
         }

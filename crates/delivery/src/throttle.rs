@@ -17,12 +17,15 @@ use std::time::{Duration, Instant};
 use config::Throttle;
 use tokio::sync::Notify;
 
+use crate::limits::LimitName;
+
 /// A bucket, at the rate that one generation gives it.
 #[derive(Clone, Debug)]
 pub(crate) struct RateLimit {
     bucket: Arc<Bucket>,
     count: u64,
     period: Duration,
+    name: Option<Arc<LimitName>>,
 }
 
 /// The events of one throttle.
@@ -64,7 +67,16 @@ impl RateLimit {
     /// The bucket at a rate; `None` if the rate limits nothing.
     pub(crate) fn new(throttle: Throttle, bucket: impl FnOnce() -> Arc<Bucket>) -> Option<Self> {
         let period = Duration::from_secs(throttle.per_seconds.max(1));
-        (!throttle.is_unlimited()).then(|| Self { bucket: bucket(), count: throttle.count, period })
+        (!throttle.is_unlimited()).then(|| Self { bucket: bucket(), count: throttle.count, period, name: None })
+    }
+
+    /// The same under a name.
+    pub(crate) fn named(self, name: LimitName) -> Self {
+        Self { name: Some(Arc::new(name)), ..self }
+    }
+
+    pub(crate) fn name(&self) -> Option<&LimitName> {
+        self.name.as_deref()
     }
 
     /// An event begins, or this is when the next one may.

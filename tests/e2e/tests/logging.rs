@@ -76,13 +76,23 @@ fn separators_in_addresses_cannot_be_taken_for_separators_of_the_log() {
 }
 
 #[test]
-fn trouble_with_the_dns_is_in_the_paniclog_when_that_is_asked_for() {
+fn trouble_with_the_dns_is_in_the_paniclog_at_once_unless_that_is_turned_off() {
     let names = Names::start("shop.test A 127.0.0.1");
     names.server.behave("*", testkit::dns::Behaviour::ServFail);
-    let more = "Debug_Flags { WARNING = ( \"ALL\" ) }";
-    let daemon = daemon(more).set("resolv_conf", names.resolv_conf()).start();
-    accept(&daemon, "ann@client.test", &["bob@shop.test"], &letter("to a broken zone"));
-    wait(&daemon, "the paniclog names the domain", || daemon.read("log/paniclog.ec").contains("shop.test"));
+    for (more, told) in [("", true), ("Debug_Flags { WARNING = ( ) }", false)] {
+        let daemon = daemon(more).set("resolv_conf", names.resolv_conf()).start();
+        accept(&daemon, "ann@client.test", &["bob@shop.test"], &letter("to a broken zone"));
+        let failed = || {
+            ask(&daemon, &["meters"]).lines().any(|line| line.starts_with("dns.failures ") && line != "dns.failures 0")
+        };
+        wait(&daemon, "a lookup that failed", failed);
+        let says =
+            || daemon.read("log/paniclog.ec").contains("no host for mail to shop.test: lookup of shop.test MX failed");
+        if told {
+            wait(&daemon, "the paniclog names the domain", says);
+        }
+        assert_eq!(says(), told);
+    }
 }
 
 /// What ends a line for some reader, turns it for another, or is obeyed by a terminal.

@@ -22,6 +22,7 @@ impl Maintainer {
         if !saturated.full.is_empty() {
             self.line_up(record, &record.settings(), saturated.full, Vec::new());
         }
+        let name = saturated.throttled.as_ref().and_then(|(limit, _)| limit.name().cloned());
         let (waiting, turn) = match saturated.throttled {
             Some((limit, free_at)) => {
                 let (waiting, turn) = limit.join(free_at);
@@ -36,6 +37,7 @@ impl Maintainer {
         }
         if !record.line.borrow().waits() {
             record.throttled_until.set(Some((turn, awaits)));
+            *record.throttled_by.borrow_mut() = name;
         }
         let (maintainer, record) = (self.clone(), record.clone());
         self.spawn(async move {

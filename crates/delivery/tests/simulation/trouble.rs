@@ -172,8 +172,8 @@ fn four_numbers_without_brackets_are_a_domain_and_not_an_address() {
         world.network.host(5);
         world.send(FROM, &["ann@192.0.2.5"]).await;
         world.pass(1).await;
-        let text = "454 4.4.4 [internal] no MX or A for domain";
-        assert_eq!(world.log(), [format!("0 T ann@192.0.2.5 stage=0 retries=0 - {text}")]);
+        let text = "550 5.1.2 [internal] domain does not exist (NXDOMAIN)";
+        assert_eq!(world.log(), [format!("0 P ann@192.0.2.5 stage=0 retries=0 - {text}")]);
         world.send(FROM, &["ann@[192.0.2.5]"]).await;
         world.pass(1).await;
         assert_eq!(world.log(), ["1 D ann@[192.0.2.5] retries=0 192.0.2.5"]);
