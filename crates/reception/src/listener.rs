@@ -17,7 +17,7 @@ use smtp::{Reply, replies};
 use spool::Spool;
 
 use crate::bounces::BounceReader;
-use crate::door_log::{DoorLog, Turning};
+use crate::door_log::{self, DoorLog, Turning};
 use crate::epoch::{Epoch, WORD};
 use crate::link::Buffers;
 use crate::session;
@@ -94,7 +94,9 @@ impl NetlistenerType for EsmtpListener {
             _ => ReceptionState::JustConnected.as_str(),
         };
         let text = said.trim_end().get(4..).unwrap_or("").to_owned();
-        self.door_log.tell(&self.parts, Turning { peer, local, phase, code: reply.code, text });
+        let parts = self.parts.clone();
+        let turning = Turning { peer, local, phase, code: reply.code, text };
+        self.door_log.tell(turning, move |turning| door_log::write(&parts, turning));
     }
 }
 
