@@ -105,8 +105,11 @@ impl NetlistenerType for EsmtpListener {
 pub(crate) struct ReceptionMeter {
     pub(crate) sessions_entered: Counter,
     pub(crate) sessions_left: Counter,
+    /// Transactions that were answered 250: one each, however many recipients it has.
     pub(crate) messages: Counter,
+    /// Their recipients: the messages that were queued.
     pub(crate) recipients: Counter,
+    /// Their sizes as RFC 1870 counts, trace fields among them: once each, however many recipients.
     pub(crate) octets: Counter,
     /// MAIL, RCPT and DATA refused, and messages: by policy, relay control, a limit or the spool.
     pub(crate) rejected: Counter,
