@@ -12,7 +12,7 @@ use message::{Body, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Pro
 use queue::Intake;
 use scheduler::{Clock, Descriptors, LoopHandle, LoopPool, MemoryPressure, Meters, Random, ThreadPools, Watchdog};
 use smtp::{ForwardPath, Mailbox, ReversePath};
-use spool::chain::{BodyIn, CommitSet, IoCaller, IoResult};
+use spool::chain::{BodyIn, CommitSet, HeadersOut, IoCaller, IoResult};
 use spool::{IoModule, Memory, Promise, ReadPool, Spool, SpoolError};
 
 use crate::network::Network;
@@ -34,16 +34,22 @@ impl ReadPool for Reads {
     }
 }
 
-/// Keeps unlinks waiting while it is shut, as a spool whose backlog is full does.
+/// Keeps unlinks waiting while it is shut, as a spool whose backlog is full does; refuses headers while it is full.
 #[derive(Default)]
 pub struct Door {
     staged: AtomicBool,
+    full: AtomicBool,
     waiting: Mutex<Option<Vec<Promise<()>>>>,
 }
 
 impl Door {
     pub fn shut(&self) {
         *self.waiting.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// From now on there is no room for headers.
+    pub fn fill(&self) {
+        self.full.store(true, Ordering::Relaxed);
     }
 
     /// Lets in who waits; how many.
@@ -58,6 +64,13 @@ impl Door {
 impl IoModule for Door {
     fn name(&self) -> &str {
         "door"
+    }
+
+    fn write_headers(&self, _: IoCaller, _: &mut CommitSet, _: &mut HeadersOut<'_>, _: bool) -> IoResult {
+        if self.full.load(Ordering::Relaxed) {
+            return IoResult::Fail(SpoolError::Full { wanted_bytes: 1, free_bytes: 0 });
+        }
+        IoResult::Cont
     }
 
     fn unlink_headers(&self, _: IoCaller, _: &mut CommitSet, _: MessageId) -> IoResult {
