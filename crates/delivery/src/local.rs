@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use scheduler::{Lack, Step};
 use smtp::Reply;
+use smtp::client::content_octets;
 
 use crate::disposition::{Attempt, Failed};
 use crate::held::InHand;
@@ -46,7 +47,7 @@ pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, 
             },
         };
         let attempt = Attempt { settings: settings.clone(), connection: status.id, remote: None };
-        let octets = message.envelope().body_bytes;
+        let octets = message.body().map_or(0, |body| content_octets(body));
         let rest = match write(maintainer, &settings, &message).await {
             Ok(()) => {
                 let rest = maintainer.delivered(&attempt, message, octets);

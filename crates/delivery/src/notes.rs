@@ -38,6 +38,8 @@ struct State {
     is_closed: bool,
     /// The last attempt failed.
     is_failing: bool,
+    /// There is an older note, which may say more than is true now.
+    is_there: bool,
     /// When one was last written that outlives a loss of power.
     durable_at: Option<Instant>,
 }
@@ -48,6 +50,7 @@ impl Notes {
         let wanted = Arc::<Notify>::default();
         let now = Moments { now: clock.now(), unix: clock.unix() };
         let read = file.read().map_err(|error| error.to_string());
+        let is_there = !matches!(read, Ok(None));
         let note =
             read.and_then(|octets| octets.map_or_else(|| Ok(Note::default()), |octets| Note::parse(&octets, now)));
         let note = note.unwrap_or_else(|problem| {
@@ -63,7 +66,7 @@ impl Notes {
         });
         let spent = note.spent.into_iter().collect();
         let limits = Arc::new(Limits::noted(wanted.clone(), spent, note.unknown_since, now.now));
-        let state = Mutex::default();
+        let state = Mutex::new(State { is_there, ..State::default() });
         let notes =
             Self { file, limits: limits.clone(), wanted, clock, pools, unknown_since: note.unknown_since, state };
         (limits, Arc::new(notes))
@@ -94,7 +97,13 @@ impl Notes {
         let moments = Moments { now: self.clock.now(), unix: self.clock.unix() };
         let buckets = self.limits.buckets();
         let spent = buckets.iter().filter_map(|(key, bucket)| Some((*key, bucket.spent(moments.now, more)?)));
-        let text = Note { unknown_since: self.unknown_since, spent: spent.collect() }.text(moments);
+        let note = Note { unknown_since: self.unknown_since, spent: spent.collect() };
+        if note == Note::default() && !state.is_there {
+            // Who has no throttle has no file either.
+            return;
+        }
+        let text = note.text(moments);
+        state.is_there = true;
         let is_old = |at: Instant| DURABLE_EVERY <= moments.now.saturating_duration_since(at);
         let durably = !more || state.durable_at.is_none_or(is_old);
         let file = self.file.clone();

@@ -95,7 +95,7 @@ queue_options! {
     ROUTES: Routes = "routes", "", DOMAIN,
         "Hosts that get this domain's mail, tried in order: name, __mx__, or smtp://host?pref=P&port=N&type=mx|a.";
     MX_FAILURES_TO_DELAY: u64 = "mx_failures_to_delay", "50", DOMAIN,
-        "Consecutive failures to reach any host of a domain after which its active mail is delayed. 0: never.";
+        "Rounds over all hosts of a domain, in a row, that reached none of them, after which its active mail is delayed. A round in which every host is left alone for an earlier failure, or for which this machine lacks something, does not count. 0: never.";
     CONNECT_TIMEOUT_TO_DELAY: Seconds = "connect_timeout_to_delay", "900", QUEUE,
         "Seconds without reaching any host of a domain after which its active mail is delayed.";
     HOST_FAILURE_RETRY: Seconds = "host_failure_retry", "120", DOMAIN,

@@ -65,14 +65,19 @@ pub(crate) type AdmissionRule = Arc<dyn Fn(&'static str, &Arc<str>, Option<IpAdd
 /// `netlistener.{word}.…`
 #[derive(Clone)]
 pub(crate) struct DoorMeter {
+    /// Connections that became sessions.
     accepted: Counter,
+    /// Those of them that went to another loop, and those that could not.
     handed_over: Counter,
     hand_over_failed: Counter,
+    /// Connections turned away: by always_deny; at a cap on sessions or on waiting proxies; without a PROXY header; for want
+    /// of memory; for want of descriptors, or beyond their share.
     denied: Counter,
     over_limit: Counter,
     without_proxy_header: Counter,
     overloaded: Counter,
     out_of_descriptors: Counter,
+    /// Connections that were gone before they were accepted.
     failed: Counter,
 }
 

@@ -17,7 +17,7 @@ use smtp::{Reply, replies};
 use spool::Spool;
 
 use crate::bounces::BounceReader;
-use crate::door_log::{DoorLog, Turning};
+use crate::door_log::{self, DoorLog, Turning};
 use crate::epoch::{Epoch, WORD};
 use crate::link::Buffers;
 use crate::session;
@@ -94,7 +94,9 @@ impl NetlistenerType for EsmtpListener {
             _ => ReceptionState::JustConnected.as_str(),
         };
         let text = said.trim_end().get(4..).unwrap_or("").to_owned();
-        self.door_log.tell(&self.parts, Turning { peer, local, phase, code: reply.code, text });
+        let parts = self.parts.clone();
+        let turning = Turning { peer, local, phase, code: reply.code, text };
+        self.door_log.tell(turning, move |turning| door_log::write(&parts, turning));
     }
 }
 
@@ -103,8 +105,11 @@ impl NetlistenerType for EsmtpListener {
 pub(crate) struct ReceptionMeter {
     pub(crate) sessions_entered: Counter,
     pub(crate) sessions_left: Counter,
+    /// Transactions that were answered 250: one each, however many recipients it has.
     pub(crate) messages: Counter,
+    /// Their recipients: the messages that were queued.
     pub(crate) recipients: Counter,
+    /// Their sizes as RFC 1870 counts, trace fields among them: once each, however many recipients.
     pub(crate) octets: Counter,
     /// MAIL, RCPT and DATA refused, and messages: by policy, relay control, a limit or the spool.
     pub(crate) rejected: Counter,

@@ -5,14 +5,23 @@ use scheduler::{Counter, MemoryOwner, Meters};
 
 /// `delivery.…`, shared by the loops.
 pub(crate) struct Meter {
+    /// Messages, one for each recipient, that a host took or a mailbox has: as many as D lines.
     pub(crate) delivered: Counter,
+    /// Attempts at a message that failed for now: as many as T lines.
     pub(crate) transient: Counter,
+    /// Messages that failed for good: as many as P lines.
     pub(crate) permanent: Counter,
+    /// Attempts whose final dot got no answer: the host may have the message.
     pub(crate) lost_after_dot: Counter,
+    /// Times that a notification could not be stored, so that its message stayed queued.
     pub(crate) not_notified: Counter,
+    /// Messages that left their queue because the spool no longer has them whole.
     pub(crate) unreadable: Counter,
+    /// Connections that were begun, to hosts or into mailboxes.
     pub(crate) connections_entered: Counter,
+    /// Those of them that ended, however.
     pub(crate) connections_left: Counter,
+    /// Addresses that were tried and gave no session; what this machine lacks is in `delivery.lacks`.
     pub(crate) connections_failed: Counter,
     /// Sessions that a host refused while it had others.
     pub(crate) one_too_many: Counter,

@@ -229,6 +229,15 @@ fn a_disk_that_takes_no_note_holds_no_mail_up() {
 }
 
 #[test]
+fn without_throttles_there_is_no_file() {
+    with_disk(async |disk, clock, pools| {
+        let (_, notes) = open(&disk, clock, &pools);
+        notes.close().await;
+        assert_eq!(disk.list(Path::new("/spool")).unwrap(), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn after_the_last_note_none_is_written() {
     with_disk(async |disk, clock, pools| {
         let (limits, notes) = open(&disk, clock, &pools);

@@ -101,7 +101,8 @@ mod tests {
         let mut queues = Queues::new(&Meters::new(), "test/0", at(0));
         let queue = enqueue(&mut queues, 1);
         let delayed = queues.take(queue).unwrap();
-        let _ = queues.transient_failure(delayed.ticket, "450 later", at(0), &RetryOptions::default());
+        let options = RetryOptions { message_expiration: u64::MAX, ..RetryOptions::default() };
+        let _ = queues.transient_failure(delayed.ticket, "450 later", at(0), &options);
         enqueue(&mut queues, 2);
         let in_flight = queues.take(queue).unwrap();
         // Across the highest number that is counted to, with a message that was just looked at and one that never was.
@@ -122,7 +123,7 @@ mod tests {
         assert!(queues.take_doubted(queue).is_empty(), "it came after the last doubt");
         queues.put_back(in_flight.ticket, in_flight.resident);
         assert_eq!(believe_all(&mut queues, queue), [in_flight.id]);
-        queues.flush(None);
+        assert_eq!(queues.flush(None), 1);
         assert_eq!(believe_all(&mut queues, queue), [delayed.id], "the delayed one was never looked at");
     }
 }

@@ -256,7 +256,7 @@ fn size_is_refused_at_mail_and_at_the_end_of_a_message_that_lied() {
 #[test]
 fn recipients_past_the_limit_are_all_answered_and_logged_once() {
     let mut dialogue = with(
-        |options| options.limits.message_recipients_max = 2,
+        |options| (options.limits.message_recipients_max, options.limits.refusals_max) = (2, u32::MAX),
         "C: MAIL FROM:<a@x.test>
          S: 250 2.1.0 MAIL FROM accepted",
     );
@@ -433,8 +433,12 @@ fn recipients_over_a_limit_are_no_refusals_until_there_is_no_end_of_them() {
     let said = crowd.exchange(&[b"MAIL FROM:<a@x.test>\r\n", &*recipients(1001)].concat());
     assert_eq!((said.matches("452 4.5.3").count(), crowd.closed), (1000, false));
     // A message that is taken begins the count anew; a transaction does not.
-    crowd.exchange(b"DATA\r\nA: b\r\n\r\n.\r\nMAIL FROM:<a@x.test>\r\n");
-    crowd.exchange(&recipients(801));
+    let said = crowd.exchange(b"DATA\r\n");
+    assert!(said.starts_with("354"), "{said}");
+    let said = crowd.exchange(b"A: b\r\n\r\n.\r\nMAIL FROM:<a@x.test>\r\n");
+    assert!(said.starts_with("250 2.0.0") && said.ends_with("250 2.1.0 MAIL FROM accepted\r\n"), "{said}");
+    let said = crowd.exchange(&recipients(801));
+    assert_eq!((said.matches("452 4.5.3").count(), crowd.closed), (800, false));
     let said = crowd.exchange(&[b"RSET\r\nMAIL FROM:<a@x.test>\r\n", &*recipients(204)].concat());
     assert_eq!((said.matches("452 4.5.3").count(), said.matches("421 4.7.0").count(), crowd.closed), (203, 1, true));
 }
