@@ -144,7 +144,7 @@ fn binding_reports(maintainer: &Rc<Maintainer>) -> Vec<BindingReport> {
         let key = (record.name.binding_group.clone(), record.name.binding.clone());
         *connections.entry(key).or_default() += record.connections.borrow().len();
     }
-    let mut waits: BTreeMap<(Arc<str>, Arc<str>), Vec<(Wait, usize)>> = BTreeMap::new();
+    let mut waits: BTreeMap<_, Vec<(Wait, usize)>> = BTreeMap::new();
     for record in maintainer.records() {
         let Some(wait) = maintainer.queue_wait(&record).filter(Wait::is_held) else { continue };
         let key = (record.name.binding_group.clone(), record.name.binding.clone());

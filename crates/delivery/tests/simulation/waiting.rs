@@ -40,7 +40,7 @@ async fn send(world: &World, hosts: &[(u16, &'static str, u8)]) {
 /// Both what holds the queue and what holds its one message.
 async fn both(world: &World) -> Wait {
     let queue = queue(world).await;
-    assert_eq!(messages(world).await, [queue.clone()]);
+    assert_eq!(messages(world).await, std::slice::from_ref(&queue));
     queue
 }
 
