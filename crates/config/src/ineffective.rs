@@ -203,7 +203,10 @@ impl<'m> Found<'m> {
             self.registry.name_id(name).or_else(extra)
         };
         let set = |name: &&str| id(name).and_then(|name| node.setting(name));
-        SWITCHES.iter().filter_map(set).any(|setting| bool::parse(&setting.value) == Ok(false))
+        let mut said =
+            SWITCHES.iter().filter_map(set).map(|setting| bool::parse(&setting.value) == Ok(false)).peekable();
+        // One word that switches it on is enough to ask.
+        said.peek().is_some() && said.all(|is_off| is_off)
     }
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use config::ListenAddress;
-use rustix::fs::{Mode, chmod, unlink};
+use rustix::fs::{FileType, Mode, chmod, lstat, unlink};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{ListenError, Problem};
@@ -78,10 +78,18 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+fn is_socket(path: &Path) -> bool {
+    lstat(path).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Socket)
+}
+
 fn unix(path: &Path, spec: &ListenSpec) -> io::Result<UnixListener> {
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            // A socket nobody answers on was left by a daemon that died.
+            // A socket nobody answers on was left by a daemon that died. Whatever else stands there is somebody's.
+            if !is_socket(path) {
+                let what = "something stands there that is no socket; name another path, or move it away";
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+            }
             match UnixStream::connect(path) {
                 Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
                     unlink(path)?;

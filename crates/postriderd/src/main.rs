@@ -36,6 +36,8 @@ const PRODUCT: &str = "Postrider";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
+    // First of all: until then a signal ends the process.
+    let signals = Signals::catch();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
     if !arguments.foreground && !arguments.background_child {
         return background::launch(&arguments);
     }
-    match run(&arguments) {
+    match run(&arguments, signals) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("postriderd: {failure}");
@@ -64,9 +66,9 @@ fn abort_on_panic() {
     }));
 }
 
-fn run(arguments: &Arguments) -> Result<(), Failure> {
+fn run(arguments: &Arguments, signals: Result<Signals, Failure>) -> Result<(), Failure> {
     abort_on_panic();
-    let signals = Signals::catch()?;
+    let signals = signals?;
     security::renounce()?;
     if arguments.background_child {
         background::detach().map_err(|error| Failure::System(format!("cannot start a session: {error}")))?;

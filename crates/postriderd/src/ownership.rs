@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chownat, fchown, lstat, mkdir, open, stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chownat, fchown, fstat, lstat, mkdir, open, stat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
@@ -24,7 +24,10 @@ impl Owner {
     /// it may be anybody's.
     pub fn spool(&self, path: &Path) -> Result<(), String> {
         match self.made(path)? {
-            Found::Ours => Ok(()),
+            Found::Ours => names(path)?.into_iter().map(|name| path.join(name)).try_for_each(|inner| {
+                let others = lstat(&inner).is_ok_and(|found| found.st_uid != self.uid);
+                if others { self.tree(&inner, DEPTH_MAX) } else { Ok(()) }
+            }),
             Found::Others => {
                 let names = names(path)?;
                 let is_spool = names.is_empty() || MARKS.iter().any(|mark| names.iter().any(|name| name == mark));
@@ -68,6 +71,15 @@ impl Owner {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW;
         let file = io_wrapper::open_regular(path, flags, Mode::from_raw_mode(0o644))
             .map_err(|error| format!("cannot make {} for the user of security {{ }}: {error}", path.display()))?;
+        let found = fstat(&file).map_err(|error| told("look at", path, error))?;
+        if found.st_uid != self.uid && 1 < found.st_nlink {
+            // Its other name may be a file of somebody else's.
+            return Err(format!(
+                "{} has another name too, and belongs to user {}; move it away",
+                path.display(),
+                found.st_uid
+            ));
+        }
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         fchown(&file, Some(uid), Some(gid)).map_err(|error| told("change the owner of", path, error))
     }
@@ -119,10 +131,16 @@ pub fn check_spool(base: &Path, users: &[u32]) -> Result<(), String> {
     check_folder(base, &found, users)?;
     for name in names(base)? {
         let inner = base.join(name);
-        if let Ok(found) = lstat(&inner)
-            && FileType::from_raw_mode(found.st_mode) == FileType::Directory
-        {
-            check_folder(&inner, &found, users)?;
+        let Ok(found) = lstat(&inner) else { continue };
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::Directory => check_folder(&inner, &found, users)?,
+            FileType::Symlink => {
+                let shown = inner.display();
+                return Err(format!(
+                    "{shown} is a symbolic link, and leads out of the spool; mount a device there instead, or name its target in spoolbase"
+                ));
+            }
+            _ => {}
         }
     }
     Ok(())

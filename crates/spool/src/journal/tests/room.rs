@@ -80,6 +80,20 @@ impl Run {
     }
 }
 
+impl Trial {
+    /// The messages that are delivered, in their order.
+    fn order(&self, alive: &BTreeMap<u64, u64>, random: &mut Seeded) -> Vec<u64> {
+        let mut order: Vec<u64> = alive.keys().copied().collect();
+        if !self.ordered {
+            for last in (1..order.len()).rev() {
+                order.swap(last, random.below(last as u64 + 1) as usize);
+            }
+        }
+        order.retain(|_| self.dead <= random.below(100));
+        order
+    }
+}
+
 fn fill_and_drain(seed: u64) -> (usize, Trial) {
     let mut random = Seeded(seed);
     let trial = Trial::of(&mut random);
@@ -93,13 +107,7 @@ fn fill_and_drain(seed: u64) -> (usize, Trial) {
         disk.set_files(disk.files(Path::new("/")).len() as u64);
     }
     let mut alive: BTreeMap<u64, u64> = stored.iter().copied().collect();
-    let mut order: Vec<u64> = alive.keys().copied().collect();
-    if !trial.ordered {
-        for last in (1..order.len()).rev() {
-            order.swap(last, random.below(last as u64 + 1) as usize);
-        }
-    }
-    order.retain(|_| trial.dead <= random.below(100));
+    let order = trial.order(&alive, &mut random);
     let mut delivered = 0;
     while delivered < order.len() {
         let some = (1 + random.below(12) as usize).min(order.len() - delivered);
