@@ -20,6 +20,7 @@ use config::Lookup;
 use message::QueueName;
 use queue::{Arrival, Arrivals, DomainGlobs, Keys, Moment, QueueId, Queues, ResidentOwners, WeakIntake};
 use scheduler::{Counter, Lack, MemoryOwner, Meters};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::Sleep;
 
@@ -41,6 +42,7 @@ use crate::seams::Bouncer;
 use crate::seven_bit::Forms;
 use crate::siblings::Sessions;
 use crate::slots::{Cap, Grant, Need, Slot};
+use crate::unreachable::DRAINED_AT_ONCE;
 
 /// Something to be done on the loop, from another thread.
 pub(crate) type Order = Box<dyn FnOnce(&Rc<Maintainer>) + Send>;
@@ -91,6 +93,8 @@ pub(crate) struct Maintainer {
     pub(crate) keys_fingerprint: Cell<u64>,
     /// No connection is tried before: the machine lacks what all of them need.
     starved_until: Cell<Option<Instant>>,
+    /// Of all queues together, messages of drains that may yet be taken.
+    pub(crate) drained: Arc<Semaphore>,
     /// Tasks under way besides `run`: connections, drains, writes.
     tasks: Cell<usize>,
 }
@@ -188,6 +192,7 @@ impl Maintainer {
             queues: RefCell::new(queues),
             hosts: RefCell::default(),
             sessions: RefCell::default(),
+            drained: Arc::new(Semaphore::new(DRAINED_AT_ONCE)),
             door,
             forms: Forms::default(),
             meter,
