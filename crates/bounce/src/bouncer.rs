@@ -105,7 +105,8 @@ impl Bouncer {
         self.parts.spool.store(&body, std::slice::from_ref(&envelope)).await?;
         self.generated.add(1);
         stored();
-        failed.log.reception(&ReceptionRecord { at: self.parts.clock.unix(), envelope: &envelope });
+        let size = smtp::client::content_octets(&body);
+        failed.log.reception(&ReceptionRecord { at: self.parts.clock.unix(), envelope: &envelope, size });
         // If delivery has ended the notification stays in the spool, for the next start.
         self.parts.intake.enqueue(envelope, body).await;
         Ok(Some(id))

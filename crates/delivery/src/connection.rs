@@ -5,26 +5,26 @@
 //!
 //! Invariant: every message taken is settled or given back before the task ends.
 
+mod progress;
+mod taking;
+
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use message::Body;
-use queue::Resident;
 use smallvec::SmallVec;
 use smtp::client::{ClientOptions, ClientSession, Done, End, Event, Failure, Outcome, Stage};
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::task::JoinSet;
 
+use self::taking::Upcoming;
 use crate::alarm::Alarm;
 use crate::disposition::{Attempt, Failed, Rest};
-use crate::gathering::{Gathering, Siblings};
-use crate::held::{InHand, Taken, Tokens};
-use crate::limits::{Awaits, HostLimits, Saturated};
+use crate::gathering::Siblings;
+use crate::held::{InHand, Tokens};
+use crate::limits::HostLimits;
 use crate::maintainer::Maintainer;
 use crate::opening::{self, NoSession};
 use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
@@ -32,10 +32,9 @@ use crate::parting::{Parting, ends_session, is_answer};
 use crate::place::Turn;
 use crate::record::{DomainRecord, Status};
 use crate::route::Candidate;
-use crate::seams::{ConnectError, Local, Stream};
+use crate::seams::{ConnectError, Stream};
 use crate::seven_bit::Form;
 use crate::standing::Dial;
-use crate::throttle::Token;
 use crate::unreachable::NotOpened;
 
 /// Opens a connection for the queue and works on it until it ends.
@@ -61,33 +60,6 @@ struct Job {
     /// What its outcomes are settled under, whatever a reload brings meanwhile.
     settings: Rc<QueueSettings>,
     submitted: Instant,
-}
-
-/// A transaction taken and not yet submitted.
-enum Upcoming {
-    Reading(Box<Gathering>),
-    Ready(Siblings),
-    /// Its body is being made into one of 7 bits.
-    Converting {
-        messages: Siblings,
-        form: Local<'static, Form>,
-    },
-    /// That is done.
-    Converted {
-        messages: Siblings,
-        form: Form,
-    },
-}
-
-impl Upcoming {
-    fn recipients(&self) -> usize {
-        match self {
-            Self::Reading(gathering) => gathering.len(),
-            Self::Ready(messages) | Self::Converting { messages, .. } | Self::Converted { messages, .. } => {
-                messages.len()
-            }
-        }
-    }
 }
 
 pub(crate) struct Connection {
@@ -223,6 +195,7 @@ impl Connection {
             self.progress().await;
         }
         let ended_by_us = self.status.ending.replace(true);
+        self.status.carries.borrow_mut().clear();
         self.maintainer.put_back(self.jobs.drain(..).flat_map(|job| job.messages).collect::<Vec<_>>().into_iter());
         let not_opened = if ended_by_us { None } else { self.parted() };
         self.give_back_upcoming().await;
@@ -230,21 +203,6 @@ impl Connection {
         self.status.unlinking.set(false);
         while self.settling.join_next().await.is_some() {}
         not_opened
-    }
-
-    /// What is being read is waited for, so that the next connection need not begin again with it.
-    async fn give_back_upcoming(&mut self) {
-        for upcoming in std::mem::take(&mut self.upcoming).into_iter().rev() {
-            match upcoming {
-                Upcoming::Ready(messages)
-                | Upcoming::Converting { messages, .. }
-                | Upcoming::Converted { messages, .. } => self.maintainer.put_back(messages.into_iter()),
-                Upcoming::Reading(gathering) if !self.maintainer.stopping.get() && !gathering.awaits_memory() => {
-                    gathering.give_back(&self.maintainer).await;
-                }
-                Upcoming::Reading(_) => {}
-            }
-        }
     }
 
     /// The session has ended, not by our will: somebody pays.
@@ -284,6 +242,11 @@ impl Connection {
 
     fn done(&mut self, done: Done) {
         let Some(job) = self.jobs.pop_front() else { return };
+        {
+            let mut carries = self.status.carries.borrow_mut();
+            let over = job.messages.len().min(carries.len());
+            carries.drain(..over);
+        }
         self.attempt.settings = job.settings;
         let now = self.maintainer.deps.clock.now();
         if done.outcomes.iter().any(is_answer) {
@@ -293,6 +256,7 @@ impl Connection {
             }
         }
         if done.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Delivered(_))) {
+            self.delivered += 1;
             self.dial.standing.delivered(now.saturating_duration_since(job.submitted));
         }
         if let Some(most) = done.recipients_max {
@@ -303,7 +267,6 @@ impl Connection {
             match outcome {
                 Outcome::Untried => untried.push(message),
                 Outcome::Delivered(_) => {
-                    self.delivered += 1;
                     if let Some(unlinked) = self.maintainer.delivered(&self.attempt, message, done.bytes) {
                         self.status.unlinking.set(true);
                         self.unlinking.spawn_local(unlinked);
@@ -341,7 +304,7 @@ impl Connection {
         if self.maintainer.stopping.get() || self.used_up(&settings) || self.status.gives_way() {
             return self.session.quit();
         }
-        while self.may_take_more() && !self.used_up(&settings) {
+        while self.may_take_more() && !self.is_full(&settings) {
             let accepts = self.session.accepts_transaction();
             match self.upcoming.pop_front() {
                 Some(Upcoming::Ready(messages)) if accepts => self.submit(messages, &settings),
@@ -384,116 +347,10 @@ impl Connection {
         }
     }
 
-    /// Has what comes next read while the session is busy, so that it need not wait for the disk. What would take memory that
-    /// others wait for is read when its turn comes.
-    fn read_ahead(&mut self, settings: &Rc<QueueSettings>) {
-        if self.maintainer.owners.bodies.is_scarce() {
-            return;
-        }
-        while self.upcoming.len() < self.ahead && self.next_is_on_disk() && !self.used_up_soon(settings) {
-            if !self.take_next(settings) {
-                return;
-            }
-        }
-    }
-
-    /// Whether the connection may carry no more than it has at hand.
-    fn used_up_soon(&self, settings: &QueueSettings) -> bool {
-        self.may_carry(settings) == 0
-    }
-
-    /// Recipients it may still take, besides those it has at hand.
-    fn may_carry(&self, settings: &QueueSettings) -> u64 {
-        let taken: usize = self.upcoming.iter().map(Upcoming::recipients).sum();
-        let left = |most: u64, used: u64| if most == 0 { u64::MAX } else { most.saturating_sub(used) };
-        let (carried, named) = (self.carried() + taken as u64, self.named + taken as u64);
-        left(settings.deliveries_max, carried).min(left(settings.recipients_max, named))
-    }
-
-    /// Messages delivered, and those that may yet be.
-    fn carried(&self) -> u64 {
-        self.delivered + self.jobs.iter().map(|job| job.messages.len() as u64).sum::<u64>()
-    }
-
-    /// Takes the next message of the queue, if there is one and the throttles have a place for it.
-    fn take_next(&mut self, settings: &Rc<QueueSettings>) -> bool {
-        if self.maintainer.queues.borrow().active(self.record.queue) == 0 {
-            return false;
-        }
-        let now = self.maintainer.deps.clock.now();
-        let begin = |token: Option<Token>| token.map(|token| token.begin(now)).transpose();
-        // What was kept for the first message while the session opened counts from now on.
-        let first = self.first.take().and_then(|[own, of_host]| Some([begin(own).ok()?, begin(of_host).ok()?]));
-        let Some(tokens) = first.or_else(|| self.tokens(settings)) else { return false };
-        match self.maintainer.next(&self.record, settings) {
-            Some(mut taken) => {
-                taken.held.pay(tokens);
-                let upcoming = self.upcoming(taken, settings);
-                self.upcoming.push_back(upcoming);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Places for one more message. Without one in the queue's own throttle the session stays, idle, for its turn; without
-    /// one in the host's it ends, for another host may have room.
-    fn tokens(&mut self, settings: &Rc<QueueSettings>) -> Option<Tokens> {
-        if !Rc::ptr_eq(&self.host.0, settings) {
-            let limits = &self.maintainer.shared.limits;
-            self.host = (settings.clone(), settings.host_limits(limits, &self.record.name, &self.candidate.host));
-        }
-        if settings.limits.messages.is_none() && self.host.1.is_none() {
-            return Some(Tokens::default());
-        }
-        let now = self.maintainer.deps.clock.now();
-        let own = settings
-            .limits
-            .message(now)
-            .map_err(|busy| self.maintainer.saturated(&self.record, Awaits::Message, busy))
-            .ok()?;
-        match self.host_tokens(now) {
-            Ok(of_host) => Some([own, of_host]),
-            Err(_) => {
-                self.session.quit();
-                None
-            }
-        }
-    }
-
-    fn host_tokens(&self, now: Instant) -> Result<Option<Token>, Saturated> {
-        self.host.1.as_ref().map_or(Ok(None), |host| host.message(now))
-    }
-
-    /// Whether the connection has carried all it may: its number, or all there was before a reload changed the way.
-    fn used_up(&self, settings: &QueueSettings) -> bool {
-        let is_full =
-            is_reached(settings.deliveries_max, self.carried()) || is_reached(settings.recipients_max, self.named);
-        is_full || !settings.leads_as(&self.opened_under)
-    }
-
-    fn next_is_on_disk(&self) -> bool {
-        let queues = self.maintainer.queues.borrow();
-        let has_body = |head: &Resident| head.body.is_some();
-        queues.active(self.record.queue) != 0 && !queues.head(self.record.queue).is_some_and(has_body)
-    }
-
     /// Whether what was done so far is settled enough. An unlink that waits at the spool's door holds everything up: more
     /// deliveries would be more that a crash repeats.
     fn may_take_more(&self) -> bool {
         self.unlinking.is_empty() && self.settling.len() < SETTLING_MAX
-    }
-
-    /// A message that was taken, and the siblings that can share its transaction.
-    fn upcoming(&self, taken: Taken, settings: &QueueSettings) -> Upcoming {
-        let now = self.maintainer.deps.clock.now();
-        let most = settings.batch_max.min(self.dial.standing.recipients_max(now));
-        let most = usize::try_from(self.may_carry(settings)).unwrap_or(usize::MAX).min(most);
-        let pay = || Some([settings.limits.message(now).ok()?, self.host_tokens(now).ok()?]);
-        match self.maintainer.gather(&self.record, taken, most, pay) {
-            Ok(messages) => Upcoming::Ready(messages),
-            Err(gathering) => Upcoming::Reading(gathering),
-        }
     }
 
     /// One transaction, once the body has a form that the server takes.
@@ -539,142 +396,10 @@ impl Connection {
         let forward_paths = messages.iter().map(|message| &message.envelope().forward_path);
         self.session.submit(&messages[0].envelope().reverse_path, forward_paths, body, declared);
         self.named += messages.len() as u64;
+        self.status.carries.borrow_mut().extend(messages.iter().map(|message| message.resident.envelope.id));
         self.jobs.push_back(Job { messages, settings: settings.clone(), submitted: self.maintainer.deps.clock.now() });
         self.settle();
     }
-
-    /// Waits until something has happened, and tells the session.
-    async fn progress(&mut self) {
-        let idle = self.session.is_idle() && self.upcoming.is_empty() && self.may_take_more();
-        let mut parked = false;
-        std::future::poll_fn(|context| {
-            if std::mem::take(&mut parked) && self.unpark() {
-                return Poll::Ready(());
-            }
-            if self.poll(context).is_ready() {
-                return Poll::Ready(());
-            }
-            if idle && !self.maintainer.park(&self.status, context.waker()) {
-                return Poll::Ready(());
-            }
-            parked = idle;
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// No longer offers itself for work; whether somebody took the offer, or wants one of its slots.
-    fn unpark(&self) -> bool {
-        let is_taken = self.status.parked.take().is_none();
-        !self.maintainer.unpark(&self.status) || is_taken
-    }
-
-    /// What has come is read before anything is written: a reply that was there before its command was is no answer to it, and the
-    /// session must not learn of it too late to know.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.poll_read(context).is_ready() {
-            return Poll::Ready(());
-        }
-        if self.poll_write(context) {
-            if self.poll_read(context).is_pending() {
-                self.session.closed();
-            }
-            return Poll::Ready(());
-        }
-        if self.poll_upcoming(context).is_ready() {
-            return Poll::Ready(());
-        }
-        if self.poll_settling(context).is_ready() {
-            return Poll::Ready(());
-        }
-        // A session that is idle only because the disk is slow is not to end for that.
-        let waits_for_spool = self.session.is_idle() && !self.upcoming.is_empty();
-        if !waits_for_spool && self.alarm.poll(self.session.deadline(), context).is_ready() {
-            self.session.deadline_passed();
-            return Poll::Ready(());
-        }
-        Poll::Pending
-    }
-
-    /// Sends what there is to send; `true` if the connection no longer takes it. What the server said before it closed may
-    /// still be there to read, so that comes first.
-    fn poll_write(&mut self, context: &mut Context<'_>) -> bool {
-        while !self.session.outbox().is_empty() {
-            let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
-            let filled = self.session.outbox().slices(&mut slices);
-            match Pin::new(&mut self.stream).poll_write_vectored(context, &slices[..filled]) {
-                Poll::Ready(Ok(0) | Err(_)) => return true,
-                Poll::Ready(Ok(octets)) => {
-                    let now = self.maintainer.deps.clock.now();
-                    self.session.sent(octets, now);
-                    self.status.enter(self.session.stage(), now);
-                }
-                Poll::Pending => return false,
-            }
-        }
-        false
-    }
-
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut buffer = ReadBuf::new(&mut self.buffer[..]);
-        match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                let now = self.maintainer.deps.clock.now();
-                self.session.input(buffer.filled(), now);
-                self.status.enter(self.session.stage(), now);
-            }
-            Poll::Ready(_) => self.session.closed(),
-        }
-        Poll::Ready(())
-    }
-
-    fn poll_settling(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut settled = false;
-        while let Poll::Ready(Some(_)) = self.unlinking.poll_join_next(context) {
-            settled = true;
-        }
-        self.status.unlinking.set(!self.unlinking.is_empty());
-        while let Poll::Ready(Some(_)) = self.settling.poll_join_next(context) {
-            settled = true;
-        }
-        if settled { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    fn poll_upcoming(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut read_any = Poll::Pending;
-        for place in (0..self.upcoming.len()).rev() {
-            match &mut self.upcoming[place] {
-                Upcoming::Converting { form, .. } => {
-                    let Poll::Ready(form) = form.as_mut().poll(context) else { continue };
-                    if let Some(Upcoming::Converting { messages, .. }) = self.upcoming.remove(place) {
-                        self.upcoming.insert(place, Upcoming::Converted { messages, form });
-                    }
-                }
-                Upcoming::Reading(gathering) => {
-                    let Poll::Ready(messages) = gathering.poll(&self.maintainer, context) else { continue };
-                    self.upcoming.remove(place);
-                    if let Some(first) = messages.first() {
-                        self.ahead = read_ahead(first.envelope().body_bytes);
-                        self.upcoming.insert(place, Upcoming::Ready(messages));
-                    }
-                }
-                Upcoming::Ready(_) | Upcoming::Converted { .. } => continue,
-            }
-            read_any = Poll::Ready(());
-        }
-        read_any
-    }
-}
-
-/// Whether a limit, if it is one, is reached.
-fn is_reached(limit: u64, number: u64) -> bool {
-    limit != 0 && limit <= number
-}
-
-/// How many bodies of such a size are read ahead.
-fn read_ahead(octets: u64) -> usize {
-    usize::try_from(READ_AHEAD_OCTETS / octets.max(1)).unwrap_or(usize::MAX).clamp(1, READ_AHEAD)
 }
 
 async fn connect(
@@ -699,11 +424,5 @@ async fn connect(
 pub(crate) const OCTETS: usize = 2 * size_of::<Connection>() + READ_OCTETS;
 /// Octets of replies read at once.
 const READ_OCTETS: usize = 4096;
-/// Slices of one vectored write: a body between two groups of commands, and room for a cut one.
-const WRITE_SLICES: usize = 8;
-/// Messages one connection has read before their turn, at most.
-const READ_AHEAD: usize = 8;
-/// Octets they may have together.
-const READ_AHEAD_OCTETS: u64 = 1 << 20;
 /// Outcomes a connection leaves unsettled before it takes more mail.
 const SETTLING_MAX: usize = 16;

@@ -13,6 +13,7 @@ use logging::{DeliveryRecord, FailureRecord, Stage};
 use message::{Body, Envelope, MessageId};
 use queue::{Moment, Transient};
 use smtp::Reply;
+use smtp::client::content_octets;
 
 use crate::held::{Held, InHand};
 use crate::maintainer::Maintainer;
@@ -93,7 +94,7 @@ impl Maintainer {
         let outcome = self.queues.borrow_mut().transient_failure(held.settle(), &text, now, &attempt.settings.retry);
         match outcome {
             Transient::Delayed { state, place } => {
-                let record = record_of(now, &resident.envelope, attempt, &failed, &text);
+                let record = record_of(now, (&resident.envelope, resident.body.as_ref()), attempt, &failed, &text);
                 attempt.settings.logs.transient(&record);
                 self.meter.transient.add(1);
                 resident.envelope.delivery = state;
@@ -130,7 +131,8 @@ impl Maintainer {
         let logged = Cell::new(false);
         let log = || {
             if !logged.replace(true) {
-                let record = record_of(self.moment(), &failure.envelope, &attempt, &failed, &text);
+                let record =
+                    record_of(self.moment(), (&failure.envelope, failure.body.as_ref()), &attempt, &failed, &text);
                 attempt.settings.logs.permanent(&record);
             }
         };
@@ -250,7 +252,7 @@ impl Maintainer {
 
 fn record_of<'a>(
     now: Moment,
-    envelope: &'a Envelope,
+    (envelope, body): (&'a Envelope, Option<&Body>),
     attempt: &Attempt,
     failed: &Failed,
     reply: &'a str,
@@ -260,6 +262,8 @@ fn record_of<'a>(
         envelope,
         connection: attempt.connection,
         bytes: failed.bytes,
+        // Of a body that is not in memory the stuffed dots are not known.
+        size: body.map_or(envelope.body_bytes.saturating_sub(TERMINATOR_OCTETS), |body| content_octets(body)),
         stage: failed.stage,
         remote: attempt.address(),
         reply,
@@ -273,6 +277,8 @@ fn report_unlink(id: MessageId, result: Result<(), spool::SpoolError>) {
     }
 }
 
+/// The last line of a body in wire form.
+const TERMINATOR_OCTETS: u64 = 3;
 /// After a notification could not be stored.
 const NOT_STORED_RETRY_SECONDS: u64 = 60;
 /// After a message could not be read for now.

@@ -8,12 +8,13 @@ use config::{Configuration, Generation};
 use message::IdGenerator;
 use queue::{Intake, ResidentOwners};
 use scheduler::{Clock, Descriptors, LoopHandle, MemoryPressure, Meters, Random, ThreadPools};
-use spool::Spool;
+use spool::{Spool, StateFile};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::lacks::Lacks;
 use crate::limits::Limits;
 use crate::maintainer::{Maintainer, Order, Shared};
+use crate::notes::Notes;
 use crate::seams::{Bouncer, Connector, Itself, Names};
 
 /// What delivery is built on.
@@ -44,6 +45,8 @@ pub struct Deps {
     pub pools: ThreadPools,
     /// Read, to hold less while memory is short.
     pub pressure: MemoryPressure,
+    /// Where the spent parts of throttles are noted for the next start; without it a restart opens new windows.
+    pub throttle_notes: Option<StateFile>,
     /// This machine's name in a generation, for EHLO and mailbox files.
     pub hostname: Hostname,
 }
@@ -57,7 +60,7 @@ pub struct Engine;
 
 impl Engine {
     /// Starts a maintainer on each loop. `bouncer` makes the sender of notifications, which enqueues them through the
-    /// intake it is given.
+    /// intake it is given. Reads the last note of throttles, so it blocks for a moment.
     pub fn start(
         loops: &[LoopHandle],
         deps: Deps,
@@ -65,7 +68,13 @@ impl Engine {
     ) -> (Intake, EngineHandle) {
         let (intake, arrivals) = queue::intake(loops.len(), INTAKE_CAPACITY, ResidentOwners::new(&deps.meters));
         let bouncer = bouncer(&intake);
-        let (limits, lacks) = (Arc::new(Limits::default()), Arc::new(Lacks::new(&deps.meters)));
+        let notes = deps.throttle_notes.clone().map(|file| Notes::open(file, deps.clock, deps.pools.clone()));
+        let (limits, notes) =
+            notes.map_or_else(|| (Arc::<Limits>::default(), None), |(limits, notes)| (limits, Some(notes)));
+        if let (Some(notes), Some(first)) = (notes.clone(), loops.first()) {
+            first.spawn(|| notes.run());
+        }
+        let lacks = Arc::new(Lacks::new(&deps.meters));
         let mut orders = Vec::new();
         for (event_loop, arrivals) in loops.iter().zip(arrivals) {
             let (sender, receiver) = mpsc::channel(ORDERS_CAPACITY);
@@ -79,7 +88,7 @@ impl Engine {
                 Rc::new(maintainer).run(arrivals, receiver, granted)
             });
         }
-        (intake, EngineHandle { orders: orders.into(), clock: deps.clock, spool: deps.spool })
+        (intake, EngineHandle { orders: orders.into(), clock: deps.clock, spool: deps.spool, notes })
     }
 }
 
@@ -89,12 +98,21 @@ pub struct EngineHandle {
     orders: Arc<[mpsc::Sender<Order>]>,
     pub(crate) clock: Clock,
     pub(crate) spool: Spool,
+    notes: Option<Arc<Notes>>,
 }
 
 impl EngineHandle {
     /// Ends delivery: no new attempts; those under way finish, or are cut off after `grace` and so return to their queue,
     /// for what is not settled is still in the spool. Messages in attempts that were cut off.
     pub async fn stop(&self, grace: Duration) -> usize {
+        let cut_off = self.drain(grace).await;
+        if let Some(notes) = &self.notes {
+            notes.close().await;
+        }
+        cut_off
+    }
+
+    async fn drain(&self, grace: Duration) -> usize {
         let deadline = self.clock.now() + grace;
         self.each(|maintainer| maintainer.stop()).await;
         loop {

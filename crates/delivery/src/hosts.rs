@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 use message::QueueName;
 
 use crate::standing::Standing;
+use crate::telling::Telling;
 
 /// Addresses remembered; beyond that the ones that may be tried soonest are forgotten.
 pub(crate) const HOSTS_MAX: usize = 8192;
-
-/// The least time between two words on hosts that cannot be reached.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// An address, and the binding that deals with it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,9 +29,7 @@ pub(crate) struct Peer {
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     failed: HashMap<Peer, Failed>,
-    /// When the operator was last told of a host that could not be reached, and of how many not since.
-    told_at: Option<Instant>,
-    untold: usize,
+    telling: Telling,
     standings: HashMap<Peer, Rc<Standing>>,
 }
 
@@ -71,12 +67,7 @@ impl Hosts {
         if known.is_some() {
             return None;
         }
-        if self.told_at.is_some_and(|told_at| now < told_at + TOLD_EVERY) {
-            self.untold += 1;
-            return None;
-        }
-        self.told_at = Some(now);
-        Some(std::mem::take(&mut self.untold))
+        self.telling.tell(now)
     }
 
     /// What it said when it failed was that it never takes mail.

@@ -20,8 +20,10 @@ mod limits;
 mod line;
 mod listings;
 mod local;
+mod lookups;
 mod maildir;
 mod maintainer;
+mod notes;
 mod opening;
 mod options;
 mod parting;
@@ -38,11 +40,14 @@ mod seven_bit;
 mod siblings;
 mod slots;
 mod standing;
+mod telling;
 mod throttle;
 mod unreachable;
+mod unroutable;
+mod waiting;
 
 pub use engine::{Deps, Engine, EngineHandle, Hostname};
-pub use limits::ScopedLimit;
+pub use limits::{Awaits, ScopedLimit};
 pub use listings::{BindingReport, LISTING_MAX, ListedMessage};
 pub use options::{Aggressiveness, DeliveryMethod, OPTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS};
 pub use reports::{AddressReport, ConnectionReport, Counts, DomainReport, MessageReport, QueueReport};
@@ -50,3 +55,4 @@ pub use route_option::{RouteEntry, RouteTarget, Routes};
 pub use seams::{
     Bouncer, ConnectError, Connected, Connector, FailedMessage, Itself, Local, Names, NotStored, Stream, Tcp,
 };
+pub use waiting::{FailedHost, Hold, Setting, Wait};

@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 use config::{Generation, Lookup, Opt, OptionType, ScopeId, Throttle, Value};
 use message::QueueName;
+use tokio::sync::Notify;
 
 use crate::options::{
     HOST_MAX_OUTBOUND_CONNECTIONS, OUTBOUND_THROTTLE_CONNECTIONS, OUTBOUND_THROTTLE_MESSAGES,
     SCOPE_MAX_OUTBOUND_CONNECTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS,
 };
 use crate::slots::{Cap, Count};
-use crate::throttle::{Bucket, RateLimit, Token};
+use crate::throttle::{Bucket, RateLimit, Spent, Token};
 
 /// A number of connections, and the scope that set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +46,56 @@ impl OptionType for ScopedLimit {
     }
 }
 
+/// What a limit is called, for whoever asks what holds mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LimitName {
+    pub(crate) option: &'static str,
+    /// The host, for the limits of one.
+    pub(crate) host: Option<Arc<str>>,
+}
+
+impl LimitName {
+    pub(crate) fn of_queue(option: &'static str) -> Self {
+        Self { option, host: None }
+    }
+
+    fn asked_by(option: &'static str, lookup: &Lookup<'_>) -> Self {
+        let host = match lookup {
+            Lookup::Host { host, .. } => Some(Arc::from(*host)),
+            _ => None,
+        };
+        Self { option, host }
+    }
+}
+
 /// The shared objects, for all loops of a delivery engine.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    buckets: Mutex<HashMap<(Event, ScopeId), Arc<Bucket>>>,
+    buckets: Mutex<HashMap<BucketKey, Arc<Bucket>>>,
+    /// Where the spent parts of buckets are noted, if they are.
+    ledger: Option<Ledger>,
     counts: Mutex<HashMap<Counted, Arc<Count>>>,
 }
 
+/// What tells a bucket from others, also over restarts.
+pub(crate) type BucketKey = (Event, ScopeId);
+
+/// What buckets are made with whose spent part is noted.
+#[derive(Debug)]
+struct Ledger {
+    wanted: Arc<Notify>,
+    /// When the last note was found not to be readable.
+    unknown_since: Option<Instant>,
+    /// When the buckets of the last note were made.
+    start: Instant,
+}
+
 /// What a bucket counts. Closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Event {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Event {
+    /// Messages: one for each recipient of a transaction.
     Message,
+    /// Connections that were begun, whatever became of them.
     Connection,
 }
 
@@ -107,7 +147,7 @@ pub(crate) struct Saturated {
 
 /// What a queue waits for room for. Closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Awaits {
+pub enum Awaits {
     /// No message may go.
     Message,
     /// No connection may be opened; those it has go on.
@@ -140,6 +180,33 @@ impl Saturated {
 }
 
 impl Limits {
+    /// Limits whose buckets begin as the last run left them, and tell `wanted` when they are to be noted.
+    pub(crate) fn noted(
+        wanted: Arc<Notify>,
+        spent: Vec<(BucketKey, Spent)>,
+        unknown_since: Option<Instant>,
+        now: Instant,
+    ) -> Self {
+        let bucket = |spent| Arc::new(Bucket::noted(wanted.clone(), Some(spent), unknown_since, now));
+        let buckets = spent.into_iter().map(|(key, spent)| (key, bucket(spent))).collect();
+        let ledger = Some(Ledger { wanted, unknown_since, start: now });
+        Self { buckets: Mutex::new(buckets), ledger, ..Self::default() }
+    }
+
+    /// Every bucket.
+    pub(crate) fn buckets(&self) -> Vec<(BucketKey, Arc<Bucket>)> {
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.iter().map(|(key, bucket)| (*key, bucket.clone())).collect()
+    }
+
+    /// The bucket of a key, which a note may have filled.
+    pub(crate) fn bucket(&self, key: BucketKey) -> Arc<Bucket> {
+        shared_or(&self.buckets, key, || match &self.ledger {
+            Some(ledger) => Bucket::noted(ledger.wanted.clone(), None, ledger.unknown_since, ledger.start),
+            None => Bucket::default(),
+        })
+    }
+
     /// The limits of a queue. The server's own limit and its reserve are what the options and the system leave of it.
     pub(crate) fn of_queue(
         &self,
@@ -150,14 +217,19 @@ impl Limits {
     ) -> QueueLimits {
         let lookup =
             Lookup::Queue { binding_group: &queue.binding_group, binding: &queue.binding, domain: &queue.domain };
+        let of_server = LimitName::of_queue(SERVER_MAX_OUTBOUND_CONNECTIONS.name());
+        let of_scope = LimitName::of_queue(SCOPE_MAX_OUTBOUND_CONNECTIONS.name());
         let server = generation.find(&SERVER_MAX_OUTBOUND_CONNECTIONS, &lookup);
         let of_binding = || Counted::Binding(queue.binding_group.clone(), queue.binding.clone());
         QueueLimits {
             messages: self.rate(Event::Message, generation, &OUTBOUND_THROTTLE_MESSAGES, &lookup),
             connections: self.rate(Event::Connection, generation, &OUTBOUND_THROTTLE_CONNECTIONS, &lookup),
-            scope: self.cap(generation.find(&SCOPE_MAX_OUTBOUND_CONNECTIONS, &lookup), Counted::Scope),
-            binding: self.cap(server.filter(|set| set.scope != ScopeId::GLOBAL), |_| of_binding()),
-            server: Some(Cap::new(shared(&self.counts, Counted::Server), server_most as u64, server_reserve as u64)),
+            scope: self.cap(of_scope, generation.find(&SCOPE_MAX_OUTBOUND_CONNECTIONS, &lookup), Counted::Scope),
+            binding: self.cap(of_server.clone(), server.filter(|set| set.scope != ScopeId::GLOBAL), |_| of_binding()),
+            server: Some(
+                Cap::new(shared(&self.counts, Counted::Server), server_most as u64, server_reserve as u64)
+                    .named(of_server),
+            ),
         }
     }
 
@@ -170,12 +242,15 @@ impl Limits {
     ) -> Option<Rc<HostLimits>> {
         let QueueName { binding_group, binding, domain } = queue;
         let lookup = Lookup::Host { binding_group, binding, domain, host };
+        let of_scope = LimitName::asked_by(SCOPE_MAX_OUTBOUND_CONNECTIONS.name(), &lookup);
         let most = generation.find(&HOST_MAX_OUTBOUND_CONNECTIONS, &lookup);
         let limits = HostLimits {
             messages: self.rate(Event::Message, generation, &OUTBOUND_THROTTLE_MESSAGES, &lookup),
             connections: self.rate(Event::Connection, generation, &OUTBOUND_THROTTLE_CONNECTIONS, &lookup),
-            host: self.cap(most, |scope| Counted::Host(scope, host.clone())),
-            scope: self.cap(generation.find(&SCOPE_MAX_OUTBOUND_CONNECTIONS, &lookup), Counted::Scope),
+            host: self.cap(LimitName::asked_by(HOST_MAX_OUTBOUND_CONNECTIONS.name(), &lookup), most, |scope| {
+                Counted::Host(scope, host.clone())
+            }),
+            scope: self.cap(of_scope, generation.find(&SCOPE_MAX_OUTBOUND_CONNECTIONS, &lookup), Counted::Scope),
         };
         let none = limits.messages.is_none()
             && limits.connections.is_none()
@@ -192,23 +267,33 @@ impl Limits {
         lookup: &Lookup<'_>,
     ) -> Option<RateLimit> {
         let throttle = generation.find(option, lookup)?;
-        RateLimit::new(throttle, || shared(&self.buckets, (event, throttle.scope_id)))
+        let limit = RateLimit::new(throttle, || self.bucket((event, throttle.scope_id)))?;
+        Some(limit.named(LimitName::asked_by(option.name(), lookup)))
     }
 
-    fn cap(&self, limit: Option<ScopedLimit>, counted: impl FnOnce(ScopeId) -> Counted) -> Option<Cap> {
+    fn cap(
+        &self,
+        name: LimitName,
+        limit: Option<ScopedLimit>,
+        counted: impl FnOnce(ScopeId) -> Counted,
+    ) -> Option<Cap> {
         let limit = limit?;
         let most = u64::try_from(limit.most).ok()?;
-        Some(Cap::new(shared(&self.counts, counted(limit.scope)), most, 0))
+        Some(Cap::new(shared(&self.counts, counted(limit.scope)), most, 0).named(name))
     }
 }
 
 /// The object of a key. Those nobody holds are forgotten only when they are many: a bucket is to remember what it counted.
 fn shared<K: Eq + Hash, T: Default>(objects: &Mutex<HashMap<K, Arc<T>>>, key: K) -> Arc<T> {
+    shared_or(objects, key, T::default)
+}
+
+fn shared_or<K: Eq + Hash, T>(objects: &Mutex<HashMap<K, Arc<T>>>, key: K, new: impl FnOnce() -> T) -> Arc<T> {
     let mut objects = objects.lock().unwrap_or_else(PoisonError::into_inner);
     if OBJECTS_KEPT <= objects.len() && !objects.contains_key(&key) {
         objects.retain(|_, object| 1 < Arc::strong_count(object));
     }
-    objects.entry(key).or_default().clone()
+    objects.entry(key).or_insert_with(|| Arc::new(new())).clone()
 }
 
 impl HostLimits {

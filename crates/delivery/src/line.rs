@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::limits::LimitName;
 use crate::slots::{Grant, Need, Slot, Waiting};
 
 /// A queue's places.
@@ -24,6 +25,16 @@ impl Line {
     /// Whether a slot, or its route, is waited for.
     pub(crate) fn waits(&self) -> bool {
         self.scouting || !self.waiting.is_empty()
+    }
+
+    /// The limit it waits for a slot of.
+    pub(crate) fn waits_for(&self) -> Option<&LimitName> {
+        self.waiting.iter().find_map(Waiting::name)
+    }
+
+    /// For how long it has waited, if it does.
+    pub(crate) fn waits_since(&self, now: Instant) -> Option<Duration> {
+        self.since.map(|since| now.saturating_duration_since(since))
     }
 
     /// For how long.

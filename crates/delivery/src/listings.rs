@@ -13,6 +13,7 @@ use spool::SpoolError;
 
 use crate::engine::EngineHandle;
 use crate::maintainer::Maintainer;
+use crate::waiting::{Setting, Wait};
 
 /// Most messages one listing shows.
 pub const LISTING_MAX: usize = 10_000;
@@ -38,6 +39,12 @@ pub struct BindingReport {
     pub delivered: u64,
     /// Failed for good.
     pub failed: u64,
+    /// What holds all of its mail, whatever the domain: suspension and blackhole.
+    pub held: Option<Setting>,
+    /// Throttles and shared limits that are set for it.
+    pub limits: Vec<Setting>,
+    /// What holds its queues, and how many of them each, the most frequent first; a queue that is served is not counted.
+    pub waits: Vec<(Wait, usize)>,
 }
 
 /// One message of a queue: a row of `showqueue`.
@@ -47,6 +54,8 @@ pub struct ListedMessage {
     pub envelope: Envelope,
     /// Where it is.
     pub whereabouts: Whereabouts,
+    /// What holds it.
+    pub wait: Wait,
 }
 
 impl EngineHandle {
@@ -86,30 +95,40 @@ impl EngineHandle {
                 continue;
             }
             let window = (std::mem::take(&mut offset), limit - messages.len());
-            for listed in self.window(queue.name, window).await {
-                messages.extend(self.with_envelope(listed).await);
+            for (listed, wait) in self.window(queue.name, window).await {
+                messages.extend(self.with_envelope(listed, wait).await);
             }
         }
         messages
     }
 
-    async fn window(&self, name: QueueName, (offset, limit): (usize, usize)) -> Vec<Listed> {
+    async fn window(&self, name: QueueName, (offset, limit): (usize, usize)) -> Vec<(Listed, Wait)> {
         let of_loop = move |maintainer: &Rc<Maintainer>| {
             let records = maintainer.records();
-            let record = records.iter().find(|record| record.name == name);
-            record.map(|record| maintainer.queues.borrow().listing(record.queue, offset, limit)).unwrap_or_default()
+            let Some(record) = records.iter().find(|record| record.name == name) else { return Vec::new() };
+            let listing = maintainer.queues.borrow().listing(record.queue, offset, limit);
+            // The active ones come first, in their order.
+            let with_wait = |(place, listed): (usize, Listed)| {
+                let wait = maintainer.message_wait(record, listed.id, listed.whereabouts, offset + place);
+                (listed, wait)
+            };
+            listing.into_iter().enumerate().map(with_wait).collect()
         };
         self.each(of_loop).await.into_iter().flatten().collect()
     }
 
     /// None if the message has left meanwhile, or cannot be read.
-    async fn with_envelope(&self, listed: Listed) -> Option<ListedMessage> {
+    async fn with_envelope(&self, listed: Listed, wait: Wait) -> Option<ListedMessage> {
         let Listed { id, whereabouts, envelope } = listed;
+        let shown = |envelope: Envelope| {
+            let wait = wait.of_message(&envelope, self.clock.unix());
+            ListedMessage { envelope, whereabouts, wait }
+        };
         if let Some(envelope) = envelope {
-            return Some(ListedMessage { envelope, whereabouts });
+            return Some(shown(envelope));
         }
         match self.spool.read_headers(id).await {
-            Ok(envelope) => Some(ListedMessage { envelope, whereabouts }),
+            Ok(envelope) => Some(shown(envelope)),
             Err(SpoolError::Missing { .. }) => None,
             Err(error) => {
                 tracing::error!(target: "SPOOL", "{id} is left out of a listing: {error}");
@@ -125,7 +144,16 @@ fn binding_reports(maintainer: &Rc<Maintainer>) -> Vec<BindingReport> {
         let key = (record.name.binding_group.clone(), record.name.binding.clone());
         *connections.entry(key).or_default() += record.connections.borrow().len();
     }
+    let mut waits: BTreeMap<(Arc<str>, Arc<str>), Vec<(Wait, usize)>> = BTreeMap::new();
+    for record in maintainer.records() {
+        let Some(wait) = maintainer.queue_wait(&record).filter(Wait::is_held) else { continue };
+        let key = (record.name.binding_group.clone(), record.name.binding.clone());
+        add_wait(waits.entry(key).or_default(), wait, 1);
+    }
     let report = |row: BindingRow| BindingReport {
+        held: maintainer.binding_held(&row.binding_group, &row.binding),
+        limits: maintainer.binding_limits(&row.binding_group, &row.binding),
+        waits: waits.get(&(row.binding_group.clone(), row.binding.clone())).cloned().unwrap_or_default(),
         connections: connections.get(&(row.binding_group.clone(), row.binding.clone())).copied().unwrap_or(0),
         active: row.active,
         total: row.active + row.delayed + row.in_flight,
@@ -149,5 +177,20 @@ impl BindingReport {
         self.received += other.received;
         self.delivered += other.delivered;
         self.failed += other.failed;
+        if self.held != other.held {
+            // Of a group only what holds all of its members.
+            self.held = None;
+        }
+        self.limits.retain(|limit| other.limits.contains(limit));
+        other.waits.iter().for_each(|(wait, queues)| add_wait(&mut self.waits, wait.clone(), *queues));
     }
+}
+
+/// Queues that are held by the same kind of thing count together, under the first of them.
+fn add_wait(waits: &mut Vec<(Wait, usize)>, wait: Wait, queues: usize) {
+    match waits.iter_mut().find(|(known, _)| known.hold.word() == wait.hold.word()) {
+        Some((_, count)) => *count += queues,
+        None => waits.push((wait, queues)),
+    }
+    waits.sort_by_key(|(_, queues)| std::cmp::Reverse(*queues));
 }

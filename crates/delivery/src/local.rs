@@ -5,7 +5,9 @@
 use std::io;
 use std::rc::Rc;
 
+use scheduler::{Lack, Step};
 use smtp::Reply;
+use smtp::client::content_octets;
 
 use crate::disposition::{Attempt, Failed};
 use crate::held::InHand;
@@ -45,14 +47,18 @@ pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, 
             },
         };
         let attempt = Attempt { settings: settings.clone(), connection: status.id, remote: None };
-        let octets = message.envelope().body_bytes;
+        let octets = message.body().map_or(0, |body| content_octets(body));
         let rest = match write(maintainer, &settings, &message).await {
             Ok(()) => {
                 let rest = maintainer.delivered(&attempt, message, octets);
                 status.unlinking.set(rest.is_some());
                 rest
             }
-            Err(reply) => maintainer.attempt_failed(&attempt, message, Failed::unconnected(reply)),
+            Err(Unwritten::Failed(reply)) => maintainer.attempt_failed(&attempt, message, Failed::unconnected(reply)),
+            Err(Unwritten::Lacks(lack, mailbox)) => {
+                maintainer.lacks(lack, &format_args!("the mailbox {mailbox}"));
+                return maintainer.put_back(std::iter::once(message));
+            }
         };
         if let Some(rest) = rest {
             rest.await;
@@ -61,10 +67,19 @@ pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, 
     }
 }
 
-async fn write(maintainer: &Maintainer, settings: &QueueSettings, message: &InHand) -> Result<(), Reply> {
-    let envelope = message.envelope();
-    let folder = maildir::folder_of(&settings.maildir_path, envelope.forward_path.mailbox()).ok_or(NO_MAILBOX)?;
-    let body = message.body().cloned().ok_or(BODY_MISSING)?;
+/// Why a message is not in its mailbox.
+enum Unwritten {
+    /// An attempt that failed.
+    Failed(Reply),
+    /// This machine lacks what every file needs; the mailbox, for the log. The message is not charged with it.
+    Lacks(Lack, String),
+}
+
+async fn write(maintainer: &Maintainer, settings: &QueueSettings, message: &InHand) -> Result<(), Unwritten> {
+    let (envelope, failed) = (message.envelope(), Unwritten::Failed);
+    let folder = maildir::folder_of(&settings.maildir_path, envelope.forward_path.mailbox());
+    let folder = folder.ok_or(failed(NO_MAILBOX))?;
+    let body = message.body().cloned().ok_or(failed(BODY_MISSING))?;
     // Seconds, then what no other delivery shares, then the host, as Maildir readers expect. A second attempt at the same
     // message gets another name, since the moment is part of it.
     let now = maintainer.deps.clock.unix();
@@ -85,7 +100,10 @@ async fn write(maintainer: &Maintainer, settings: &QueueSettings, message: &InHa
         Ok(Err(error)) => error,
         Err(rejected) => io::Error::other(format!("{rejected:?}")),
     };
+    if let Some(lack) = Lack::of(Step::Socket, &error).filter(|lack| lack.is_of_all()) {
+        return Err(Unwritten::Lacks(lack, shown));
+    }
     tracing::error!(target: "MAILDIR", "message {} was not written to {shown}: {error}", envelope.id);
     let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    Err(if full { MAILBOX_FULL } else { MAILBOX_FAILED })
+    Err(Unwritten::Failed(if full { MAILBOX_FULL } else { MAILBOX_FAILED }))
 }

@@ -6,42 +6,46 @@
 //!
 //! Invariant: while a queue has active mail and is neither held, suspended nor draining, a connection is open or opening.
 
+mod accounts;
+mod limited;
+mod resolution;
+mod sweep;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use config::Lookup;
 use message::QueueName;
-use queue::{Arrival, Arrivals, DomainGlobs, Keys, Moment, QueueId, Queues, ResidentOwners, WeakIntake};
-use scheduler::{Counter, Lack, MemoryOwner, Meters};
+use queue::{Arrival, Arrivals, Keys, Moment, QueueId, Queues, WeakIntake};
+use scheduler::Lack;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::time::Sleep;
 
-use crate::barred::Barred;
+use self::accounts::{Meter, Owners};
+use self::resolution::Whole;
+use self::sweep::RETIRE_AFTER;
 use crate::connection;
 use crate::engine::Deps;
 use crate::held::Taken;
 use crate::hosts::Hosts;
 use crate::lacks::{LACK_PAUSE, Lacks};
-use crate::limits::{Awaits, FULL_PAUSE, Limits, Saturated};
+use crate::limits::{Awaits, Limits};
 use crate::local;
-use crate::options::{
-    Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, SettingsKey, Surroundings, best_hosts_only,
-    relay_domains,
-};
+use crate::options::{Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, SettingsKey};
 use crate::place::Place;
 use crate::record::DomainRecord;
+use crate::route;
 use crate::seams::Bouncer;
 use crate::seven_bit::Forms;
 use crate::siblings::Sessions;
-use crate::slots::{Cap, Grant, Need, Slot};
+use crate::slots::{Grant, Need, Slot};
+use crate::telling::Telling;
 use crate::unreachable::DRAINED_AT_ONCE;
 
 /// Something to be done on the loop, from another thread.
@@ -92,87 +96,13 @@ pub(crate) struct Maintainer {
     pub(crate) keys: RefCell<Keys>,
     pub(crate) keys_fingerprint: Cell<u64>,
     /// No connection is tried before: the machine lacks what all of them need.
-    starved_until: Cell<Option<Instant>>,
+    starved: Cell<Option<(Lack, Instant)>>,
+    /// Of lookups that gave no host.
+    pub(crate) lookups_told: RefCell<Telling>,
     /// Of all queues together, messages of drains that may yet be taken.
     pub(crate) drained: Arc<Semaphore>,
     /// Tasks under way besides `run`: connections, drains, writes.
     tasks: Cell<usize>,
-}
-
-/// What every queue needs of a generation.
-#[derive(Default)]
-struct Whole {
-    number: u64,
-    has_hosts: bool,
-    best_hosts_only: DomainGlobs,
-    relay_domains: DomainGlobs,
-    barred: Rc<Barred>,
-}
-
-/// `delivery.…`, shared by the loops.
-pub(crate) struct Meter {
-    pub(crate) delivered: Counter,
-    pub(crate) transient: Counter,
-    pub(crate) permanent: Counter,
-    pub(crate) lost_after_dot: Counter,
-    pub(crate) not_notified: Counter,
-    pub(crate) unreadable: Counter,
-    pub(crate) connections_entered: Counter,
-    pub(crate) connections_left: Counter,
-    pub(crate) connections_failed: Counter,
-    /// Sessions that a host refused while it had others.
-    pub(crate) one_too_many: Counter,
-    /// Sessions that a host ended in the middle of a message, or in which it did not keep to the protocol.
-    pub(crate) broken_off: Counter,
-    /// Times that a queue began to wait for a throttle or a full host.
-    pub(crate) throttled: Counter,
-    /// Times that a session went to another queue.
-    pub(crate) migrated: Counter,
-    /// Messages that went to another queue after a reload.
-    pub(crate) moved: Counter,
-    /// Times that a queue was found to lead back to this server.
-    pub(crate) loops: Counter,
-    /// Times that a queue was found to lead to prohibited hosts alone.
-    pub(crate) prohibited: Counter,
-}
-
-/// What the memory of delivery is charged to.
-pub(crate) struct Owners {
-    pub(crate) residents: ResidentOwners,
-    /// Bodies made here, and read from the spool.
-    pub(crate) bodies: MemoryOwner,
-    pub(crate) connections: MemoryOwner,
-}
-
-impl Owners {
-    fn new(meters: &Meters) -> Self {
-        let residents = ResidentOwners::new(meters);
-        Self { residents, bodies: meters.memory(message::BODIES), connections: meters.memory("delivery:connections") }
-    }
-}
-
-impl Meter {
-    fn new(meters: &Meters) -> Self {
-        let counter = |name: &str| meters.counter(&format!("delivery.{name}"));
-        Self {
-            delivered: counter("messages.delivered"),
-            transient: counter("messages.transient"),
-            permanent: counter("messages.permanent"),
-            lost_after_dot: counter("messages.lost_after_dot"),
-            not_notified: counter("messages.not_notified"),
-            unreadable: counter("messages.unreadable"),
-            connections_entered: counter("connections.entered"),
-            connections_left: counter("connections.left"),
-            connections_failed: counter("connections.failed"),
-            one_too_many: counter("connections.one_too_many"),
-            broken_off: counter("connections.broken_off"),
-            throttled: counter("queues.throttled"),
-            migrated: counter("connections.migrated"),
-            moved: counter("messages.moved"),
-            loops: counter("queues.looping"),
-            prohibited: counter("queues.prohibited"),
-        }
-    }
 }
 
 impl Maintainer {
@@ -209,7 +139,8 @@ impl Maintainer {
             sleeper: RefCell::default(),
             keys_fingerprint: Cell::new(keys.fingerprint()),
             keys: RefCell::new(keys),
-            starved_until: Cell::new(None),
+            starved: Cell::new(None),
+            lookups_told: RefCell::default(),
             tasks: Cell::new(0),
             deps,
         };
@@ -324,96 +255,6 @@ impl Maintainer {
         }
     }
 
-    /// Throttles or full hosts have no place for this queue: its mail stays active, and the queue is looked at when its turn
-    /// comes. Sessions that it has go on meanwhile, unless it is messages that have no place.
-    pub(crate) fn saturated(self: &Rc<Self>, record: &Rc<DomainRecord>, awaits: Awaits, saturated: Saturated) {
-        let now = self.deps.clock.now();
-        let known = record.throttled(now);
-        if known == Some(awaits) || known == Some(Awaits::Message) {
-            return;
-        }
-        self.meter.throttled.add(1);
-        if !saturated.full.is_empty() {
-            self.line_up(record, &record.settings(), saturated.full, Vec::new());
-        }
-        let (waiting, turn) = match saturated.throttled {
-            Some((limit, free_at)) => {
-                let (waiting, turn) = limit.join(free_at);
-                (Some(waiting), turn.max(now + THROTTLE_WAIT_MIN))
-            }
-            None if saturated.is_crowded => (None, now + FULL_PAUSE),
-            None => return,
-        };
-        if saturated.is_crowded {
-            // A session that is open there may take the mail.
-            self.list(record, &record.settings(), now);
-        }
-        if !record.line.borrow().waits() {
-            record.throttled_until.set(Some((turn, awaits)));
-        }
-        let (maintainer, record) = (self.clone(), record.clone());
-        self.spawn(async move {
-            // What comes back unspent may be its place, long before its turn.
-            let returned = async {
-                match &waiting {
-                    Some(waiting) => waiting.returned().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let _ = tokio::time::timeout_at(turn.into(), returned).await;
-            drop(waiting);
-            record.throttled_until.set(None);
-            record.leave_line();
-            maintainer.maintain(&record, false);
-        });
-    }
-
-    /// The queue waits for a slot of any of these limits, and for a session of its best hosts, whichever it gets first. While
-    /// such sessions serve the queues of this loop in turn, one of its own is worth its cost only after a while.
-    fn line_up(&self, record: &Rc<DomainRecord>, settings: &QueueSettings, full: Vec<Cap>, held: Vec<Slot>) {
-        let now = self.deps.clock.now();
-        let has_none = record.useful_connections() == 0;
-        let is_served = has_none && held.is_empty() && self.list(record, settings, now).unwrap_or(false);
-        let mut line = record.line.borrow_mut();
-        let waited = line.waited(now);
-        if is_served && waited < TICK {
-            return;
-        }
-        let need = if has_none && (!is_served || line.is_long(now)) { Need::First } else { Need::More };
-        let waiting = full.iter().map(|cap| cap.join(need, record.queue, &self.door)).collect();
-        line.join(waiting, held);
-    }
-
-    /// A slot for a queue that waited for it, if it still does.
-    fn granted(self: &Rc<Self>, grant: Grant) {
-        let record = self.records.borrow().get(&grant.queue).cloned();
-        let Some(record) = record else { return };
-        let settings = self.refreshed(&record);
-        let held = record.line.borrow_mut().granted(grant);
-        let Some(held) = held else { return self.maintain(&record, false) };
-        let now = self.deps.clock.now();
-        let goes_on = record.throttled(now).is_none()
-            && !self.is_starved(now)
-            && !record.is_held(now)
-            && !record.waits_for_unlinks();
-        let has_mail = self.queues.borrow().active(record.queue) != 0 && !settings.suspended && !settings.blackholed;
-        if !goes_on || !has_mail || record.is_draining() || self.stopping.get() {
-            return;
-        }
-        match settings.limits.busy(now) {
-            Some((awaits, busy)) => self.saturated(&record, awaits, busy),
-            None => drop(self.open_connection(&record, &settings, held)),
-        }
-    }
-
-    /// Has a sweep come not after a monotonic second.
-    pub(crate) fn wake_at(&self, seconds: Option<u64>) {
-        if let Some(seconds) = seconds {
-            let wait = seconds.saturating_sub(Moment::ORIGIN);
-            self.sweep_not_after(self.start + Duration::from_secs(wait));
-        }
-    }
-
     /// Runs a task of this loop, and counts it until it ends.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         tokio::task::spawn_local(task);
@@ -456,6 +297,8 @@ impl Maintainer {
         for record in self.records() {
             if domain.is_none_or(|domain| record.name.domain.eq_ignore_ascii_case(domain)) {
                 record.hold_until.set(None);
+                route::looked_up(&record.settings(), &record.name.domain)
+                    .for_each(|name| self.deps.names.forget_failure(&name));
                 for candidate in record.route.borrow().iter() {
                     self.hosts.borrow_mut().forget(&record.peer(candidate.remote));
                 }
@@ -494,114 +337,6 @@ impl Maintainer {
         }
         self.wake_at(self.queues.borrow().next_due());
         self.check_memory();
-    }
-
-    fn sweep(self: &Rc<Self>) {
-        let now = self.moment();
-        self.queues.borrow_mut().sweep(now);
-        let active = self.queues.borrow_mut().with_active();
-        for queue in &active {
-            let record = self.records.borrow().get(queue).cloned();
-            if let Some(record) = record {
-                self.maintain(&record, true);
-            }
-        }
-        if !active.is_empty() {
-            self.wake_in(TICK);
-        }
-        self.wake_at(self.queues.borrow().next_due());
-        self.retire_some();
-        self.check_memory();
-    }
-
-    /// Looks for records to forget, once in a while, for that looks at them all.
-    fn retire_some(&self) {
-        let now = self.deps.clock.now();
-        if self.retire_at.get() <= now {
-            let mut kept = 0;
-            self.records().iter().for_each(|record| kept += usize::from(self.retire(record, kept < RETIRED_KEPT)));
-            let mut records = self.records.borrow_mut();
-            if records.len() * 8 < records.capacity() {
-                let room = records.len() * 2;
-                records.shrink_to(room);
-            }
-            drop(records);
-            self.retire_at.set(now + RETIRE_EVERY);
-        }
-        if !self.records.borrow().is_empty() {
-            self.sweep_not_after(self.retire_at.get());
-        }
-    }
-
-    /// Forgets a record that has held nothing for a while, or at once if it `may_stay` no longer. Whether an empty one stays.
-    fn retire(&self, record: &Rc<DomainRecord>, may_stay: bool) -> bool {
-        let now = self.deps.clock.now();
-        let row = self.queues.borrow().row(record.queue);
-        let in_use = row.active + row.delayed + row.in_flight != 0
-            || !record.connections.borrow().is_empty()
-            || record.is_draining();
-        if in_use {
-            record.empty_since.set(None);
-            return false;
-        }
-        let since = record.empty_since.get().unwrap_or(now);
-        record.empty_since.set(Some(since));
-        if may_stay && now - since < RETIRE_AFTER {
-            return true;
-        }
-        let released = self.queues.borrow_mut().release(record.queue);
-        if released {
-            self.unlist(record);
-            self.records.borrow_mut().remove(&record.queue);
-        }
-        !released
-    }
-
-    fn refreshed(&self, record: &DomainRecord) -> Rc<QueueSettings> {
-        let settings = record.settings();
-        if self.deps.configuration.current().number() == settings.generation.number() {
-            return settings;
-        }
-        let settings = self.resolve(&record.name);
-        record.use_settings(settings.clone());
-        settings
-    }
-
-    /// The settings of a queue, shared with every other queue whose options come from the same places.
-    fn resolve(&self, name: &QueueName) -> Rc<QueueSettings> {
-        let generation = self.deps.configuration.current();
-        if self.whole.borrow().number != generation.number() {
-            self.resolved.borrow_mut().clear();
-            *self.whole.borrow_mut() = Whole {
-                number: generation.number(),
-                has_hosts: generation.stanzas("host").next().is_some(),
-                best_hosts_only: best_hosts_only(&generation),
-                relay_domains: relay_domains(&generation),
-                barred: Rc::new(Barred::of(&generation, &(self.deps.hostname)(&generation))),
-            };
-        }
-        let whole = self.whole.borrow();
-        let surroundings = Surroundings {
-            loops: self.shared.loops,
-            hostname: &(self.deps.hostname)(&generation),
-            limits: &self.shared.limits,
-            has_hosts: whole.has_hosts,
-            best_hosts_only: &whole.best_hosts_only,
-            relay_domains: &whole.relay_domains,
-            barred: &whole.barred,
-            descriptors: &self.deps.descriptors,
-        };
-        let key = SettingsKey::of(&generation, name, &surroundings);
-        let mut resolved = self.resolved.borrow_mut();
-        if let Some(known) = resolved.get(&key) {
-            return known.clone();
-        }
-        if SETTINGS_KEPT <= resolved.len() {
-            resolved.clear();
-        }
-        let settings = Rc::new(QueueSettings::resolve(&generation, name, &surroundings));
-        resolved.insert(key, settings.clone());
-        settings
     }
 
     /// Whether one more connection brings the queue towards its goal (reference: operations.md section 7). An open one takes
@@ -673,48 +408,19 @@ impl Maintainer {
         self.shared.lacks.note(lack, now, what);
         let until = now + LACK_PAUSE;
         if lack.is_of_all() {
-            self.starved_until.set(Some(until));
+            self.starved.set(Some((lack, until)));
         }
         until
     }
 
     /// Whether the machine lacks what a connection needs.
     fn is_starved(&self, now: Instant) -> bool {
-        self.starved_until.get().is_some_and(|until| now < until)
+        self.starved(now).is_some()
     }
 
-    pub(crate) fn wake_in(&self, wait: Duration) {
-        self.sweep_not_after(self.deps.clock.now() + wait);
-    }
-
-    pub(crate) fn sweep_not_after(&self, at: Instant) {
-        if self.sweep_at.get().is_none_or(|planned| at < planned) {
-            self.sweep_at.set(Some(at));
-            if let Some(sleeper) = self.sleeper.borrow_mut().take() {
-                sleeper.wake();
-            }
-        }
-    }
-
-    /// Resolves when the planned sweep is due, however the plan changes meanwhile.
-    async fn sweep_due(&self, mut timer: Pin<&mut Sleep>) {
-        std::future::poll_fn(|context| {
-            let Some(at) = self.sweep_at.get() else {
-                *self.sleeper.borrow_mut() = Some(context.waker().clone());
-                return Poll::Pending;
-            };
-            let at = tokio::time::Instant::from_std(at);
-            if timer.deadline() != at {
-                timer.as_mut().reset(at);
-            }
-            if timer.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
-            }
-            *self.sleeper.borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-        self.sweep_at.set(None);
+    /// What it lacks, and until when that is not tried for.
+    pub(crate) fn starved(&self, now: Instant) -> Option<(Lack, Instant)> {
+        self.starved.get().filter(|(_, until)| now < *until)
     }
 }
 
@@ -737,13 +443,3 @@ fn backlog_for(open: usize) -> usize {
 
 /// How often a queue with active mail is looked at.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
-/// The shortest wait for a throttle, however fast it is.
-const THROTTLE_WAIT_MIN: Duration = Duration::from_millis(5);
-/// How long an empty record is kept: its counters and its route with it.
-const RETIRE_AFTER: Duration = Duration::from_secs(300);
-/// Empty records that are kept for so long; further ones, which a burst leaves behind, go at the next look.
-const RETIRED_KEPT: usize = 1024;
-/// Settings kept for queues to share.
-const SETTINGS_KEPT: usize = 1024;
-/// How often empty records are looked for.
-const RETIRE_EVERY: Duration = Duration::from_secs(60);

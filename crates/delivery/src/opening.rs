@@ -38,7 +38,8 @@ pub(crate) async fn open(
 ) -> Result<Connection, NotOpened> {
     let soon = !settings.fully_resolves;
     let mut route = candidates(maintainer, record, settings, soon).await.map_err(NotOpened::Unroutable)?;
-    record.dns_failures.set(0);
+    record.lookups.answered();
+    record.no_route.borrow_mut().take();
     let own_first = settings.limits.first_message(maintainer.deps.clock.now()).map_err(NotOpened::Saturated)?;
     let mut round = Round { own_first, ..Round::default() };
     loop {

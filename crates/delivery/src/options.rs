@@ -61,13 +61,13 @@ queue_options! {
     MIGRATE_CONNECTIONS_BETWEEN_SIBLING_DOMAINS: bool = "migrate_connections_between_sibling_domains", "true", GLOBAL,
         "An idle connection takes mail of other domains of its binding that would be sent to the same host, instead of that they open one of their own.";
     OUTBOUND_THROTTLE_MESSAGES: Throttle = "outbound_throttle_messages", "", QUEUE_AND_HOST,
-        "Most messages (recipients) sent, \"N\" each second or \"N/S\" in any S seconds, by everything together that falls back to this value. A host stanza's holds besides. 0 or unset: no limit.";
+        "Most messages (recipients) sent, \"N\" each second or \"N/S\" in any S seconds, by everything together that falls back to this value. A host stanza's holds besides. What was spent is remembered over reloads and restarts. 0 or unset: no limit.";
     OUTBOUND_THROTTLE_CONNECTIONS: Throttle = "outbound_throttle_connections", "", QUEUE_AND_HOST,
-        "Most connections begun, \"N\" each second or \"N/S\" in any S seconds, by everything together that falls back to this value. A host stanza's holds besides. 0 or unset: no limit.";
+        "Most connections begun, \"N\" each second or \"N/S\" in any S seconds, by everything together that falls back to this value. A host stanza's holds besides. What was spent is remembered over reloads and restarts. 0 or unset: no limit.";
     CONNECTION_ALLOCATION_AGGRESSIVENESS: Aggressiveness = "connection_allocation_aggressiveness", "normal", QUEUE,
         "normal: connections are added one by one while mail waits; high: as many at once as messages are active, up to max_outbound_connections.";
     MAX_DELIVERIES_PER_CONNECTION: u64 = "max_deliveries_per_connection", "0", QUEUE,
-        "Delivered messages after which a connection is closed. 0: no limit.";
+        "Messages delivered after which a connection is closed: one for each transaction, whatever its recipients; refused ones do not count. 0: no limit.";
     MAX_RECIPIENTS_PER_CONNECTION: u64 = "max_recipients_per_connection", "0", CONNECTION,
         "In a binding, group or domain: RCPT commands after which an outbound connection is closed. 0: no limit, whatever is set for listeners.";
     SEND_8BITMIME: Send8BitMime = "send_8bitmime", "ifavailable", QUEUE,
@@ -95,13 +95,17 @@ queue_options! {
     ROUTES: Routes = "routes", "", DOMAIN,
         "Hosts that get this domain's mail, tried in order: name, __mx__, or smtp://host?pref=P&port=N&type=mx|a.";
     MX_FAILURES_TO_DELAY: u64 = "mx_failures_to_delay", "50", DOMAIN,
-        "Consecutive failures to reach any host of a domain after which its active mail is delayed. 0: never.";
+        "Rounds over all hosts of a domain, in a row, that reached none of them, after which its active mail is delayed. A round in which every host is left alone for an earlier failure, or for which this machine lacks something, does not count. 0: never.";
     CONNECT_TIMEOUT_TO_DELAY: Seconds = "connect_timeout_to_delay", "900", QUEUE,
         "Seconds without reaching any host of a domain after which its active mail is delayed.";
     HOST_FAILURE_RETRY: Seconds = "host_failure_retry", "120", DOMAIN,
         "Seconds for which an address that could not be reached is left alone.";
+    DNS_FAILURE_RETRY: Seconds = "dns_failure_retry", "60", DOMAIN,
+        "Seconds after a lookup that gave a domain no host until it is looked up again: doubled with each such lookup in a row, up to an hour.", at_least_one_second;
+    RETRY_NONEXISTENT_DOMAINS: bool = "retry_nonexistent_domains", "false", DOMAIN,
+        "true: mail for a domain that does not exist (NXDOMAIN) waits as that for a domain without hosts does, and is retried. false: it fails at once.";
     DNS_FAILURES_TO_PURGE: u64 = "dns_failures_to_purge", "10", DOMAIN,
-        "Lookups that found a domain to have no host after which its mail fails.";
+        "Lookups in a row that gave a domain no host, because they failed or it has none, after which its mail fails. An answer that is still kept counts once. 0: never.";
     PROHIBITED_HOSTS: IpNets = "prohibited_hosts", NO_HOSTS, GLOBAL,
         "CIDR blocks that mail is never sent to: one such host fails the whole domain's mail, unless the operator wrote its address as gateway or route. Unset: addresses that no host of the Internet has, which are passed over where the DNS gives them for a recipient's domain, so that mail fails only if there is no other. ( ): none.";
     MAIL_QUEUE_CHECK_VM_INTERVAL: Seconds = "mail_queue_check_vm_interval", "60", GLOBAL,
@@ -320,6 +324,8 @@ pub(crate) struct QueueSettings {
     pub(crate) hostname: Arc<str>,
     pub(crate) bind_address: Option<IpAddr>,
     pub(crate) suspended: bool,
+    /// By suspend_delivery, and not for want of a binding.
+    pub(crate) suspended_by_option: bool,
     pub(crate) blackholed: bool,
     /// Lookups without an answer after which a domain's own address is tried.
     pub(crate) fallback_to_address: Option<u64>,
@@ -332,6 +338,8 @@ pub(crate) struct QueueSettings {
     pub(crate) connect_timeout_to_delay: Seconds,
     pub(crate) host_failure_retry: Seconds,
     pub(crate) dns_failures_to_purge: u64,
+    pub(crate) dns_failure_retry: Seconds,
+    pub(crate) retries_nonexistent: bool,
     pub(crate) barred: Rc<Barred>,
 }
 
@@ -386,6 +394,7 @@ impl QueueSettings {
             ehlo_name,
             hostname: hostname.clone(),
             bind_address: generation.read(&BIND_ADDRESS, chain).parse().ok(),
+            suspended_by_option: generation.read(&SUSPEND_DELIVERY, chain),
             suspended: generation.read(&SUSPEND_DELIVERY, chain)
                 || generation.get(&DEFAULT_BINDING, &Lookup::Global).suspends(queue),
             blackholed: generation.read(&BLACKHOLE, chain) == Blackhole::Internal,
@@ -399,6 +408,8 @@ impl QueueSettings {
             connect_timeout_to_delay: generation.read(&CONNECT_TIMEOUT_TO_DELAY, chain),
             host_failure_retry: generation.read(&HOST_FAILURE_RETRY, chain),
             dns_failures_to_purge: generation.read(&DNS_FAILURES_TO_PURGE, chain),
+            dns_failure_retry: generation.read(&DNS_FAILURE_RETRY, chain),
+            retries_nonexistent: generation.read(&RETRY_NONEXISTENT_DOMAINS, chain),
             barred: barred.clone(),
             generation: generation.clone(),
         }

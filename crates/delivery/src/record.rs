@@ -3,6 +3,7 @@
 //! Lives on one loop, shared there by the maintainer and the connections of the queue. Borrows are never held over a wait.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,12 +12,14 @@ use std::time::Instant;
 
 use message::{MessageId, QueueName};
 use queue::QueueId;
-use scheduler::MemoryShare;
+use scheduler::{Lack, MemoryShare};
+use smtp::Reply;
 use smtp::client::Stage;
 
 use crate::hosts::Peer;
-use crate::limits::Awaits;
+use crate::limits::{Awaits, LimitName};
 use crate::line::Line;
+use crate::lookups::Lookups;
 use crate::options::QueueSettings;
 use crate::route::Candidate;
 use crate::slots::Slot;
@@ -38,11 +41,19 @@ pub(crate) struct DomainRecord {
     pub(crate) hold_until: Cell<Option<Instant>>,
     /// A throttle lets nothing go before, and somebody will look then.
     pub(crate) throttled_until: Cell<Option<(Instant, Awaits)>>,
-    /// Consecutive rounds in which no host could be reached.
+    /// Which throttle that is; none for a host that has no room.
+    pub(crate) throttled_by: RefCell<Option<LimitName>>,
+    /// What the machine lacked for its last connection.
+    pub(crate) lack: Cell<Option<Lack>>,
+    /// Why its mail goes nowhere, as of the last routing.
+    pub(crate) no_route: RefCell<Option<String>>,
+    /// Consecutive rounds in which hosts were tried, and none could be reached.
     pub(crate) failures: Cell<u64>,
+    /// Those, and lookups that failed, since all mail was last delayed for them.
+    rounds: Cell<u64>,
     pub(crate) unreachable_since: Cell<Option<Instant>>,
-    /// Consecutive lookups that found no host.
-    pub(crate) dns_failures: Cell<u64>,
+    /// Lookups that found no host.
+    pub(crate) lookups: Lookups,
     /// Consecutive lookups of its mail hosts that got no answer.
     pub(crate) unanswered_lookups: Cell<u64>,
     /// What the active queue is being emptied into: nothing else takes from it meanwhile.
@@ -64,9 +75,13 @@ impl DomainRecord {
             line: RefCell::default(),
             hold_until: Cell::new(None),
             throttled_until: Cell::new(None),
+            throttled_by: RefCell::default(),
+            lack: Cell::new(None),
+            no_route: RefCell::default(),
             failures: Cell::new(0),
+            rounds: Cell::new(0),
             unreachable_since: Cell::new(None),
-            dns_failures: Cell::new(0),
+            lookups: Lookups::default(),
             unanswered_lookups: Cell::new(0),
             drain: RefCell::default(),
             empty_since: Cell::new(None),
@@ -118,17 +133,25 @@ impl DomainRecord {
     /// A session with one of the hosts opened.
     pub(crate) fn reached(&self) {
         self.failures.set(0);
-        self.unreachable_since.set(None);
+        self.lack.set(None);
         self.hold_until.set(None);
+        self.delayed();
     }
 
-    /// No host could be reached, or even `tried` for now: in how many rounds in a row by now, and since when.
-    pub(crate) fn not_reached(&self, now: Instant, hold_until: Instant, tried: bool) -> (u64, Instant) {
-        self.failures.set(self.failures.get() + u64::from(tried));
+    /// All its mail is delayed for want of a host.
+    pub(crate) fn delayed(&self) {
+        self.rounds.set(0);
+        self.unreachable_since.set(None);
+    }
+
+    /// No host was reached; a round that `counts` has failed, another could not even be begun. How many have since the mail was
+    /// last delayed for it, and since when.
+    pub(crate) fn not_reached(&self, now: Instant, hold_until: Instant, counts: bool) -> (u64, Instant) {
+        self.rounds.set(self.rounds.get() + u64::from(counts));
         self.hold_until.set(Some(hold_until));
         let since = self.unreachable_since.get().unwrap_or(now);
         self.unreachable_since.set(Some(since));
-        (self.failures.get(), since)
+        (self.rounds.get(), since)
     }
 
     pub(crate) fn is_held(&self, now: Instant) -> bool {
@@ -138,6 +161,17 @@ impl DomainRecord {
     /// What it waits for room for, if it does.
     pub(crate) fn throttled(&self, now: Instant) -> Option<Awaits> {
         self.throttled_until.get().filter(|(until, _)| now < *until).map(|(_, awaits)| awaits)
+    }
+
+    /// The same, with until when, and which throttle it is; none for a host that has no room.
+    pub(crate) fn throttle(&self, now: Instant) -> Option<(Awaits, Instant, Option<LimitName>)> {
+        let (until, awaits) = self.throttled_until.get().filter(|(until, _)| now < *until)?;
+        Some((awaits, until, self.throttled_by.borrow().clone()))
+    }
+
+    /// What its mail is being emptied into, and how many messages are left.
+    pub(crate) fn verdict(&self) -> Option<(Reply, usize)> {
+        self.drain.borrow().as_ref().map(Drain::verdict)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -189,6 +223,8 @@ pub(crate) struct Status {
     pub(crate) unlinking: Cell<bool>,
     /// Set while the connection has nothing to do; whoever brings it work takes the waker.
     pub(crate) parked: Cell<Option<Waker>>,
+    /// The messages given to its session, in their order.
+    pub(crate) carries: RefCell<VecDeque<MessageId>>,
 }
 
 impl Status {
@@ -206,6 +242,7 @@ impl Status {
             ending: Cell::new(false),
             unlinking: Cell::new(false),
             parked: Cell::new(None),
+            carries: RefCell::default(),
         }
     }
 

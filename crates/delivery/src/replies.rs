@@ -1,9 +1,12 @@
 //! The replies that delivery gives in a remote host's stead (reference: operations.md sections 4 to 6 and 14).
 
+use dns::DnsError;
 use smtp::Reply;
 
 /// RFC 7505 4.2: the domain takes no mail.
 pub const NULL_MX: Reply = Reply::new(556, (5, 1, 10), "[internal] NULL MX domain does not accept mail");
+/// NXDOMAIN: the recipient's domain does not exist (RFC 3463 X.1.2).
+pub const NO_SUCH_DOMAIN: Reply = Reply::new(550, (5, 1, 2), "[internal] domain does not exist (NXDOMAIN)");
 /// The DNS knows no host.
 pub const NO_HOST: Reply = Reply::new(454, (4, 4, 4), "[internal] no MX or A for domain");
 /// The DNS has known no host for dns_failures_to_purge lookups.
@@ -40,6 +43,16 @@ pub const MAILBOX_FAILED: Reply = Reply::new(451, (4, 2, 0), "[internal] mailbox
 pub const MAILBOX_FULL: Reply = Reply::new(452, (4, 3, 1), "[internal] mailbox could not be written: no space");
 /// A recipient that makes no mailbox.
 pub const NO_MAILBOX: Reply = Reply::new(550, (5, 1, 1), "[internal] recipient has no mailbox here");
+
+/// mx_failures_to_delay or connect_timeout_to_delay, where the DNS does not answer (RFC 3463 X.4.3). The sender may come to
+/// read it: no nameserver is named.
+pub(crate) fn lookup_failing(error: &DnsError) -> Reply {
+    let reason: String = error.reason().chars().take(REASON_MAX).collect();
+    Reply::with_text(451, Some((4, 4, 3)), format!("[internal] DNS failure: {}", reason.replace(char::is_control, " ")))
+}
+
+/// Characters of a lookup's failure that a reply tells.
+const REASON_MAX: usize = 200;
 
 /// The failure that the operator's `fail` gives: the documented one, the note's own reply if it begins with a 5yz code, or
 /// the note as text. One line, whatever the note holds.

@@ -19,6 +19,7 @@ use crate::maintainer::Maintainer;
 use crate::record::DomainRecord;
 use crate::replies;
 use crate::route::Candidate;
+use crate::waiting::Wait;
 
 /// The figures of `summary` that delivery knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct QueueReport {
     pub failed: u64,
     /// Received in the life of the record, read from the spool at the start or since.
     pub received: u64,
+    /// What holds its active mail, or all of it; none where there is nothing to hold.
+    pub wait: Option<Wait>,
 }
 
 /// One connection.
@@ -96,8 +99,8 @@ pub struct AddressReport {
     pub failed: Option<Duration>,
     /// What came of that attempt, in words with the error's number.
     pub failure: Option<Arc<str>>,
-    /// It is left alone now.
-    pub avoided: bool,
+    /// It is left alone now, for so much longer.
+    pub avoided: Option<Duration>,
     /// How much longer the DNS says that it belongs to the domain; none if it was not asked for mail hosts.
     pub ttl: Option<Duration>,
     /// Decaying average of the time from the first packet to an open session, once measured.
@@ -115,8 +118,13 @@ pub struct DomainReport {
     pub addresses: Vec<AddressReport>,
     /// Its connections.
     pub connections: Vec<ConnectionReport>,
-    /// Rounds in a row in which no host could be reached.
+    /// Rounds in a row in which hosts were tried and none could be reached.
     pub consecutive_failures: u64,
+    /// Lookups in a row that gave no host.
+    pub failed_lookups: u64,
+    /// Why its mail goes nowhere, to stand behind its name: `does not exist (NXDOMAIN)`; or that the DNS does not tell. None
+    /// if it has hosts, or nobody has asked.
+    pub no_route: Option<String>,
 }
 
 /// One message, for `message details`.
@@ -128,6 +136,8 @@ pub struct MessageReport {
     pub whereabouts: Whereabouts,
     /// Its envelope was in memory.
     pub resident: bool,
+    /// What holds it.
+    pub wait: Wait,
 }
 
 impl EngineHandle {
@@ -186,6 +196,8 @@ impl EngineHandle {
             whole.queues.extend(part.queues);
             whole.connections.extend(part.connections);
             whole.consecutive_failures = whole.consecutive_failures.max(part.consecutive_failures);
+            whole.failed_lookups = whole.failed_lookups.max(part.failed_lookups);
+            whole.no_route = whole.no_route.or(part.no_route);
             if whole.addresses.is_empty() {
                 whole.addresses = part.addresses;
             }
@@ -205,16 +217,25 @@ impl EngineHandle {
     /// One message; `Ok(None)` if no queue holds it, the spool's error if its envelope cannot be read.
     pub async fn message(&self, id: MessageId) -> Result<Option<MessageReport>, SpoolError> {
         let of_loop = move |maintainer: &Rc<Maintainer>| {
-            let queues = maintainer.queues.borrow();
-            queues.find(id).map(|found| (found.whereabouts, found.envelope.cloned()))
+            let (name, whereabouts, before, envelope) = {
+                let queues = maintainer.queues.borrow();
+                let found = queues.find(id)?;
+                (found.queue.clone(), found.whereabouts, found.before, found.envelope.cloned())
+            };
+            let wait = maintainer.message_wait(&maintainer.record(&name), id, whereabouts, before);
+            Some((whereabouts, wait, envelope))
         };
         let found = self.each(of_loop).await.into_iter().flatten().next();
         Ok(match found {
             None => None,
-            Some((whereabouts, Some(envelope))) => Some(MessageReport { envelope, whereabouts, resident: true }),
-            Some((whereabouts, None)) => {
+            Some((whereabouts, wait, Some(envelope))) => {
+                let wait = wait.of_message(&envelope, self.clock.unix());
+                Some(MessageReport { envelope, whereabouts, resident: true, wait })
+            }
+            Some((whereabouts, wait, None)) => {
                 let envelope = self.spool.read_headers(id).await?;
-                Some(MessageReport { envelope, whereabouts, resident: false })
+                let wait = wait.of_message(&envelope, self.clock.unix());
+                Some(MessageReport { envelope, whereabouts, resident: false, wait })
             }
         })
     }
@@ -255,6 +276,7 @@ fn queue_report(maintainer: &Maintainer, record: &DomainRecord) -> QueueReport {
         transient: row.transient,
         failed: row.failed,
         received: row.received,
+        wait: maintainer.queue_wait(record),
     }
 }
 
@@ -279,6 +301,11 @@ fn domain_report(maintainer: &Rc<Maintainer>, domain: &str) -> DomainReport {
         report.queues.push(queue_report(maintainer, record));
         report.connections.extend(connection_reports(maintainer, record));
         report.consecutive_failures = report.consecutive_failures.max(record.failures.get());
+        let spell = record.lookups.spell();
+        report.failed_lookups = report.failed_lookups.max(spell.as_ref().map_or(0, |spell| spell.failures));
+        let unanswered = || spell.as_ref().map(|spell| format!("could not be looked up: {}", spell.why));
+        let no_route = record.no_route.borrow().clone();
+        report.no_route = report.no_route.take().or(no_route).or_else(unanswered);
         if report.addresses.is_empty() {
             let address = |candidate: &Candidate| address_report(record, candidate, &hosts, now);
             report.addresses = record.route.borrow().iter().map(address).collect();
@@ -297,7 +324,7 @@ fn address_report(record: &DomainRecord, candidate: &Candidate, hosts: &Hosts, n
         remote: candidate.remote,
         failed: failed.as_ref().map(|(at, _)| now.saturating_duration_since(*at)),
         failure: failed.map(|(_, why)| why),
-        avoided: hosts.avoided_until(&peer, now).is_some(),
+        avoided: hosts.avoided_until(&peer, now).map(|until| until.saturating_duration_since(now)),
         ttl: candidate.expires.map(|expires| expires.saturating_duration_since(now)),
         connect_average,
         deliver_average,

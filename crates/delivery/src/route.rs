@@ -53,8 +53,10 @@ pub(crate) struct Route {
 pub(crate) enum Unroutable {
     /// RFC 7505: fails at once.
     NullMx,
-    /// The DNS says that there is no host.
-    NoHost,
+    /// A recipient's domain does not exist.
+    NoSuchDomain(DnsError),
+    /// The DNS says that there is no host; or that a name which the operator wrote does not exist.
+    NoHost(DnsError),
     /// An address is on a list that fails the domain as a whole.
     Prohibited,
     /// Every address is one that is passed over.
@@ -62,9 +64,26 @@ pub(crate) enum Unroutable {
     /// This server itself is the best host that there is, under that name.
     Loop(Arc<str>),
     /// The DNS could not say.
-    Lookup(String),
+    Lookup(DnsError),
     /// The DNS could not be asked.
     Lacking(Lack),
+}
+
+impl Unroutable {
+    /// What the DNS or the configuration says of the domain, to stand behind its name; none while nobody knows.
+    pub(crate) fn verdict(&self) -> Option<String> {
+        Some(match self {
+            Self::NullMx => "accepts no mail (null MX)".to_owned(),
+            Self::NoSuchDomain(_) => "does not exist (NXDOMAIN)".to_owned(),
+            Self::NoHost(error) => format!("has no host: {error}"),
+            Self::Prohibited => "leads to a host under prohibited_hosts".to_owned(),
+            Self::PassedOver => {
+                "leads only to addresses that mail is never brought to (prohibited_hosts, skip_hosts)".to_owned()
+            }
+            Self::Loop(host) => format!("leads back to this server: its best host is {host}"),
+            Self::Lookup(_) | Self::Lacking(_) => return None,
+        })
+    }
 }
 
 /// Finds routes under the settings of one queue.
@@ -99,7 +118,7 @@ impl Router<'_> {
         }
         match trouble {
             Some(trouble) if found.is_empty() => Err(trouble),
-            _ if found.is_empty() => Err(Unroutable::NoHost),
+            _ if found.is_empty() => Err(no_records(domain)),
             _ => Ok(Route { candidates: ordered(found, settings.prefers_ipv6, self.random), partial }),
         }
     }
@@ -111,7 +130,7 @@ impl Router<'_> {
         let addresses = self.names.addresses(&host).await.unwrap_or_default();
         let port = port.unwrap_or(self.settings.port);
         let found = of_host(&host, &addresses, port, self.origin(domain, &host));
-        self.permitted(found, &[]).unwrap_or_default()
+        self.permitted(domain, found, &[]).unwrap_or_default()
     }
 
     /// Of a routing domain, and whether these are not all yet.
@@ -120,9 +139,9 @@ impl Router<'_> {
         let port = port.unwrap_or(self.settings.port);
         let origin = self.origin(domain, &host);
         if soon && literal(&host).is_none() {
-            let plan = self.names.mx_soon(&host).await.map_err(unroutable)?;
+            let plan = self.names.mx_soon(&host).await.map_err(|error| unroutable(error, origin))?;
             // The best of what is known may be this server, and a better one not be known yet.
-            match self.permitted(of_plan(&plan, port, origin), &plan.lacking) {
+            match self.permitted(&host, of_plan(&plan, port, origin), &plan.lacking) {
                 Err(_) if plan.partial => {}
                 found => return found.map(|found| (found, plan.partial)),
             }
@@ -147,9 +166,9 @@ impl Router<'_> {
             }
             RouteTarget::MxOf(other) => self.mail_hosts(other, port, Origin::Named).await?,
             RouteTarget::Host(host) => {
-                let addresses = self.names.addresses(host).await.map_err(unroutable)?;
                 let origin = if literal(host).is_some() { Origin::Written } else { Origin::Named };
-                self.permitted(of_host(host, &addresses, port, origin), &[])?
+                let addresses = self.names.addresses(host).await.map_err(|error| unroutable(error, origin))?;
+                self.permitted(host, of_host(host, &addresses, port, origin), &[])?
             }
         };
         // The entry's place comes before the preferences inside it.
@@ -161,18 +180,23 @@ impl Router<'_> {
     /// The hosts of a domain, or the address that it is.
     async fn mail_hosts(&self, domain: &str, port: u16, origin: Origin) -> Result<Vec<Candidate>, Unroutable> {
         if let Some(address) = literal(domain) {
-            return self.permitted(of_host(domain, &[address], port, origin), &[]);
+            return self.permitted(domain, of_host(domain, &[address], port, origin), &[]);
         }
-        let plan = self.names.mx(domain).await.map_err(unroutable)?;
-        self.permitted(of_plan(&plan, port, origin), &plan.lacking)
+        let plan = self.names.mx(domain).await.map_err(|error| unroutable(error, origin))?;
+        self.permitted(domain, of_plan(&plan, port, origin), &plan.lacking)
     }
 
     /// Of the hosts of one plan those that mail may be brought to. RFC 5321 5.1: where this server is among them, it and all
     /// that are not better than it are left out, lest two hosts of a domain give its mail to each other.
-    fn permitted(&self, mut found: Vec<Candidate>, lacking: &[LackingHost]) -> Result<Vec<Candidate>, Unroutable> {
+    fn permitted(
+        &self,
+        domain: &str,
+        mut found: Vec<Candidate>,
+        lacking: &[LackingHost],
+    ) -> Result<Vec<Candidate>, Unroutable> {
         let barred = &*self.settings.barred;
         if found.is_empty() {
-            return Err(Unroutable::NoHost);
+            return Err(no_records(domain));
         }
         if found.iter().any(|candidate| barred.fails_domain(candidate)) {
             return Err(Unroutable::Prohibited);
@@ -189,7 +213,8 @@ impl Router<'_> {
             return Ok(found);
         }
         if let Some(host) = lacking.iter().find(|host| host.for_now && is_better(host.preference)) {
-            return Err(Unroutable::Lookup(format!("the address of its host {} is not known", host.name)));
+            let what = format!("the address of its best host {} is not known", host.name);
+            return Err(Unroutable::Lookup(DnsError::Temporary { name: domain.into(), what, server: None }));
         }
         Err(itself.map_or(Unroutable::PassedOver, |(_, host)| Unroutable::Loop(host)))
     }
@@ -200,8 +225,12 @@ fn milder(one: Unroutable, other: Unroutable) -> Unroutable {
     let severity = |why: &Unroutable| match why {
         Unroutable::Lacking(_) => 0,
         Unroutable::Lookup(_) => 1,
-        Unroutable::NoHost => 2,
-        Unroutable::NullMx | Unroutable::PassedOver | Unroutable::Prohibited | Unroutable::Loop(_) => 3,
+        Unroutable::NoHost(_) => 2,
+        Unroutable::NoSuchDomain(_)
+        | Unroutable::NullMx
+        | Unroutable::PassedOver
+        | Unroutable::Prohibited
+        | Unroutable::Loop(_) => 3,
     };
     if severity(&other) < severity(&one) { other } else { one }
 }
@@ -271,13 +300,30 @@ fn literal(domain: &str) -> Option<IpAddr> {
     tagged.map_or(inner, |_| &inner[5..]).parse().ok()
 }
 
-fn unroutable(error: DnsError) -> Unroutable {
+/// That a name does not exist is a verdict on a recipient's domain. On a name that the operator wrote it is a slip, or the
+/// trouble of a resolver: mail waits for it to be mended.
+fn unroutable(error: DnsError, origin: Origin) -> Unroutable {
     match error {
         DnsError::NullMx { .. } => Unroutable::NullMx,
-        DnsError::NoSuchDomain { .. } | DnsError::NoRecords { .. } => Unroutable::NoHost,
+        DnsError::NoSuchDomain { .. } if origin == Origin::Learned => Unroutable::NoSuchDomain(error),
+        DnsError::NoSuchDomain { .. } | DnsError::NoRecords { .. } => Unroutable::NoHost(error),
         DnsError::Local { lack, .. } => Unroutable::Lacking(lack),
-        temporary => Unroutable::Lookup(temporary.to_string()),
+        temporary => Unroutable::Lookup(temporary),
     }
+}
+
+fn no_records(domain: &str) -> Unroutable {
+    Unroutable::NoHost(DnsError::NoRecords { name: domain.into(), until: None })
+}
+
+/// The domains whose mail hosts the route of a queue is made of.
+pub(crate) fn looked_up<'a>(settings: &'a QueueSettings, domain: &str) -> impl Iterator<Item = String> + use<'a> {
+    let own = take_apart(domain).0;
+    let of_routes = settings.routes.iter().filter_map(|entry| match &entry.target {
+        RouteTarget::MxOf(other) => Some(other.to_string()),
+        RouteTarget::Mx | RouteTarget::Host(_) => None,
+    });
+    std::iter::once(own).chain(of_routes)
 }
 
 #[cfg(test)]

@@ -132,6 +132,8 @@ pub trait Names: Send + Sync {
     fn mx_soon<'a>(&'a self, domain: &'a str) -> Local<'a, Result<MxPlan, DnsError>>;
     /// The addresses of one host.
     fn addresses<'a>(&'a self, host: &'a str) -> Local<'a, Result<Vec<IpAddr>, DnsError>>;
+    /// That `domain` has no mail hosts is to be asked anew.
+    fn forget_failure(&self, domain: &str);
 }
 
 impl Names for dns::Resolver {
@@ -145,6 +147,10 @@ impl Names for dns::Resolver {
 
     fn addresses<'a>(&'a self, host: &'a str) -> Local<'a, Result<Vec<IpAddr>, DnsError>> {
         Box::pin(dns::Resolver::addresses(self, host))
+    }
+
+    fn forget_failure(&self, domain: &str) {
+        dns::Resolver::forget_failure(self, domain);
     }
 }
 

@@ -17,6 +17,8 @@ use queue::QueueId;
 use smallvec::SmallVec;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::limits::LimitName;
+
 /// A limit, as one generation sets it.
 #[derive(Clone, Debug)]
 pub(crate) struct Cap {
@@ -24,6 +26,7 @@ pub(crate) struct Cap {
     most: u64,
     /// Beyond `most`, for those that have no connection.
     reserve: u64,
+    name: Option<Arc<LimitName>>,
 }
 
 /// What is counted under a limit.
@@ -77,6 +80,7 @@ pub(crate) struct Waiting {
     count: Arc<Count>,
     number: u64,
     need: Need,
+    name: Option<Arc<LimitName>>,
 }
 
 /// A slot for a queue that waited.
@@ -89,7 +93,12 @@ pub(crate) struct Grant {
 
 impl Cap {
     pub(crate) fn new(count: Arc<Count>, most: u64, reserve: u64) -> Self {
-        Self { count, most, reserve }
+        Self { count, most, reserve, name: None }
+    }
+
+    /// The same under a name.
+    pub(crate) fn named(self, name: LimitName) -> Self {
+        Self { name: Some(Arc::new(name)), ..self }
     }
 
     /// A slot, if there is one that nobody waits for.
@@ -111,7 +120,7 @@ impl Cap {
             state.waiting[need as usize].insert(number, waiter);
             number
         });
-        Waiting { count: self.count.clone(), number, need }
+        Waiting { count: self.count.clone(), number, need, name: self.name.clone() }
     }
 
     /// Whether a slot is one of this limit.
@@ -204,6 +213,11 @@ impl Waiting {
     /// Whether that is what it waited for.
     pub(crate) fn is_met_by(&self, grant: &Grant) -> bool {
         self.number == grant.number && Arc::ptr_eq(&self.count, &grant.slot.count)
+    }
+
+    /// What the limit is called.
+    pub(crate) fn name(&self) -> Option<&LimitName> {
+        self.name.as_deref()
     }
 
     pub(crate) fn need(&self) -> Need {

@@ -5,6 +5,9 @@
 //! clock of whoever sees them: from its taking until it is spent, when its end is known here, an event counts as happening all
 //! the while. The bucket remembers when events ended, exactly for up to [`GROUPS`] of them and within S / [`GROUPS`] for more.
 //! Locks are held for a few steps of arithmetic; a queue without a throttle never comes here.
+//!
+//! A bucket whose spent part is noted for the next start (`notes`) gives no more places than the note on disk admits: it may
+//! lag behind, but never by more than the allowance that it grants.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,12 +17,15 @@ use std::time::{Duration, Instant};
 use config::Throttle;
 use tokio::sync::Notify;
 
+use crate::limits::LimitName;
+
 /// A bucket, at the rate that one generation gives it.
 #[derive(Clone, Debug)]
 pub(crate) struct RateLimit {
     bucket: Arc<Bucket>,
     count: u64,
     period: Duration,
+    name: Option<Arc<LimitName>>,
 }
 
 /// The events of one throttle.
@@ -28,8 +34,21 @@ pub(crate) struct Bucket {
     window: Mutex<Window>,
     /// Queues that wait for it.
     waiting: AtomicU32,
-    /// A place was given back unspent.
+    /// A place was given back unspent, or a note admits more.
     returned: Notify,
+    /// Told when it wants to be noted; `None` if nobody takes notes.
+    notes: Option<Arc<Notify>>,
+}
+
+/// The spent part of a bucket, as a note has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spent {
+    /// The window.
+    pub(crate) period: Duration,
+    /// Events that may happen at any moment before the next note: those under way, and those it admits.
+    pub(crate) open: u64,
+    /// How many events ended when, in order.
+    pub(crate) ended: Vec<(Instant, u64)>,
 }
 
 /// One event's place in the window. Dropped unspent, the place is free again.
@@ -48,7 +67,16 @@ impl RateLimit {
     /// The bucket at a rate; `None` if the rate limits nothing.
     pub(crate) fn new(throttle: Throttle, bucket: impl FnOnce() -> Arc<Bucket>) -> Option<Self> {
         let period = Duration::from_secs(throttle.per_seconds.max(1));
-        (!throttle.is_unlimited()).then(|| Self { bucket: bucket(), count: throttle.count, period })
+        (!throttle.is_unlimited()).then(|| Self { bucket: bucket(), count: throttle.count, period, name: None })
+    }
+
+    /// The same under a name.
+    pub(crate) fn named(self, name: LimitName) -> Self {
+        Self { name: Some(Arc::new(name)), ..self }
+    }
+
+    pub(crate) fn name(&self) -> Option<&LimitName> {
+        self.name.as_deref()
     }
 
     /// An event begins, or this is when the next one may.
@@ -68,12 +96,28 @@ impl RateLimit {
     }
 
     fn room_in(&self, window: &mut Window, now: Instant) -> Result<(), Instant> {
-        window.busy_until(self.count, self.period, now).map_or(Ok(()), Err)
+        self.busy_in(window, now).map_or(Ok(()), Err)?;
+        window.admitted = window.admitted.saturating_sub(1);
+        window.promised = window.promised.map(|promised| promised.saturating_sub(1));
+        Ok(())
     }
 
     /// When an event may be, if it may not be now.
     pub(crate) fn busy_until(&self, now: Instant) -> Option<Instant> {
-        self.bucket.lock().busy_until(self.count, self.period, now)
+        self.busy_in(&mut self.bucket.lock(), now)
+    }
+
+    fn busy_in(&self, window: &mut Window, now: Instant) -> Option<Instant> {
+        if let Some(until) = window.busy_until(self.count, self.period, now) {
+            return Some(until);
+        }
+        let notes = self.bucket.notes.as_ref()?;
+        window.rate = (self.count, self.period);
+        if window.admitted <= allowance(self.count) / 2 {
+            window.wants_note = true;
+            notes.notify_one();
+        }
+        (window.admitted == 0).then_some(now + NOTE_WAIT)
     }
 
     /// Joins those who wait for the bucket: when to try, of the moment it has a place again and the places of those who
@@ -122,6 +166,8 @@ impl Drop for Token {
             Some(at) => drop(window.unreserve(at)),
             None => window.in_flight -= 1,
         }
+        window.admitted += 1;
+        window.promised = window.promised.map(|promised| promised + 1);
         drop(window);
         if limit.bucket.waiting.load(Ordering::Relaxed) != 0 {
             limit.bucket.returned.notify_one();
@@ -143,6 +189,62 @@ impl Drop for Waiting {
 }
 
 impl Bucket {
+    /// One whose spent part is noted. It begins as the last note has it; if that could not be read, it counts as spent for a
+    /// window since then, and no longer than [`UNKNOWN_MAX`].
+    pub(crate) fn noted(
+        notes: Arc<Notify>,
+        spent: Option<Spent>,
+        unknown_since: Option<Instant>,
+        now: Instant,
+    ) -> Self {
+        let mut window = Window { unknown_since, ..Window::default() };
+        if let Some(Spent { period, open, ended }) = spent {
+            window.rate.1 = period;
+            // Whatever was open may have happened as late as now.
+            let open = (open != 0).then_some((now, open));
+            for (at, events) in ended.into_iter().chain(open) {
+                window.groups.push_back(Group { first: at, last: at, events });
+                window.total += events;
+            }
+        }
+        Self { window: Mutex::new(window), notes: Some(notes), ..Self::default() }
+    }
+
+    /// What a note has to say of it; `None` if there is nothing. With `more`, the note admits further events, once
+    /// [`Bucket::written`] says that it stands.
+    pub(crate) fn spent(&self, now: Instant, more: bool) -> Option<Spent> {
+        let mut window = self.lock();
+        let (count, period) = window.rate;
+        window.busy_until(count, period, now);
+        let under_way = window.in_flight + window.reserved.len() as u64;
+        let in_use = under_way != 0 || !window.groups.is_empty() || window.wants_note;
+        let is_asked = count != 0;
+        if more && in_use && is_asked {
+            window.promised = Some(allowance(count).max(window.admitted));
+        } else {
+            (window.admitted, window.promised) = (0, None);
+        }
+        let open = under_way + window.promised.unwrap_or(0);
+        let groups: Vec<&Group> = window.groups.iter().collect();
+        let together = groups.len().div_ceil(GROUPS_NOTED).max(1);
+        let ended = groups.chunks(together).filter_map(|run| {
+            let events = run.iter().map(|group| group.events).sum();
+            run.last().map(|group| (group.last, events))
+        });
+        in_use.then(|| Spent { period, open, ended: ended.collect() })
+    }
+
+    /// The last note stands, or cannot be written, which is no reason to hold mail up.
+    pub(crate) fn written(&self) {
+        let mut window = self.lock();
+        let Some(promised) = window.promised.take() else { return };
+        (window.admitted, window.wants_note) = (promised, false);
+        drop(window);
+        for _ in 0..promised.min(self.waiting.load(Ordering::Relaxed).into()) {
+            self.returned.notify_one();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,6 +260,16 @@ struct Window {
     /// When those of the last window ended.
     groups: VecDeque<Group>,
     total: u64,
+    /// Nothing is known of the time before: all events of the window before count as spent.
+    unknown_since: Option<Instant>,
+    /// The rate it was last asked at, if it is noted.
+    rate: (u64, Duration),
+    /// Events that the note on disk admits beyond those it knows.
+    admitted: u64,
+    /// Those that the note under way will, less what has begun since.
+    promised: Option<u64>,
+    /// Somebody waits for the next note, or will soon.
+    wants_note: bool,
 }
 
 /// Events that leave the window together.
@@ -193,6 +305,10 @@ impl Window {
             self.groups.pop_front();
         }
         self.reserved.retain(|at| now < *at + period);
+        match self.unknown_since.map(|since| since + period.min(UNKNOWN_MAX)) {
+            Some(until) if now < until => return Some(until),
+            _ => self.unknown_since = None,
+        }
         let taken = self.in_flight + self.reserved.len() as u64 + self.total;
         // A rate that was lowered leaves more events than it allows: several must go first.
         let mut too_many = (taken + 1).saturating_sub(count);
@@ -213,8 +329,19 @@ impl Window {
     }
 }
 
+/// Events that a note admits beyond those it knows: an eighth of the rate is what a killed process may forfeit.
+fn allowance(count: u64) -> u64 {
+    count.div_ceil(8).max(1)
+}
+
 /// Groups the events of one window are remembered in.
 const GROUPS: u64 = 64;
+/// Groups of a note.
+const GROUPS_NOTED: usize = 8;
+/// A bucket that waits for its note looks again after so long, should nobody have told it.
+const NOTE_WAIT: Duration = Duration::from_millis(50);
+/// The longest time for which nothing goes because what was spent is unknown.
+pub(crate) const UNKNOWN_MAX: Duration = Duration::from_secs(3600);
 /// The longest wait for one of those who wait already.
 const APART_MAX: Duration = Duration::from_millis(1);
 /// The longest wait for all of them: things may have changed.

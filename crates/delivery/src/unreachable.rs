@@ -19,7 +19,7 @@ use crate::limits::{Awaits, Saturated};
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
 use crate::record::DomainRecord;
-use crate::replies::{BLACKHOLED, LACKING, LOOKUP_FAILED, LOOP, NO_HOST, NULL_MX, PROHIBITED, UNREACHABLE};
+use crate::replies::{BLACKHOLED, LACKING, UNREACHABLE};
 use crate::route::{Candidate, Unroutable};
 
 /// Why a connection did not come about.
@@ -53,6 +53,13 @@ pub(crate) struct Drain {
     left: usize,
 }
 
+impl Drain {
+    /// The verdict, and the messages still to be taken.
+    pub(crate) fn verdict(&self) -> (Reply, usize) {
+        (self.failed.reply.clone(), self.left)
+    }
+}
+
 /// Held by the task that empties a queue: other attempts begin again when it ends, however that is.
 struct Draining(Rc<DomainRecord>);
 
@@ -73,42 +80,16 @@ impl Maintainer {
         if self.stopping.get() {
             return;
         }
-        let pause: Duration = settings.host_failure_retry.into();
-        let now = self.deps.clock.now();
         match not_opened {
             NotOpened::TakenOver => {}
             NotOpened::Saturated(saturated) => self.saturated(record, Awaits::Connection, saturated),
-            NotOpened::Unroutable(Unroutable::NullMx) => self.drain(record, settings, NULL_MX).await,
-            NotOpened::Unroutable(Unroutable::Prohibited | Unroutable::PassedOver) => {
-                self.meter.prohibited.add(1);
-                self.drain(record, settings, PROHIBITED).await;
-            }
-            NotOpened::Unroutable(Unroutable::Loop(host)) => {
-                self.meter.loops.add(1);
-                tracing::warn!(target: "SMTP", "mail for {domain} loops back: its best host {host} is this server; deliver it \
-                    here (delivery_method), name another next hop (gateway, routes), or have its records name another host",
-                    domain = record.name.domain);
-                self.drain(record, settings, LOOP).await;
-            }
-            NotOpened::Unroutable(Unroutable::NoHost) => {
-                record.hold_until.set(Some(now + pause));
-                record.dns_failures.set(record.dns_failures.get() + 1);
-                let purge = settings.dns_failures_to_purge;
-                let reply = if purge != 0 && purge <= record.dns_failures.get() { LOOKUP_FAILED } else { NO_HOST };
-                self.drain(record, settings, reply).await;
-            }
-            NotOpened::Unroutable(Unroutable::Lookup(what)) => {
-                tracing::warn!(target: "DNS", "no route to {} now: {what}", record.name.domain);
-                self.not_reached(record, settings, now + pause, true, UNREACHABLE).await;
-            }
-            NotOpened::Unroutable(Unroutable::Lacking(lack)) => {
-                let until = self.lacks(lack, &format_args!("a nameserver for {}", record.name.domain));
-                self.not_reached(record, settings, until, false, LACKING).await;
-            }
+            NotOpened::Unroutable(unroutable) => self.unroutable(record, settings, unroutable).await,
             NotOpened::Unreachable { retry_at, refusal, for_good, tried, lack, connection } => {
                 if let Some(refusal) = refusal {
                     self.charge_one(record, settings, connection, *refusal, for_good).await;
                 }
+                record.lack.set(lack.filter(|_| !tried));
+                record.failures.set(record.failures.get() + u64::from(tried));
                 let reply = if lack.is_some() && !tried { LACKING } else { UNREACHABLE };
                 self.not_reached(record, settings, retry_at, tried, reply).await;
             }
@@ -117,7 +98,7 @@ impl Maintainer {
 
     /// Empties the active queue, as it stands, into one verdict, unless it is being emptied already. Whatever comes in
     /// meanwhile is treated afresh.
-    async fn drain(self: &Rc<Self>, record: &Rc<DomainRecord>, settings: &Rc<QueueSettings>, reply: Reply) {
+    pub(crate) async fn drain(self: &Rc<Self>, record: &Rc<DomainRecord>, settings: &Rc<QueueSettings>, reply: Reply) {
         if record.is_draining() {
             return;
         }
@@ -239,23 +220,22 @@ impl Maintainer {
         }
     }
 
-    /// A round that reached no host. One in which none was `tried` is no failure, but the time counts: in the end the mail is
-    /// delayed for `reply`.
-    async fn not_reached(
+    /// A round that reached no host. One that does not count is no failure, but the time does: in the end the mail is delayed
+    /// for `reply`.
+    pub(crate) async fn not_reached(
         self: &Rc<Self>,
         record: &Rc<DomainRecord>,
         settings: &Rc<QueueSettings>,
         retry_at: Instant,
-        tried: bool,
+        counts: bool,
         reply: Reply,
     ) {
         let now = self.deps.clock.now();
-        let (failures, since) = record.not_reached(now, retry_at, tried);
-        let too_often = settings.mx_failures_to_delay != 0 && settings.mx_failures_to_delay <= failures;
+        let (rounds, since) = record.not_reached(now, retry_at, counts);
+        let too_often = settings.mx_failures_to_delay != 0 && settings.mx_failures_to_delay <= rounds;
         let too_long = Duration::from(settings.connect_timeout_to_delay) <= now - since;
         if too_often || too_long {
-            record.failures.set(0);
-            record.unreachable_since.set(None);
+            record.delayed();
             self.drain(record, settings, reply).await;
         }
     }

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use scheduler::Lack;
 
@@ -15,11 +16,15 @@ pub enum DnsError {
     NoSuchDomain {
         /// What was asked for.
         name: Arc<str>,
+        /// Until when this is kept as the answer; none if it is asked anew each time, or was never asked.
+        until: Option<Instant>,
     },
     /// The name exists, but has neither MX nor address records, or none that lead to an address.
     NoRecords {
         /// What was asked for.
         name: Arc<str>,
+        /// As of [`DnsError::NoSuchDomain`].
+        until: Option<Instant>,
     },
     /// The domain says that it takes no mail (RFC 7505).
     NullMx {
@@ -56,27 +61,44 @@ impl DnsError {
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Temporary { .. } | Self::Local { .. } | Self::Timeout { .. })
     }
+
+    /// Until when this very answer is given again without a question to a server.
+    pub fn kept_until(&self) -> Option<Instant> {
+        match self {
+            Self::NoSuchDomain { until, .. } | Self::NoRecords { until, .. } => *until,
+            Self::NullMx { .. } | Self::Temporary { .. } | Self::Local { .. } | Self::Timeout { .. } => None,
+        }
+    }
+
+    /// The same, to be kept until then.
+    pub(crate) fn kept(mut self, kept_until: Instant) -> Self {
+        if let Self::NoSuchDomain { until, .. } | Self::NoRecords { until, .. } = &mut self {
+            *until = Some(kept_until);
+        }
+        self
+    }
+
+    /// The sentence without the nameserver, for the eyes of strangers.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Temporary { name, what, .. } => format!("lookup of {name} failed: {what}"),
+            Self::Timeout { name, .. } => format!("lookup of {name}: no answer in time"),
+            Self::NoSuchDomain { name, .. } => format!("domain {name} does not exist"),
+            Self::NoRecords { name, .. } => format!("no MX and no address leads to {name}"),
+            Self::NullMx { name } => format!("domain {name} has a null MX: it accepts no mail"),
+            Self::Local { name, lack } => format!("lookup of {name} not begun: {lack}"),
+        }
+    }
 }
 
 impl fmt::Display for DnsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by = |f: &mut fmt::Formatter<'_>, server: &Option<SocketAddr>| match server {
-            Some(server) => write!(f, " (nameserver {server})"),
-            None => Ok(()),
-        };
+        f.write_str(&self.reason())?;
         match self {
-            Self::NoSuchDomain { name } => write!(f, "domain {name} does not exist"),
-            Self::NoRecords { name } => write!(f, "no MX and no address leads to {name}"),
-            Self::NullMx { name } => write!(f, "domain {name} has a null MX: it accepts no mail"),
-            Self::Temporary { name, what, server } => {
-                write!(f, "lookup of {name} failed: {what}")?;
-                by(f, server)
+            Self::Temporary { server: Some(server), .. } | Self::Timeout { server: Some(server), .. } => {
+                write!(f, " (nameserver {server})")
             }
-            Self::Local { name, lack } => write!(f, "lookup of {name} not begun: {lack}"),
-            Self::Timeout { name, server } => {
-                write!(f, "lookup of {name}: no answer in time")?;
-                by(f, server)
-            }
+            _ => Ok(()),
         }
     }
 }

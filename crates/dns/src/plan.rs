@@ -87,7 +87,7 @@ pub(crate) async fn draft(upstream: &Arc<Upstream>, name: &Name, rules: Rules, e
     match upstream.records(name, RecordType::MX).await {
         Ok(found) => explicit(upstream, &domain, found, rules, early).await,
         Err(Lack::Data(ttl)) => implicit(upstream, &domain, name, ttl, rules).await,
-        Err(Lack::Name(ttl)) => Draft { hosts: Err(DnsError::NoSuchDomain { name: domain }), ttl },
+        Err(Lack::Name(ttl)) => Draft { hosts: Err(DnsError::NoSuchDomain { name: domain, until: None }), ttl },
         Err(Lack::Failure(error)) => Draft { hosts: Err(error), ttl: Duration::ZERO },
     }
 }
@@ -148,7 +148,7 @@ async fn explicit(
         (false, _) => Draft { hosts: Ok(Found { hosts, lacking, implicit: false }), ttl },
         (true, Some(error)) => Draft { hosts: Err(error), ttl: Duration::ZERO },
         // RFC 5321 5.1: MX records that lead nowhere are an error; the domain's own address does not stand in for them.
-        (true, None) => Draft { hosts: Err(DnsError::NoRecords { name: domain.clone() }), ttl },
+        (true, None) => Draft { hosts: Err(DnsError::NoRecords { name: domain.clone(), until: None }), ttl },
     }
 }
 
@@ -164,7 +164,7 @@ async fn implicit(upstream: &Arc<Upstream>, domain: &Arc<str>, name: &Name, no_m
             Draft { hosts: Ok(found), ttl: ttl.min(no_mx) }
         }
         Err(Lack::Name(ttl) | Lack::Data(ttl)) => {
-            Draft { hosts: Err(DnsError::NoRecords { name: domain.clone() }), ttl: ttl.min(no_mx) }
+            Draft { hosts: Err(DnsError::NoRecords { name: domain.clone(), until: None }), ttl: ttl.min(no_mx) }
         }
         Err(Lack::Failure(error)) => Draft { hosts: Err(error), ttl: Duration::ZERO },
     }

@@ -157,7 +157,9 @@ impl Resolver {
         if let Some(hosts) = inner.overrides.get(&*key) {
             return Ok(inner.overridden(hosts));
         }
-        let Some(name) = plan::complete_name(&key) else { return Err(DnsError::NoSuchDomain { name: key }) };
+        let Some(name) = plan::complete_name(&key) else {
+            return Err(DnsError::NoSuchDomain { name: key, until: None });
+        };
         let mut progress = match inner.cached_or_asking(&key, name) {
             Known::Now(answer) => return answer.map(Arc::unwrap_or_clone),
             Known::Soon(progress) => progress,
@@ -222,6 +224,22 @@ impl Resolver {
         }
     }
 
+    /// Forgets that a domain has no host, if that is what is known of it; the next question goes to the servers.
+    pub fn forget_failure(&self, domain: &str) {
+        let key = domain.strip_suffix('.').unwrap_or(domain).to_ascii_lowercase();
+        let now = self.0.clock.now();
+        let mut table = self.0.lock();
+        if table.plans.get(&key, now).is_none_or(|answer| answer.is_ok()) {
+            return;
+        }
+        table.plans.expire(&key, now);
+        drop(table);
+        // Records that lead nowhere are records, too.
+        if let Some(name) = plan::complete_name(&key) {
+            self.0.upstream.forget(&name);
+        }
+    }
+
     /// Sweeps the cache now, as it is done every dns_expire_interval.
     pub fn sweep(&self) {
         self.0.sweep(self.0.clock.now());
@@ -253,12 +271,14 @@ impl Resolver {
         Asked: Future<Output = Result<T, Lack>> + Send + 'static,
     {
         let key: Arc<str> = text.to_ascii_lowercase().into();
-        let Some(name) = plan::complete_name(&key) else { return Err(DnsError::NoSuchDomain { name: key }) };
+        let Some(name) = plan::complete_name(&key) else {
+            return Err(DnsError::NoSuchDomain { name: key, until: None });
+        };
         let asked = self.0.runtime.handle().spawn(question(self.0.upstream.clone(), name));
         match asked.await {
             Ok(Ok(found)) => Ok(found),
-            Ok(Err(Lack::Name(_))) => Err(DnsError::NoSuchDomain { name: key }),
-            Ok(Err(Lack::Data(_))) => Err(DnsError::NoRecords { name: key }),
+            Ok(Err(Lack::Name(_))) => Err(DnsError::NoSuchDomain { name: key, until: None }),
+            Ok(Err(Lack::Data(_))) => Err(DnsError::NoRecords { name: key, until: None }),
             Ok(Err(Lack::Failure(error))) => Err(error),
             Err(_) => Err(interrupted(&key)),
         }
@@ -318,9 +338,11 @@ impl Inner {
         progress
     }
 
-    /// Applies the operator's bounds to a TTL; a failure is not kept at all.
-    fn bounded(&self, ttl: Duration) -> Duration {
-        ttl.max(self.settings.min_ttl).min(self.settings.max_ttl).min(TTL_MAX)
+    /// Applies the operator's bounds to a TTL. That there is no host is never kept for longer than the zone says (RFC 2308 5);
+    /// a failure is not kept at all.
+    fn bounded(&self, ttl: Duration, found: bool) -> Duration {
+        let least = if found { self.settings.min_ttl } else { Duration::ZERO };
+        ttl.max(least).min(self.settings.max_ttl).min(TTL_MAX)
     }
 }
 
@@ -348,12 +370,14 @@ impl Drafting {
         let late =
             || Draft { hosts: Err(DnsError::Timeout { name: self.key.clone(), server: None }), ttl: Duration::ZERO };
         let Draft { hosts, ttl } = draft.unwrap_or_else(|_| late());
-        let ttl = self.inner.bounded(ttl);
+        let ttl = self.inner.bounded(ttl, hosts.is_ok());
         let expires = self.asked_at + ttl;
         let keep = !hosts.as_ref().is_err_and(DnsError::is_temporary);
-        let answer = hosts.map(|Found { hosts, lacking, implicit }| {
-            Arc::new(MxPlan { hosts, lacking, implicit, partial: false, ttl, expires })
-        });
+        let answer = hosts
+            .map(|Found { hosts, lacking, implicit }| {
+                Arc::new(MxPlan { hosts, lacking, implicit, partial: false, ttl, expires })
+            })
+            .map_err(|error| error.kept(expires));
         let mut table = self.inner.lock();
         // Before anyone hears of it: who asks after a failure starts a new draft.
         if table.finish(&self.key, self.number) && keep {

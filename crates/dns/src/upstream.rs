@@ -131,7 +131,7 @@ impl Upstream {
                 None => last = unasked(question(), &error).unwrap_or_else(|| failure(&question(), *server, &error)),
             }
         }
-        tracing::warn!(target: "DNS", "{last}");
+        tracing::info!(target: "DNS", "{last}");
         Err(Lack::Failure(last))
     }
 
@@ -203,6 +203,8 @@ fn client(server: SocketAddr, settings: &Settings) -> Result<TokioResolver, NetE
     options.attempts = 0; // the rounds are ours
     options.ndots = 0;
     options.cache_size = settings.answers_max;
+    // What does not exist is kept in one place, with the plans, so that it can be forgotten there.
+    options.negative_max_ttl = Some(Duration::ZERO);
     options.use_hosts_file = ResolveHosts::Never;
     options.max_active_requests = settings.queries_max.max(1);
     HickoryResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options).build()

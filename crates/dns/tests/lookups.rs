@@ -108,18 +108,27 @@ async fn refusals_are_told_apart() {
     let lab = Lab::new();
     let name = |text: &str| Arc::from(text);
     assert_eq!(lab.mx("null.test").await, Err(DnsError::NullMx { name: name("null.test") }));
-    assert_eq!(lab.mx("gone.test").await, Err(DnsError::NoSuchDomain { name: name("gone.test") }));
-    assert_eq!(lab.mx("nothing.test").await, Err(DnsError::NoRecords { name: name("nothing.test") }));
-    assert_eq!(lab.mx("no name").await, Err(DnsError::NoSuchDomain { name: name("no name") }));
-    assert_eq!(lab.mx("").await, Err(DnsError::NoSuchDomain { name: name("") }));
+    for text in ["gone.test", "nothing.test"] {
+        let error = lab.mx(text).await.unwrap_err();
+        let until = error.kept_until();
+        assert!(until.is_some() && !error.is_temporary(), "{error}");
+        let expected = match text {
+            "gone.test" => DnsError::NoSuchDomain { name: name(text), until },
+            _ => DnsError::NoRecords { name: name(text), until },
+        };
+        assert_eq!(error, expected);
+        assert_eq!(lab.mx(text).await, Err(expected), "the answer that is kept says until when");
+    }
     let long = "a".repeat(70) + ".test";
-    assert_eq!(lab.mx(&long).await, Err(DnsError::NoSuchDomain { name: name(&long) }));
+    for text in ["no name", "", &long] {
+        assert_eq!(lab.mx(text).await, Err(DnsError::NoSuchDomain { name: name(text), until: None }));
+    }
 }
 
 #[tokio::test]
 async fn mx_records_that_lead_nowhere_do_not_fall_back_to_the_domain() {
     let lab = Lab::new();
-    assert_eq!(lab.mx("dangling.test").await, Err(DnsError::NoRecords { name: "dangling.test".into() }));
+    assert!(matches!(lab.mx("dangling.test").await, Err(DnsError::NoRecords { .. })));
     assert_eq!(lab.server.count("dangling.test", "A"), 0);
 }
 
@@ -243,6 +252,39 @@ async fn plans_and_refusals_are_kept_until_refreshed() {
     lab.server.add("second.example.test. A 192.0.2.99");
     lab.resolver.refresh("Example.test");
     assert_eq!(line(&lab.mx("example.test").await.unwrap()), "5 second.example.test [192.0.2.99]");
+}
+
+#[tokio::test]
+async fn that_there_is_no_host_is_forgotten_on_demand_and_a_plan_is_not() {
+    let lab = Lab::new();
+    for domain in ["gone.test", "nothing.test", "dangling.test"] {
+        lab.mx(domain).await.unwrap_err();
+    }
+    lab.mx("example.test").await.unwrap();
+    // The host of dangling.test, too, is one that did not exist a moment ago.
+    lab.server.add("gone.test. A 192.0.2.7\nnothing.test. MX 10 gone.test\ngone.example.test. A 192.0.2.8");
+    for domain in ["Gone.test", "nothing.test.", "dangling.test"] {
+        lab.mx(domain).await.unwrap_err();
+        lab.resolver.forget_failure(domain);
+        lab.mx(domain).await.expect(domain);
+    }
+    lab.mx("only-literal.test").await.unwrap_err();
+    lab.server.remove("only-literal.test");
+    lab.server.add("only-literal.test. MX 10 gone.test");
+    lab.resolver.forget_failure("only-literal.test");
+    lab.mx("only-literal.test").await.expect("records that lead nowhere are forgotten, too");
+    lab.resolver.forget_failure("example.test");
+    lab.mx("example.test").await.unwrap();
+    assert_eq!(lab.server.count("example.test", "MX"), 1, "a plan stands");
+}
+
+#[tokio::test]
+async fn that_there_is_no_host_is_not_kept_for_longer_than_the_zone_says() {
+    let begin = Clock::system().now();
+    let lab = Lab::with(|settings| settings.min_ttl = Duration::from_secs(100_000));
+    let error = lab.mx("gone.test").await.unwrap_err();
+    let until = error.kept_until().expect("it is kept");
+    assert!(until < begin + Duration::from_secs(50_000), "min_dns_ttl is for hosts that there are");
 }
 
 #[tokio::test]

@@ -51,12 +51,12 @@ proptest! {
         envelope.queue.domain = said.as_str().into();
         let remote = Some([198, 51, 100, 7].into());
         let failed = FailureRecord {
-            at: AT, envelope: &envelope, connection: id("50/00-03127-48B31BA6"), bytes: 64,
+            at: AT, envelope: &envelope, connection: id("50/00-03127-48B31BA6"), bytes: 64, size: 7,
             stage: Stage::AfterRcptTo, remote, reply: &said, is_bounce: true,
         };
-        let received = ReceptionRecord { at: AT, envelope: &envelope };
+        let received = ReceptionRecord { at: AT, envelope: &envelope, size: 7 };
         let delivered = DeliveryRecord { at: AT, envelope: &envelope, connection: failed.connection, bytes: 1, remote };
-        let bounced = OutOfBandRecord { at: AT, envelope: &envelope, recipient: None, class: 10, reply: &said };
+        let bounced = OutOfBandRecord { at: AT, envelope: &envelope, size: 7, recipient: None, class: 10, reply: &said };
         for (count, text_at, line) in [
             (14, 99, line(|out| mainlog::reception(out, Stamp::Seconds, &received))),
             (12, 99, line(|out| mainlog::delivery(out, Stamp::Seconds, &delivered))),

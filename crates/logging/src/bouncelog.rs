@@ -32,6 +32,7 @@ pub fn out_of_band(out: &mut Vec<u8>, stamp: Stamp, record: &OutOfBandRecord<'_>
         recipient: record.recipient,
         stage: Stage::OutOfBandBounce,
         class: record.class,
+        size: record.size,
         remote: envelope.origin.peer.map(|peer| peer.ip()),
         reply: record.reply,
     };
@@ -44,6 +45,7 @@ fn failure(out: &mut Vec<u8>, stamp: Stamp, record: &FailureRecord<'_>, class: u
         recipient: Some(record.envelope.forward_path.mailbox()),
         stage: record.stage,
         class,
+        size: record.size,
         remote: record.remote,
         reply: record.reply,
     };
@@ -56,6 +58,7 @@ struct Line<'a> {
     recipient: Option<&'a Mailbox>,
     stage: Stage,
     class: u8,
+    size: u64,
     remote: Option<IpAddr>,
     reply: &'a str,
 }
@@ -67,7 +70,7 @@ impl Line<'_> {
         put_mailbox(out, envelope.reverse_path.mailbox());
         out.push(b'@');
         put_binding(out, &envelope.queue);
-        for number in [self.stage.number().into(), self.class.into(), envelope.body_bytes] {
+        for number in [self.stage.number().into(), self.class.into(), self.size] {
             out.push(b'@');
             put_number(out, number);
         }
@@ -103,6 +106,7 @@ mod tests {
         let record = OutOfBandRecord {
             at: Duration::from_secs(1_790_000_040),
             envelope: &envelope,
+            size: 2011,
             recipient: Some(&bob),
             class: 10,
             reply: "550 5.1.1 no such user",

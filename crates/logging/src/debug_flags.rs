@@ -60,10 +60,12 @@ pub struct DebugFlags {
 }
 
 impl Default for DebugFlags {
-    /// Everything at ERROR and CRITICAL, and hosts that cannot be reached, which are told at NOTICE.
+    /// Everything at ERROR and CRITICAL; hosts that cannot be reached, which are told at NOTICE, and domains whose lookup fails,
+    /// at WARNING.
     fn default() -> Self {
         let mut flags = Self::none();
         flags.set(Level::Notice, ["HOST"]);
+        flags.set(Level::Warning, ["DNS"]);
         flags.set(Level::Error, ["ALL"]);
         flags.set(Level::Critical, ["ALL"]);
         flags
@@ -101,11 +103,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_default_errors_are_heard_and_below_them_only_hosts_that_cannot_be_reached() {
+    fn by_default_errors_are_heard_and_below_them_only_hosts_that_cannot_be_reached_and_lookups_that_fail() {
         let flags = DebugFlags::default();
         assert!(flags.hears(Level::Error, "SMTP") && flags.hears(Level::Critical, "spool::journal"));
         assert!(Level::ALL[..4].iter().all(|&level| !flags.hears(level, "SMTP")));
         assert!(flags.hears(Level::Notice, "HOST") && !flags.hears(Level::Info, "HOST"));
+        assert!(flags.hears(Level::Warning, "DNS") && !flags.hears(Level::Notice, "DNS"));
     }
 
     #[test]

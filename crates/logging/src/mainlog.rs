@@ -19,7 +19,7 @@ pub fn reception(out: &mut Vec<u8>, stamp: Stamp, record: &ReceptionRecord<'_>) 
         None => out.extend_from_slice(b"unknown"),
     }
     out.push(b'@');
-    put_number(out, envelope.body_bytes);
+    put_number(out, record.size);
     out.push(b'@');
     out.extend_from_slice(envelope.origin.protocol.as_str().as_bytes());
     out.push(b'@');
@@ -130,6 +130,7 @@ pub(crate) mod tests {
             envelope,
             connection: id("50/00-03127-48B31BA6"),
             bytes: 64,
+            size: 2011,
             stage: Stage::AfterRcptTo,
             remote: Some([198, 51, 100, 7].into()),
             reply,
@@ -140,7 +141,7 @@ pub(crate) mod tests {
     #[test]
     fn reception_is_the_golden_line() {
         let envelope = envelope("71/A0-03127-08B31BA6", "ann@shop.example");
-        let record = ReceptionRecord { at: Duration::from_secs(1_790_000_000), envelope: &envelope };
+        let record = ReceptionRecord { at: Duration::from_secs(1_790_000_000), envelope: &envelope, size: 2011 };
         assert_eq!(
             line(|out| reception(out, Stamp::Seconds, &record)),
             "1790000000@71/A0-03127-08B31BA6@81/A0-03127-08B31BA6@30/00-03127-08B31BA6@R\
@@ -153,7 +154,7 @@ pub(crate) mod tests {
         let mut envelope = envelope("71/A0-03127-08B31BA6", "\"a@b\"@shop.example");
         envelope.reverse_path = ReversePath::Null;
         envelope.origin = Origin { protocol: Protocol::Internal, peer: None, connection: MessageId::NULL };
-        let record = ReceptionRecord { at: Duration::from_secs(1_790_000_000), envelope: &envelope };
+        let record = ReceptionRecord { at: Duration::from_secs(1_790_000_000), envelope: &envelope, size: 2011 };
         assert_eq!(
             line(|out| reception(out, Stamp::Seconds, &record)),
             "1790000000@71/A0-03127-08B31BA6@81/A0-03127-08B31BA6@00/00-00000-00000000@R\

@@ -16,6 +16,8 @@ pub struct ReceptionRecord<'a> {
     pub at: Duration,
     /// The message.
     pub envelope: &'a Envelope,
+    /// Its size as it will be sent, trace fields among it, as RFC 1870 counts: no stuffed dots, no final line.
+    pub size: u64,
 }
 
 /// A message was delivered (mainlog D).
@@ -27,7 +29,7 @@ pub struct DeliveryRecord<'a> {
     pub envelope: &'a Envelope,
     /// The outbound connection of this attempt.
     pub connection: MessageId,
-    /// Octets sent.
+    /// The size that was sent, as RFC 1870 counts.
     pub bytes: u64,
     /// The host that took it; none for a delivery on this machine.
     pub remote: Option<IpAddr>,
@@ -42,8 +44,11 @@ pub struct FailureRecord<'a> {
     pub envelope: &'a Envelope,
     /// The outbound connection of this attempt; null if there was none.
     pub connection: MessageId,
-    /// Octets sent before the failure; zero without a connection.
+    /// What was sent before the failure: the message's size once its body was, until then octets of commands; zero without a
+    /// connection.
     pub bytes: u64,
+    /// The message's size, as RFC 1870 counts.
+    pub size: u64,
     /// Where the connection stood.
     pub stage: Stage,
     /// The host that refused, if one did.
@@ -61,6 +66,8 @@ pub struct OutOfBandRecord<'a> {
     pub at: Duration,
     /// The bounce itself, as a message.
     pub envelope: &'a Envelope,
+    /// Its size, as RFC 1870 counts.
+    pub size: u64,
     /// Who the message that bounced was for; none if the bounce does not say.
     pub recipient: Option<&'a Mailbox>,
     /// The classification code.

@@ -22,7 +22,8 @@ pub struct Envelope {
     pub forward_path: ForwardPath,
     /// When it was received, since 1970.
     pub created: Duration,
-    /// Octets of the body in wire form, with the terminator.
+    /// Octets of the body in wire form, with the terminator and stuffed dots: what the spool holds and memory takes. No size
+    /// that anybody is told.
     pub body_bytes: u64,
     /// Holds octets over 127, or came with BODY=8BITMIME (RFC 6152).
     pub eight_bit: bool,

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tracing::{debug, error};
 
 use crate::kind::{NetlistenerType, Turned};
-use crate::occupancy::{Admission, Occupancy, Seat};
+use crate::occupancy::{Admission, Occupancy, Party, Seat};
 use crate::proxy::{self, Announced};
 use crate::station::{Handed, Order, Station, StationHandle, lightest};
 use crate::stream::Stream;
@@ -31,6 +31,12 @@ const RAISE: &str = "raise the limit (ulimit -n, LimitNOFILE=) or lower the sess
 const WANT_OF_DESCRIPTORS: Why = Why {
     text: "connections have all the descriptors they may have; raise the limit (ulimit -n, LimitNOFILE=) or lower the session \
         caps",
+    is_shortage: true,
+};
+
+const CONSOLE_IS_FULL: Why = Why {
+    text: "the console has as many sessions as its share of the descriptors allows; close some or raise the limit (ulimit -n, \
+        LimitNOFILE=)",
     is_shortage: true,
 };
 
@@ -59,14 +65,19 @@ pub(crate) type AdmissionRule = Arc<dyn Fn(&'static str, &Arc<str>, Option<IpAdd
 /// `netlistener.{word}.…`
 #[derive(Clone)]
 pub(crate) struct DoorMeter {
+    /// Connections that became sessions.
     accepted: Counter,
+    /// Those of them that went to another loop, and those that could not.
     handed_over: Counter,
     hand_over_failed: Counter,
+    /// Connections turned away: by always_deny; at a cap on sessions or on waiting proxies; without a PROXY header; for want
+    /// of memory; for want of descriptors, or beyond their share.
     denied: Counter,
     over_limit: Counter,
     without_proxy_header: Counter,
     overloaded: Counter,
     out_of_descriptors: Counter,
+    /// Connections that were gone before they were accepted.
     failed: Counter,
 }
 
@@ -194,17 +205,22 @@ impl Desk {
         self.door.kind.is_of_the_house() || self.door.descriptors.admit(stream)
     }
 
-    /// Sessions that may be there together for one more to come in.
+    /// Sessions that may be there together for one more to come in: of all that are not the house's, or of those that are.
     fn sessions_max(&self) -> usize {
-        match self.door.descriptors.shares() {
-            Some(shares) if !self.door.kind.is_of_the_house() => shares.inbound_max,
-            _ => usize::MAX,
-        }
+        self.door.descriptors.shares().map_or(usize::MAX, |shares| match self.door.kind.is_of_the_house() {
+            false => shares.inbound_max,
+            true => shares.console_max,
+        })
+    }
+
+    fn party(&self) -> Party {
+        if self.door.kind.is_of_the_house() { Party::House } else { Party::Clients }
     }
 
     fn refuse_for_want_of_descriptors(&self, stream: Stream, peer: Option<SocketAddr>) {
         self.door.meter.out_of_descriptors.add(1);
-        self.turned_away.tell(address(peer), WANT_OF_DESCRIPTORS);
+        let why = if self.door.kind.is_of_the_house() { CONSOLE_IS_FULL } else { WANT_OF_DESCRIPTORS };
+        self.turned_away.tell(address(peer), why);
         self.door.kind.turned_away(Turned::OutOfDescriptors, peer, stream.local());
         stream.say_and_close(self.door.kind.farewell(Turned::OutOfDescriptors));
     }
@@ -262,7 +278,7 @@ impl Desk {
             door.kind.turned_away(Turned::Overloaded, peer, local);
             return stream.say_and_close(door.kind.farewell(Turned::Overloaded));
         }
-        let seat = match door.occupancy.take(&admission.caps, self.sessions_max(), &station.handle.load) {
+        let seat = match door.occupancy.take(&admission.caps, self.party(), self.sessions_max(), &station.handle.load) {
             Ok(seat) => seat,
             Err(Turned::OutOfDescriptors) => return self.refuse_for_want_of_descriptors(stream, peer),
             Err(turned) => {

@@ -64,20 +64,32 @@ pub enum CapKey {
     },
 }
 
+/// Whose share of the descriptors a session takes. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Party {
+    /// That of inbound connections.
+    Clients,
+    /// That of the house: the console.
+    House,
+}
+
 /// The counts.
 #[derive(Default)]
 pub(crate) struct Occupancy {
     counts: Mutex<HashMap<CapKey, usize>>,
+    /// All sessions, and those of the house among them.
     sessions: AtomicUsize,
+    of_the_house: AtomicUsize,
     emptied: Notify,
 }
 
 impl Occupancy {
-    /// Counts one more session under every key of `caps`, and on `load`; nothing if a cap, or `sessions_max` of all together,
-    /// is reached.
+    /// Counts one more session under every key of `caps`, and on `load`; nothing if a cap, or `sessions_max` of all of its
+    /// party together, is reached.
     pub(crate) fn take(
         self: &Arc<Self>,
         caps: &[Cap],
+        party: Party,
         sessions_max: usize,
         load: &Arc<AtomicUsize>,
     ) -> Result<Seat, Turned> {
@@ -85,16 +97,24 @@ impl Occupancy {
         if caps.iter().any(|cap| cap.sessions_max <= counts.get(&cap.key).copied().unwrap_or(0)) {
             return Err(Turned::ConcurrencyLimit);
         }
-        if sessions_max <= self.sessions() {
+        let of_the_house = self.of_the_house.load(Ordering::Relaxed);
+        let sessions = match party {
+            Party::Clients => self.sessions().saturating_sub(of_the_house),
+            Party::House => of_the_house,
+        };
+        if sessions_max <= sessions {
             return Err(Turned::OutOfDescriptors);
         }
         for cap in caps {
             *counts.entry(cap.key.clone()).or_insert(0) += 1;
         }
         self.sessions.fetch_add(1, Ordering::Relaxed);
+        if party == Party::House {
+            self.of_the_house.fetch_add(1, Ordering::Relaxed);
+        }
         load.fetch_add(1, Ordering::Relaxed);
         let keys = caps.iter().map(|cap| cap.key.clone()).collect();
-        Ok(Seat { occupancy: self.clone(), keys, load: load.clone() })
+        Ok(Seat { occupancy: self.clone(), keys, party, load: load.clone() })
     }
 
     /// Sessions now.
@@ -119,6 +139,7 @@ impl Occupancy {
 pub struct Seat {
     occupancy: Arc<Occupancy>,
     keys: SmallVec<[CapKey; 3]>,
+    party: Party,
     load: Arc<AtomicUsize>,
 }
 
@@ -144,6 +165,9 @@ impl Drop for Seat {
                 }
             }
         }
+        if self.party == Party::House {
+            self.occupancy.of_the_house.fetch_sub(1, Ordering::Relaxed);
+        }
         if self.occupancy.sessions.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.occupancy.emptied.notify_waiters();
         }
@@ -162,13 +186,18 @@ mod tests {
         let service = CapKey::Service { word: "esmtp_listener", peer_scope: 0 };
         let caps = |last| [cap(service.clone(), 2), cap(address(last), 1)];
 
-        let take = |last, sessions_max| occupancy.take(&caps(last), sessions_max, &load);
+        let take = |last, sessions_max| occupancy.take(&caps(last), Party::Clients, sessions_max, &load);
         let first = take(1, 9).expect("there is room");
         assert_eq!(take(1, 9).err(), Some(Turned::ConcurrencyLimit), "one a client");
         assert_eq!(take(2, 1).err(), Some(Turned::OutOfDescriptors), "one in the process");
         let _second = take(2, 9).expect("there is room");
         assert_eq!(take(3, 9).err(), Some(Turned::ConcurrencyLimit), "two in all");
         assert_eq!((occupancy.sessions(), load.load(Ordering::Relaxed)), (2, 2));
+        let house = |sessions_max| occupancy.take(&[], Party::House, sessions_max, &load);
+        let console = house(1).expect("clients take nothing of the house's");
+        assert_eq!(house(1).err(), Some(Turned::OutOfDescriptors));
+        drop(console);
+        drop(house(1).expect("there is room again"));
         drop(first);
         let _third = take(3, 9).expect("there is room again");
         assert_eq!(occupancy.counts.lock().unwrap().len(), 3, "an address without sessions is forgotten");

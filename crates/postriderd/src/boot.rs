@@ -24,7 +24,7 @@ use queue::Intake;
 use reception::{EsmtpListener, Parts};
 use scheduler::{Clock, Descriptors, Master, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
 use spool::disk::RealDisk;
-use spool::{JournalOptions, SPOOL_BACKEND, Spool, Store, UNLINK_ON_SPOOL_IN_FAILURE};
+use spool::{JournalOptions, Kind, SPOOL_BACKEND, Spool, StateFile, Store, UNLINK_ON_SPOOL_IN_FAILURE};
 use tokio::sync::watch;
 
 use crate::arguments::Arguments;
@@ -96,6 +96,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         meters: ground.meters.clone(),
         pools: pools.clone(),
         pressure: pressure.clone(),
+        throttle_notes: throttle_notes(&current, &store),
         hostname: Arc::new(hostname),
     };
     let (intake, engine) = start_delivery(&loops, &current, deps, &ground)?;
@@ -234,6 +235,12 @@ fn open_spool(
     let spool = Spool::charging(ground.meters.memory(message::BODIES), chain, Arc::new(pools.get("SwapIn")));
     spool.unlink_unreadable(generation.get(&UNLINK_ON_SPOOL_IN_FAILURE, &Lookup::Global));
     Ok((spool, store))
+}
+
+/// Beside the spool, under its lock; a spool in memory forgets its mail at a restart, and what was spent with it.
+fn throttle_notes(generation: &Generation, store: &Store) -> Option<StateFile> {
+    let JournalOptions { base, mode, .. } = JournalOptions::configured(generation);
+    (store.kind() != Kind::Memory).then(|| StateFile::new(Arc::new(RealDisk), &base, "throttles", mode))
 }
 
 fn resolver(generation: &Generation, ground: &Ground, descriptors: &Descriptors) -> Result<Resolver, Failure> {

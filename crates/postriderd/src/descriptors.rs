@@ -36,7 +36,7 @@ pub fn take_stock(descriptors: &Descriptors, generation: &Generation) {
 /// Warns of limits on connections that the descriptors do not suffice for; the warnings.
 pub fn warn(descriptors: &Descriptors, generation: &Generation) -> Vec<String> {
     let Some(shares) = descriptors.shares() else { return Vec::new() };
-    let Shares { limit, house, inbound_max, outbound_max } = shares;
+    let Shares { limit, house, inbound_max, outbound_max, .. } = shares;
     let left = format!(
         "the process may have {limit} descriptors and keeps {house} for spool, logs, DNS and console; raise the limit \
          (LimitNOFILE= of the unit, ulimit -Hn) or lower the option"

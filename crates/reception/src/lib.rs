@@ -9,6 +9,7 @@
 mod bounces;
 mod conformance;
 mod context;
+mod door_log;
 mod epoch;
 mod front;
 mod link;

@@ -8,9 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::Configuration;
-use hooks::HookSet;
-use logging::LogHooks;
-use message::{Context, Date, IdGenerator, MessageId};
+use message::{Date, IdGenerator};
 use netlistener::{Accepted, NetlistenerType, Service, Turned};
 use queue::Intake;
 use scheduler::{Clock, Counter, LoopHandle, MemoryOwner, MemoryPressure, Meters, Pressure};
@@ -19,9 +17,9 @@ use smtp::{Reply, replies};
 use spool::Spool;
 
 use crate::bounces::BounceReader;
+use crate::door_log::{self, DoorLog, Turning};
 use crate::epoch::{Epoch, WORD};
 use crate::link::Buffers;
-use crate::refusal;
 use crate::session;
 use crate::throttle::Throttles;
 
@@ -52,12 +50,14 @@ pub struct EsmtpListener {
     throttles: Arc<Throttles>,
     meter: ReceptionMeter,
     owners: Owners,
+    door_log: Arc<DoorLog>,
 }
 
 impl EsmtpListener {
     /// Ready to be registered with `netlistener`.
     pub fn new(parts: Parts, meters: &Meters) -> Self {
-        Self { parts, throttles: Arc::default(), meter: ReceptionMeter::new(meters), owners: Owners::new(meters) }
+        let (meter, owners) = (ReceptionMeter::new(meters), Owners::new(meters));
+        Self { parts, throttles: Arc::default(), meter, owners, door_log: Arc::default() }
     }
 }
 
@@ -89,26 +89,14 @@ impl NetlistenerType for EsmtpListener {
         let said = String::from_utf8_lossy(self.farewell(turned));
         let reply = Reply::parse(said.trim_end(), 421);
         if reply.is_permanent() { &self.meter.refused_permanent } else { &self.meter.refused_transient }.add(1);
-        let hooks = self.parts.configuration.current().extension::<HookSet>().unwrap_or_default();
-        let logs = LogHooks::of(&hooks);
-        if logs.rejection.is_empty() {
-            return;
-        }
-        let context = Context::default();
-        logs.rejection(&logging::RejectionRecord {
-            at: self.parts.clock.unix(),
-            remote: refusal::shown(peer),
-            local: refusal::shown(local),
-            connection: MessageId::NULL,
-            phase: match turned {
-                Turned::ConcurrencyLimit => "concurrency limit",
-                _ => ReceptionState::JustConnected.as_str(),
-            },
-            code: reply.code,
-            module: "",
-            context: &context,
-            text: said.trim_end().get(4..).unwrap_or(""),
-        });
+        let phase = match turned {
+            Turned::ConcurrencyLimit => "concurrency limit",
+            _ => ReceptionState::JustConnected.as_str(),
+        };
+        let text = said.trim_end().get(4..).unwrap_or("").to_owned();
+        let parts = self.parts.clone();
+        let turning = Turning { peer, local, phase, code: reply.code, text };
+        self.door_log.tell(turning, move |turning| door_log::write(&parts, turning));
     }
 }
 
@@ -117,8 +105,11 @@ impl NetlistenerType for EsmtpListener {
 pub(crate) struct ReceptionMeter {
     pub(crate) sessions_entered: Counter,
     pub(crate) sessions_left: Counter,
+    /// Transactions that were answered 250: one each, however many recipients it has.
     pub(crate) messages: Counter,
+    /// Their recipients: the messages that were queued.
     pub(crate) recipients: Counter,
+    /// Their sizes as RFC 1870 counts, trace fields among them: once each, however many recipients.
     pub(crate) octets: Counter,
     /// MAIL, RCPT and DATA refused, and messages: by policy, relay control, a limit or the spool.
     pub(crate) rejected: Counter,

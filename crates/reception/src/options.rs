@@ -183,7 +183,7 @@ pub const MAX_REFUSALS: Opt<u64> = Opt::new(
     "100",
     scopes::LISTENER,
     "MAIL, RCPT and DATA commands and messages refused between two accepted messages that end the session of a client that \
-     may not relay, with 421 4.7.0: those who try addresses. Recipients over a limit (452) do not count. 0: no limit.",
+     may not relay, with 421 4.7.0: those who try addresses. Recipients over a limit (452) count from the thousand and first on. 0: no limit.",
 );
 /// See its doc.
 pub const MAX_HEADER_SIZE: Opt<u64> = Opt::new(
@@ -266,7 +266,7 @@ pub const INBOUND_THROTTLE_MESSAGES: Opt<Throttle> = Opt::new(
     "",
     scopes::PATHWAY,
     "Most messages taken, each counted once at DATA, however many recipients it has and whatever becomes of it: \"N\" in any second, \"N/S\" in any S seconds; unset: no limit. Whatever falls back to the scope \
-     that sets it shares one count. Over it, MAIL and DATA are answered 451 4.7.1.",
+     that sets it shares one count, which a restart forgets. Over it, MAIL and DATA are answered 451 4.7.1.",
 );
 
 fn at_least_one(value: &u64) -> Result<(), String> {

@@ -176,22 +176,30 @@ impl Bringing<'_> {
         let at = self.shop.clock.unix();
         self.shop.meter.messages.add(1);
         self.shop.meter.recipients.add(envelopes.len() as u64);
-        self.shop.meter.octets.add(body.len() as u64);
+        let size = smtp::client::content_octets(&body);
+        self.shop.meter.octets.add(size);
         for (place, envelope) in envelopes.iter().enumerate() {
-            self.epoch.logs.reception(&logging::ReceptionRecord { at, envelope });
+            self.epoch.logs.reception(&logging::ReceptionRecord { at, envelope, size });
             if bounces.places.binary_search(&place).is_ok() {
-                self.log_bounce(envelope, at, &bounces.bounced);
+                self.log_bounce(envelope, size, at, &bounces.bounced);
             }
         }
         // Where delivery has ended, the message waits on disk for the next start.
         self.shop.intake.offer(envelopes, &body)
     }
 
-    fn log_bounce(&self, envelope: &Envelope, at: Duration, bounced: &[BouncedRecipient]) {
+    fn log_bounce(&self, envelope: &Envelope, size: u64, at: Duration, bounced: &[BouncedRecipient]) {
         self.shop.meter.bounces.add(1);
         for BouncedRecipient { recipient, class, reply } in bounced {
             let recipient = recipient.as_ref();
-            self.epoch.logs.out_of_band(&logging::OutOfBandRecord { at, envelope, recipient, class: *class, reply });
+            self.epoch.logs.out_of_band(&logging::OutOfBandRecord {
+                at,
+                envelope,
+                size,
+                recipient,
+                class: *class,
+                reply,
+            });
         }
         if envelope.delivery.failed.is_some() {
             self.shop.meter.bounces_discarded.add(1);

@@ -34,6 +34,8 @@ pub struct Shares {
     pub inbound_max: usize,
     /// Most outbound connections.
     pub outbound_max: usize,
+    /// Most sessions of the console, which come out of what is kept for the house.
+    pub console_max: usize,
 }
 
 impl Descriptors {
@@ -60,7 +62,8 @@ impl Descriptors {
         // A quarter is left to the other kind, whatever crowd comes or domain is busy.
         let connections = limit.saturating_sub(house);
         let most = usize::try_from(connections - connections / 4).unwrap_or(usize::MAX).max(1);
-        Some(Shares { limit, house, inbound_max: most, outbound_max: most })
+        let console = usize::try_from(reserve(limit, open) / CONSOLE_PART).unwrap_or(usize::MAX).max(CONSOLE_MIN);
+        Some(Shares { limit, house, inbound_max: most, outbound_max: most, console_max: console })
     }
 
     /// Whether a connection that has just been given this descriptor leaves the house's share alone.
@@ -90,6 +93,10 @@ fn reserve(limit: u64, open: u64) -> u64 {
     (limit / 8).clamp(RESERVE_MIN, RESERVE_MAX).min(limit.saturating_sub(open) / 2)
 }
 
+/// The part of the house's reserve that the console may have: the rest is for spool, logs and DNS, whatever its clients do.
+const CONSOLE_PART: u64 = 4;
+/// However short descriptors are, an operator can look.
+const CONSOLE_MIN: usize = 2;
 /// For the console, a spool segment, a log and a few questions to the DNS.
 const RESERVE_MIN: u64 = 24;
 /// Beyond that the house does not need more.
@@ -112,7 +119,8 @@ mod tests {
             }
         }
         let of_many = Descriptors::of(20_000).shares().expect("a limit");
-        assert_eq!((of_many.house, of_many.outbound_max), (1024, 14_232));
+        assert_eq!((of_many.house, of_many.outbound_max, of_many.console_max), (1024, 14_232, 256));
+        assert_eq!(Descriptors::of(128).shares().map(|shares| shares.console_max), Some(6));
         assert_eq!(Descriptors::of(20_000).questions_max(500), 500);
         assert_eq!(Descriptors::of(128).questions_max(500), 12);
     }

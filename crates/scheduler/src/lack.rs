@@ -30,7 +30,7 @@ pub enum Lack {
 /// What was being done. Closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Making a socket, or accepting one.
+    /// Making a socket or accepting one, or opening a file.
     Socket,
     /// Giving it the address that it is to leave from.
     Bind,

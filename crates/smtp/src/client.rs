@@ -38,6 +38,7 @@ pub use extensions::Extensions;
 pub use failures::{Cause, MESSAGE_TOO_LARGE};
 pub use outbox::Outbox;
 pub use reply_reader::{Garbage, REPLY_OCTETS_MAX, ReplyReader, TEXT_OCTETS_MAX};
+pub use size::content_octets;
 pub use stage::Stage;
 pub use transaction::{Done, Failure, Outcome};
 
@@ -248,7 +249,7 @@ impl ClientSession {
         debug_assert!(self.accepts_transaction());
         let forward_paths = forward_paths.into_iter();
         let size = self.extensions.size.map(|_| size::content_octets(&body));
-        let mut transaction = Transaction::new(forward_paths.len(), body);
+        let mut transaction = Transaction::new(forward_paths.len(), body, size);
         if size.is_some_and(|octets| self.extensions.refuses_size(octets)) {
             let failure = Failure { stage: Stage::DuringMailFrom, reply: MESSAGE_TOO_LARGE, internal: true };
             transaction.decide_rest(&Outcome::Failed(failure));

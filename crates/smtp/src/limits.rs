@@ -92,7 +92,8 @@ pub struct Limits {
     pub session_messages_max: u64,
     /// Commands refused for their form or order.
     pub bad_commands_max: u32,
-    /// Commands and messages refused for what they ask between two accepted messages, of a client that is not trusted.
+    /// Commands and messages refused for what they ask between two accepted messages, of a client that is not trusted;
+    /// recipients over a limit from the thousand and first on.
     pub refusals_max: u32,
     /// Commands between two accepted messages that further none (NOOP, RSET, EHLO …); each one more is a bad command.
     pub idle_commands_max: u32,

@@ -247,6 +247,8 @@ struct Counts {
     idle_commands: u32,
     /// Refused for what they asked, since the last accepted message.
     refusals: u32,
+    /// Recipients over a limit, since the last accepted message.
+    over_limit: u32,
     /// Whether this transaction's recipient limit has been reported.
     recipients_over: bool,
 }
@@ -438,7 +440,7 @@ impl ServerSession {
         if reply.is_positive() {
             self.counts.messages += 1;
             self.counts.idle_commands = 0;
-            self.counts.refusals = 0;
+            (self.counts.refusals, self.counts.over_limit) = (0, 0);
             reply.write(&mut self.output);
             self.state = State::Ready;
         } else {

@@ -90,7 +90,7 @@ impl Archive {
                 (Inside::File(listing), entries)
             }
             Kind::Sqlite => {
-                let reader = Reader::open(base, disk.clone())?;
+                let reader = Reader::look(base, disk.clone())?;
                 let ids =
                     reader.ids().map_err(|error| file::opening::failed("read", base)(std::io::Error::other(error)))?;
                 let entries =
@@ -188,12 +188,16 @@ impl Archive {
         };
         let wanted: HashSet<MessageId> = self.entries.iter().filter_map(|entry| entry.batch).collect();
         let unwanted = listing.orphans.iter().filter(|batch| !wanted.contains(batch));
-        let line = |batch: &MessageId| {
-            Fault::Notice(format!("{batch}: a body that no message wants: the next start removes it"))
+        let line = |batch: &MessageId| match reader.doubt() {
+            Some(_) => Fault::Damage(format!("{batch}: a body without a message: the next start sets it aside")),
+            None => Fault::Notice(format!("{batch}: a body that no message wants: the next start removes it")),
         };
+        let doubt = reader.doubt().map(|why| {
+            Fault::Damage(format!("{why}: messages stored last may be missing, finished ones may be there again"))
+        });
         let begun = listing.temporaries.iter();
         let begun = begun.map(|path| Fault::Notice(format!("{}: was being written when a run ended", path.display())));
-        unwanted.map(line).chain(begun).collect()
+        doubt.into_iter().chain(unwanted.map(line)).chain(begun).collect()
     }
 
     fn meta(&self, id: MessageId) -> Result<Meta, SpoolError> {
@@ -247,14 +251,20 @@ fn journal_faults(journal: &Inspection) -> Vec<Fault> {
             false => Fault::Damage(format!("{place}: these are no records")),
         });
     }
+    faults.extend(journal.heads().iter().map(|head| Fault::Damage(head.to_string())));
+    let unnoted = journal
+        .unnoted()
+        .map(|path| format!("{}: cannot be read: whether the last commits are all there is not known", path.display()));
+    faults.extend(unnoted.map(Fault::Damage));
     for segment in journal.segments() {
         let path = segment.path.display();
-        if segment.bad_header {
-            faults.push(Fault::Damage(format!("{path}: neither copy of its header can be read")));
-        }
         let Some(used) = &segment.used else { continue };
         if let Some(why) = &used.unread {
             faults.push(Fault::Damage(format!("{path}: cannot be read to its end: {why}")));
+        }
+        if used.summary == SummaryState::Damaged {
+            let why = "its summary does not check out; the next start reads the segment instead";
+            faults.push(Fault::Damage(format!("{path}: {why}")));
         }
         if used.summary == SummaryState::Wrong {
             faults.push(Fault::Damage(format!("{path}: its summary says something else; delete the summary")));

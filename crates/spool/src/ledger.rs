@@ -2,6 +2,7 @@
 //!
 //! Shared by the store's one writing thread, by readers and by whoever asks how the spool is doing.
 
+use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,8 +77,9 @@ impl Ledger {
         if space.free_files < FILES_KEPT_FREE { 0 } else { space.free_bytes.saturating_sub(KEPT_FREE) }
     }
 
-    /// A record that cannot be read: `file` gets one more name in `damaged`, for the operator, unless it has it already.
-    pub fn set_aside(&self, id: MessageId, file: &Path, why: &SpoolError) {
+    /// A record that cannot be read: `file` gets one more name in `damaged`, for the operator, unless it has it already. Whether
+    /// it is there now.
+    pub fn set_aside(&self, id: MessageId, file: &Path, why: &SpoolError) -> bool {
         self.gauges.damaged.add(1);
         let aside = self.base.join("damaged");
         let suffix = file.extension().unwrap_or_default().to_string_lossy();
@@ -87,12 +89,37 @@ impl Ledger {
             Ok(()) => {
                 self.gauges.set_aside.add(1);
                 tracing::error!(target: "SPOOL", critical = true, "{why}; set aside as {}", name.display());
+                true
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 tracing::error!(target: "SPOOL", "{why}; set aside before as {}", name.display());
+                true
             }
-            Err(error) => tracing::error!(target: "SPOOL", "{why}; it cannot be set aside: {error}"),
+            Err(error) => {
+                tracing::error!(target: "SPOOL", "{why}; it cannot be set aside: {error}");
+                false
+            }
         }
+    }
+
+    /// Puts a copy of octets that are about to be lost into `damaged`, under a name that is free; its path.
+    pub fn copy_aside(&self, name: &str, octets: &[u8], mode: u32) -> std::io::Result<PathBuf> {
+        let aside = self.base.join("damaged");
+        self.disk.create_dir(&aside)?;
+        let taken = self.disk.list(&aside)?;
+        let numbered = |number: usize| format!("{name}.{number}");
+        let number = (0..=taken.len()).find(|&number| !taken.contains(&numbered(number))).unwrap_or(taken.len());
+        let path = aside.join(numbered(number));
+        let copy = self.disk.create(&path, mode)?;
+        let written = copy.write_all(&mut [IoSlice::new(octets)], 0).and_then(|()| copy.fdatasync());
+        if let Err(error) = written {
+            // A part of it is worth less than the room.
+            let _ = self.disk.remove(&path);
+            return Err(error);
+        }
+        self.disk.sync_dir(&aside)?;
+        self.disk.sync_dir(&self.base)?;
+        Ok(path)
     }
 }
 

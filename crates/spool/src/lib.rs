@@ -24,6 +24,7 @@ mod relay;
 mod shelf;
 mod spool;
 pub mod sqlite;
+mod state_file;
 mod stats;
 mod ticket;
 mod writer;
@@ -40,5 +41,6 @@ pub use options::{OPTIONS, SPOOL_BACKEND, SPOOLBASE, UNLINK_ON_SPOOL_IN_FAILURE}
 pub use read::Read;
 pub use spool::{DiskQueueRead, Job, ReadAllHeaders, ReadHeaders, ReadPool, Spool, Stored, Unlinked};
 pub use sqlite::SqliteStore;
+pub use state_file::StateFile;
 pub use stats::SpoolStats;
 pub use ticket::{Admission, Promise, Ticket};

@@ -1,5 +1,6 @@
 //! What every back end owes the chain, asked of all four on a real disk.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -7,8 +8,9 @@ use std::time::Duration;
 
 use message::{Body, Context, DeliveryState, Envelope, MessageId, Origin, Protocol, QueueName};
 use scheduler::{Clock, Meters};
+use spool::archive::Fault;
 use spool::disk::RealDisk;
-use spool::{Job, JournalOptions, Kind, OpenError, ReadPool, Spool, SpoolError, Store};
+use spool::{Archive, Job, JournalOptions, Kind, OpenError, ReadPool, Spool, SpoolError, Store};
 
 struct Inline;
 
@@ -360,4 +362,137 @@ fn find(directory: &Path, suffix: &str) -> Option<std::path::PathBuf> {
         let found = path.to_str().is_some_and(|name| name.ends_with(suffix));
         if path.is_dir() { find(&path, suffix) } else { found.then_some(path) }
     })
+}
+
+/// As after `kill -9` at this moment.
+fn killed(base: &Path) -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            let to = to.join(entry.file_name());
+            if entry.path().is_dir() {
+                copy(&entry.path(), &to);
+            } else {
+                std::fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+    let copied = tempfile::tempdir().unwrap();
+    copy(base, copied.path());
+    copied
+}
+
+fn ids(found: &[Envelope]) -> BTreeSet<u64> {
+    found.iter().map(|envelope| envelope.id.to_bits()).collect()
+}
+
+/// What stands in `damaged`.
+fn aside(base: &Path) -> BTreeSet<String> {
+    let Ok(found) = std::fs::read_dir(base.join("damaged")) else { return BTreeSet::new() };
+    found.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn an_empty_or_zeroed_file_of_a_message_is_told_and_set_aside_and_the_others_are_kept() {
+    for (kind, suffix) in [(Kind::File, ".meta"), (Kind::File, ".body"), (Kind::Sqlite, ".body")] {
+        let base = tempfile::tempdir().unwrap();
+        let opened = store(kind, base.path()).unwrap();
+        for number in 1..=3 {
+            spool(&opened).store_and_wait(&body(20), &[envelope(number, number)]).unwrap();
+        }
+        spool(&opened).close();
+        drop(opened);
+        for octets in [0, 1] {
+            let killed = killed(base.path());
+            let file = find(killed.path(), suffix).expect("one of the files");
+            let len = std::fs::metadata(&file).unwrap().len();
+            std::fs::write(&file, vec![0; octets * len as usize]).unwrap();
+            let opened = store(kind, killed.path()).unwrap();
+            let spool = spool(&opened);
+            let whole = handed_over(&spool).iter().filter(|found| spool.read(found.id).wait().is_ok()).count();
+            let stats = opened.stats();
+            assert_eq!((whole, stats.damaged, stats.set_aside), (2, 1, 1), "{kind} {suffix} {octets}");
+            let name = file.file_name().unwrap().to_str().unwrap();
+            assert!(aside(killed.path()).iter().any(|found| found.ends_with(suffix)), "{kind}: {name}");
+        }
+    }
+}
+
+#[test]
+fn a_database_that_is_empty_or_gone_beside_mail_is_refused_and_nothing_is_removed() {
+    let base = tempfile::tempdir().unwrap();
+    let opened = store(Kind::Sqlite, base.path()).unwrap();
+    spool(&opened).store_and_wait(&body(20), &[envelope(1, 1)]).unwrap();
+    for remove in [true, false] {
+        let killed = killed(base.path());
+        let database = killed.path().join("sqlite/headers.db");
+        let whole = std::fs::read(&database).unwrap();
+        if remove {
+            std::fs::remove_file(&database).unwrap();
+        } else {
+            std::fs::write(&database, "").unwrap();
+        }
+        let Err(refused) = store(Kind::Sqlite, killed.path()) else { panic!("a database without mail is made") };
+        assert!(refused.to_string().contains("it is empty or gone"), "{refused}");
+        std::fs::write(&database, whole).unwrap();
+        let opened = store(Kind::Sqlite, killed.path()).unwrap();
+        assert_eq!(spool(&opened).read(id(1)).wait().unwrap().1, body(20));
+    }
+}
+
+/// SQLite forgets what stands behind damage in its log, and says nothing.
+#[test]
+fn where_the_log_of_the_database_is_damaged_no_body_is_removed_and_it_is_told() {
+    let base = tempfile::tempdir().unwrap();
+    let opened = store(Kind::Sqlite, base.path()).unwrap();
+    let before = spool(&opened);
+    for number in 1..=12 {
+        before.store_and_wait(&body(number), &[envelope(number << 32, number << 32)]).unwrap();
+    }
+    before.unlink(id(3 << 32)).wait().unwrap();
+    before.store_and_wait(&body(13), &[envelope(13 << 32, 13 << 32)]).unwrap();
+    let alive: BTreeSet<u64> = (1..=13).filter(|number| *number != 3).map(|number| number << 32).collect();
+    let log = std::fs::read(base.path().join("sqlite/headers.db-wal")).unwrap();
+    let forgotten = Cell::new(0);
+    let start = |damaged: Option<&[u8]>, what: &str| {
+        let killed = killed(base.path());
+        let path = killed.path().join("sqlite/headers.db-wal");
+        match damaged {
+            Some(octets) => std::fs::write(&path, octets).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let is_told = match Archive::open(Some(Kind::Sqlite), killed.path(), Arc::new(RealDisk)) {
+            Ok(checked) => checked.faults().iter().any(|fault| matches!(fault, Fault::Damage(_))),
+            Err(error) => error.to_string().contains("headers.db"),
+        };
+        let opened = store(Kind::Sqlite, killed.path()).unwrap();
+        let after = spool(&opened);
+        let found = ids(&handed_over(&after));
+        let kept = aside(killed.path());
+        for lost in alive.difference(&found) {
+            let name = format!("{}.body", id(*lost).to_string().replace('/', "-"));
+            assert!(kept.contains(&name), "{what}: the body of {} is gone", id(*lost));
+            forgotten.set(forgotten.get() + 1);
+        }
+        let stats = opened.stats();
+        assert_eq!(is_told, stats.damaged != 0, "{what}: the check and the start differ");
+        assert!(found == alive || is_told, "{what}: not told");
+        // What is told is told once.
+        after.close();
+        drop((after, opened));
+        let opened = store(Kind::Sqlite, killed.path()).unwrap();
+        assert_eq!((opened.stats().damaged, ids(&handed_over(&spool(&opened)))), (0, found), "{what}");
+        is_told
+    };
+    assert!(!start(Some(&log), "as it is"));
+    assert!(start(None, "removed"));
+    assert!(start(Some(&[]), "emptied"));
+    assert!(start(Some(&vec![0; log.len()]), "all zeros"));
+    for at in (0..log.len()).step_by(4096) {
+        let mut damaged = log.clone();
+        let end = log.len().min(at + 4096);
+        damaged[at..end].fill(0);
+        assert!(start(Some(&damaged), &format!("zeros at {at}")) || damaged == log, "zeros at {at}: not told");
+    }
+    assert!(20 < forgotten.get(), "only {} messages were forgotten", forgotten.get());
 }

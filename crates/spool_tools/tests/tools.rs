@@ -1,8 +1,8 @@
 //! The programs, against real directories: exit codes, what they print, and that they change nothing they should not.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::Arc;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use message::{Body, Envelope, MessageId};
 use scheduler::{Clock, Meters};
@@ -38,8 +38,12 @@ fn body(number: u64) -> Body {
     format!("Subject: {number}\r\n\r\n{}.\r\n", "the same line\r\n".repeat(500)).into()
 }
 
+/// Held while a spool is open here and while a program is started: between fork and exec the child has the spool's lock too.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// A spool of a kind with three messages; the second's body is compressed.
 fn filled(kind: Kind) -> (TempDir, PathBuf) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::tempdir().unwrap();
     let base = directory.path().join("spool");
     let options = JournalOptions { segment_bytes: 1 << 20, ..JournalOptions::new(&base) };
@@ -61,7 +65,13 @@ fn run(tool: &str, arguments: &[&str]) -> Output {
         "export" => env!("CARGO_BIN_EXE_ec_spool_export"),
         _ => env!("CARGO_BIN_EXE_ec_spool_convert"),
     };
-    Command::new(program).args(arguments).output().unwrap()
+    let mut command = Command::new(program);
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let started = {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        command.spawn().unwrap()
+    };
+    started.wait_with_output().unwrap()
 }
 
 fn text(octets: &[u8]) -> String {

@@ -34,6 +34,7 @@ fn bouncelog(options: &str) -> String {
         envelope: &envelope,
         connection: MessageId::NULL,
         bytes: 0,
+        size: 2011,
         stage: Stage::AfterRcptTo,
         remote: Some("192.0.2.9".parse().unwrap()),
         reply: "550 5.1.1 no such user",
@@ -47,7 +48,8 @@ fn bouncelog(options: &str) -> String {
     discarded.delivery.failed = Some(Box::new(FailedHere { reply: failure.reply.into(), quiet: true }));
     log.permanent(&FailureRecord { envelope: &discarded, ..failure });
     let recipient = Some(envelope.forward_path.mailbox());
-    let bounce = OutOfBandRecord { at: failure.at, envelope: &envelope, recipient, class: 10, reply: failure.reply };
+    let bounce =
+        OutOfBandRecord { at: failure.at, envelope: &envelope, size: 2011, recipient, class: 10, reply: failure.reply };
     log.out_of_band(&bounce);
     log.out_of_band(&OutOfBandRecord { class: BounceClass::SUBSCRIBE.code(), ..bounce });
     log.reopen();

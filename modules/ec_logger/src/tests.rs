@@ -55,7 +55,7 @@ impl Logged {
     fn tell_all(&self) {
         let envelope = envelope();
         let at = Duration::from_secs(1_790_000_002);
-        self.log.reception(&ReceptionRecord { at, envelope: &envelope });
+        self.log.reception(&ReceptionRecord { at, envelope: &envelope, size: 11 });
         self.log.delivery(&DeliveryRecord {
             at,
             envelope: &envelope,
@@ -68,6 +68,7 @@ impl Logged {
             envelope: &envelope,
             connection: MessageId::NULL,
             bytes: 0,
+            size: 11,
             stage: logging::Stage::NotConnected,
             remote: None,
             reply: "451 4.4.1 [internal] no",

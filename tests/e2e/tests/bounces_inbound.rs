@@ -1,6 +1,6 @@
 //! Bounces that come as mail: who may send them, what is logged of them, and what becomes of them.
 
-use e2e::{SOON, accept, ask, block_on, bouncelog, figure, letter, log_lines, mainlog, relay_with, wait};
+use e2e::{SOON, accept, ask, block_on, bouncelog, daemon, figure, letter, log_lines, mainlog, relay_with, wait};
 use testkit::{Daemon, Dialogue, Sink};
 
 const OPTIONS: &str = "relay_hosts = ( )
@@ -167,9 +167,7 @@ fn a_complaint_and_a_report_of_success_are_no_bounces() {
 
 #[test]
 fn what_an_operator_fails_is_an_administrative_failure_whatever_he_writes() {
-    let sink = Sink::start();
-    let daemon =
-        relay_with(&sink, "generate_bounces = false\ndomain \"hold.test\" { suspend_delivery = true }\n").start();
+    let daemon = daemon("generate_bounces = false\ndomain \"hold.test\" { suspend_delivery = true }\n").start();
     accept(&daemon, "ann@own.test", &["bob@hold.test"], &letter("x"));
     ask(&daemon, &["fail", "domain", "hold.test", "550 5.1.1 no such user"]);
     wait(&daemon, "it is logged", || bounces(&daemon).len() == 1);

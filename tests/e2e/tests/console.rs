@@ -74,14 +74,14 @@ fn summary_has_its_lines_in_the_documented_order() {
             "DNS Rate Limiter",
             "Successfully Delivered Messages",
             "Failed Messages",
-            // Not documented: without it nobody sees that mail is being delayed.
-            "Transient Failures",
             "Rejected Messages",
             "Received Messages",
             "Delivery Rate",
             "Reception Rate",
             "Statistics Last Reset",
             "Uptime",
+            // Not documented, and so the last: without it nobody sees that mail is being delayed.
+            "Transient Failures",
         ]
     );
     assert_eq!(figure(&summary, "Received Messages"), "2");

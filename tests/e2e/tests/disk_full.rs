@@ -14,13 +14,13 @@ use testkit::{Daemon, Dialogue, Sink};
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(path: PathBuf, size: &str) -> Self {
+    fn mount(path: PathBuf, options: &str) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
-            "this test mounts a tmpfs of {size} and needs to be root; CI runs it as root"
+            "this test mounts a tmpfs ({options}) and needs to be root; CI runs it as root"
         );
         std::fs::create_dir_all(&path).expect("a directory to mount on");
-        succeed(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&path));
+        succeed(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("{options},mode=700"), "tmpfs"]).arg(&path));
         Self(path)
     }
 
@@ -54,12 +54,16 @@ fn unmount(path: &Path) {
 
 /// A daemon whose spool is the small disk, and whose next hop is `sink`.
 fn house(sink: &Sink) -> (Daemon, SmallDisk) {
+    house_on(sink, "size=8m", "")
+}
+
+fn house_on(sink: &Sink, options: &str, more: &str) -> (Daemon, SmallDisk) {
     let more = format!(
-        "gateway = \"{}\"\nhost_failure_retry = 1\nmx_failures_to_delay = 0\nconnect_timeout_to_delay = 1000\n",
+        "gateway = \"{}\"\nhost_failure_retry = 1\nmx_failures_to_delay = 0\nconnect_timeout_to_delay = 1000\n{more}",
         sink.addr()
     );
     let daemon = daemon(&more).prepare();
-    let disk = SmallDisk::mount(daemon.dir().join("spool"), "8m");
+    let disk = SmallDisk::mount(daemon.dir().join("spool"), options);
     (daemon, disk)
 }
 
@@ -136,6 +140,47 @@ fn a_full_spool_refuses_mail_for_now_delivers_what_it_has_and_takes_mail_again()
     assert_eq!(sink.count(), acknowledged.len() + 3, "delivered again: {:?}", subjects(&sink));
 }
 
+/// Small segments leave small rooms for the ends of messages, and a device may lack files and not octets.
+#[test]
+fn deliveries_go_on_whatever_the_segments_and_the_device() {
+    for (segment, options) in [(65_536, "size=9m"), (262_144, "size=40m"), (65_536, "size=9m,nr_inodes=64")] {
+        let sink = Sink::start();
+        sink.refuse_connections();
+        let (mut daemon, disk) = house_on(&sink, options, &format!("spool_segment_bytes = {segment}\n"));
+        daemon.start();
+        let text = "some line of a message of eight thousand octets\r\n".repeat(160);
+        let acknowledged: BTreeSet<String> = block_on(async {
+            let mut client = Dialogue::greeted(daemon.addr()).await;
+            let mut taken = BTreeSet::new();
+            for number in 0..10_000 {
+                let subject = format!("message {number}");
+                if !offered(&mut client, &subject, &text).await {
+                    break;
+                }
+                taken.insert(subject);
+            }
+            taken
+        });
+        println!("{options}, segments of {segment}: {} messages", acknowledged.len());
+        assert!((50..10_000).contains(&acknowledged.len()), "{options}: {} were taken", acknowledged.len());
+        disk.fill_up();
+        sink.accept_connections();
+        sink.wait_for(acknowledged.len(), SOON);
+        wait(&daemon, "every delivery in the log", || acknowledged.len() <= mainlog(&daemon, "D").len());
+        assert!(daemon.terminate(SOON).success());
+        // Still full: nothing is left to do.
+        daemon.start();
+        wait(&daemon, "the daemon answers", || daemon.console(&["version"]).status.success());
+        wait(&daemon, "empty queues", || figure(&ask(&daemon, &["summary"]), "Active Queue Size") == "0");
+        assert_eq!(subjects(&sink).into_iter().collect::<BTreeSet<_>>(), acknowledged, "{options}");
+        disk.make_room();
+        let again = || block_on(async { offered(&mut Dialogue::greeted(daemon.addr()).await, "again", "short").await });
+        wait(&daemon, "mail is taken again", again);
+        sink.wait_for(acknowledged.len() + 1, SOON);
+        assert_eq!(sink.count(), acknowledged.len() + 1, "{options}: delivered again");
+    }
+}
+
 #[test]
 fn deliveries_on_a_full_disk_are_not_repeated_after_a_restart() {
     let sink = Sink::start();
@@ -199,7 +244,7 @@ fn a_daemon_killed_on_a_full_disk_comes_up_on_it_and_delivers_all_it_acknowledge
 fn mail_flows_while_the_log_disk_is_full_and_lines_are_written_again_when_there_is_room() {
     let sink = Sink::start();
     let mut daemon = daemon(&format!("gateway = \"{}\"\n", sink.addr())).prepare();
-    let disk = SmallDisk::mount(daemon.dir().join("log"), "256k");
+    let disk = SmallDisk::mount(daemon.dir().join("log"), "size=256k");
     daemon.start();
     e2e::accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter("before"));
     wait(&daemon, "a delivery in the log", || mainlog(&daemon, "D").len() == 1);

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 
 use e2e::{
     MAILDIR, Names, SOON, accept, ask, binary, block_on, configuration, letter, mainlog, program, testimony, wait,
@@ -144,6 +145,50 @@ fn with_128_descriptors_300_idle_clients_are_all_answered_and_the_console_and_de
     });
     sink.wait_for(1, SOON);
     assert!(!greeted.is_empty());
+}
+
+#[test]
+fn a_crowd_at_the_console_takes_no_descriptor_that_mail_needs() {
+    let sink = Sink::start();
+    let more = format!("domain \"sink.test\" {{ gateway = \"{}\" }}\n", sink.addr());
+    let daemon = under(&["--nofile=128:128"], &more).start();
+    let path = daemon.value("control").to_owned();
+    let crowd: Vec<UnixStream> = (0..100).map(|_| UnixStream::connect(&path).expect("the backlog takes it")).collect();
+    // Those over the bound are closed; the others are greeted.
+    let mut served = 0;
+    for mut client in &crowd {
+        client.set_read_timeout(Some(SOON)).expect("a time limit");
+        served += usize::from(client.read(&mut [0; 1]).is_ok_and(|octets| octets != 0));
+    }
+    assert!((2..=6).contains(&served), "{served} were served");
+    accept(&daemon, "ann@client.test", &["bob@sink.test"], &letter("out"));
+    sink.wait_for(1, SOON);
+    drop(crowd);
+    wait(&daemon, "the console serves again", || daemon.console(&["pid"]).status.success());
+    assert_eq!(counter(&daemon, "netlistener.control_listener.out_of_descriptors"), 100 - served as u64);
+}
+
+#[test]
+fn a_mailbox_that_cannot_be_opened_for_want_of_descriptors_is_no_failure_of_the_mail() {
+    let daemon = under(&["--nofile=1000:1000"], "").start();
+    accept(&daemon, "ann@client.test", &["bob@here.test"], &letter("the spool has its first segment open"));
+    wait_for_mail(&daemon, "bob@here.test", 1);
+    let pid = daemon.read("pid").trim().to_owned();
+    let limit = |most: &str| {
+        let nofile = format!("--nofile={most}:1000");
+        let set = std::process::Command::new("prlimit").args(["--pid", &pid, &nofile]).status().expect("prlimit runs");
+        assert!(set.success());
+    };
+    block_on(async {
+        let mut client = Dialogue::greeted(daemon.addr()).await;
+        client.ask("EHLO client.test", "250").await;
+        limit("8");
+        assert!(client.mail("ann@client.test", &["bob@here.test"], &letter("in")).await.starts_with("250"));
+        wait(&daemon, "it is told", || daemon.read("log/paniclog.ec").contains("no descriptor for it"));
+        limit("1000");
+    });
+    wait_for_mail(&daemon, "bob@here.test", 2);
+    assert!(mainlog(&daemon, "T").is_empty(), "{}", testimony(&daemon));
 }
 
 #[test]

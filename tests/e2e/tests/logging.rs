@@ -2,7 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use e2e::{MAILDIR, Names, SOON, accept, ask, configuration, daemon, letter, log_lines, wait, wait_for_lines};
+use e2e::{
+    MAILDIR, Names, SOON, accept, ask, bouncelog, configuration, daemon, letter, log_lines, mainlog, wait,
+    wait_for_lines,
+};
 use testkit::{Daemon, Sink};
 
 /// A daemon whose base configuration is changed before it starts.
@@ -35,6 +38,30 @@ fn receptions_can_be_left_out_of_the_mainlog() {
     accept(&daemon, "ann@client.test", &["bob@here.test"], &letter("unheard"));
     wait_for_lines(&daemon, "D", 1);
     assert_eq!(daemon.read("log/mainlog.ec").lines().count(), 1);
+}
+
+/// Dots that stuffing added, and the line that ends a message on its way, are no part of it (RFC 1870 2).
+#[test]
+fn each_size_is_that_of_the_message_as_a_receiver_counts_it() {
+    let sink = Sink::start();
+    let daemon = daemon(&format!("{MAILDIR}domain \"sink.test\" {{ gateway = \"{}\" }}\n", sink.addr())).start();
+    let text = "Subject: dots\r\n\r\n.one\r\n..two\r\n...\r\nlast\r\n";
+    let newest = |kind: &str, n: usize, field: usize| wait_for_lines(&daemon, kind, n)[n - 1][field].clone();
+    accept(&daemon, "ann@client.test", &["bob@sink.test"], text);
+    let size = sink.wait_for(1, SOON)[0].body.len().to_string();
+    assert_eq!((newest("R", 1, 10), newest("D", 1, 6)), (size.clone(), size.clone()));
+    assert_eq!(
+        sink.messages()[0].parameters.iter().find(|word| word.starts_with("SIZE=")),
+        Some(&format!("SIZE={size}"))
+    );
+    accept(&daemon, "ann@client.test", &["bob@here.test"], text);
+    let received = newest("R", 2, 10);
+    assert_eq!(newest("D", 2, 6), received, "a mailbox counts alike");
+    sink.on("RCPT", "550 5.1.1 no such user");
+    accept(&daemon, "ann@client.test", &["bob@sink.test"], text);
+    wait(&daemon, "a bounce is logged", || !bouncelog(&daemon, "B").is_empty());
+    // The field before the address of the host.
+    assert_eq!(bouncelog(&daemon, "B")[0][13], mainlog(&daemon, "R")[2][10]);
 }
 
 #[test]
@@ -76,13 +103,23 @@ fn separators_in_addresses_cannot_be_taken_for_separators_of_the_log() {
 }
 
 #[test]
-fn trouble_with_the_dns_is_in_the_paniclog_when_that_is_asked_for() {
+fn trouble_with_the_dns_is_in_the_paniclog_at_once_unless_that_is_turned_off() {
     let names = Names::start("shop.test A 127.0.0.1");
     names.server.behave("*", testkit::dns::Behaviour::ServFail);
-    let more = "Debug_Flags { WARNING = ( \"ALL\" ) }";
-    let daemon = daemon(more).set("resolv_conf", names.resolv_conf()).start();
-    accept(&daemon, "ann@client.test", &["bob@shop.test"], &letter("to a broken zone"));
-    wait(&daemon, "the paniclog names the domain", || daemon.read("log/paniclog.ec").contains("shop.test"));
+    for (more, told) in [("", true), ("Debug_Flags { WARNING = ( ) }", false)] {
+        let daemon = daemon(more).set("resolv_conf", names.resolv_conf()).start();
+        accept(&daemon, "ann@client.test", &["bob@shop.test"], &letter("to a broken zone"));
+        let failed = || {
+            ask(&daemon, &["meters"]).lines().any(|line| line.starts_with("dns.failures ") && line != "dns.failures 0")
+        };
+        wait(&daemon, "a lookup that failed", failed);
+        let says =
+            || daemon.read("log/paniclog.ec").contains("no host for mail to shop.test: lookup of shop.test MX failed");
+        if told {
+            wait(&daemon, "the paniclog names the domain", says);
+        }
+        assert_eq!(says(), told);
+    }
 }
 
 /// What ends a line for some reader, turns it for another, or is obeyed by a terminal.

@@ -3,7 +3,9 @@
 
 use std::net::SocketAddr;
 
-use e2e::{Names, SOON, accept, ask, configuration, daemon, letter, mainlog, testimony, wait, wait_for_lines};
+use e2e::{
+    Names, SOON, accept, ask, ask_json, configuration, daemon, letter, mainlog, testimony, wait, wait_for_lines,
+};
 use testkit::{Daemon, Sink, free_addr};
 
 const LOOP: &str = "554 5.4.6 [internal] routing loop: the best host for this domain is this server itself, which does not \
@@ -88,6 +90,30 @@ fn mail_that_leads_back_here_is_received_once_and_fails() {
             .contains("mail for name.test loops back: its best host relay.test is this server")
     );
     assert!(ask(&daemon, &["meters"]).contains("looping"), "{}", ask(&daemon, &["meters"]));
+}
+
+/// Each server's gateway is the other, so neither can know that the way leads back to it.
+#[test]
+fn a_message_that_two_servers_send_to_each_other_ends_after_a_hundred_hops() {
+    let first = daemon("").start();
+    let second = daemon(&format!("gateway = \"{}\"\n", first.addr())).start();
+    first.write_config(&configuration(&format!("gateway = \"{}\"\n", second.addr()), ""));
+    ask(&first, &["config", "reload"]);
+    try_to_send(&first, "bob@loop.test");
+    let of_both = |kind: &str| [&first, &second].map(|server| mainlog(server, kind)).concat();
+    wait(&first, "the loop ends", || !of_both("P").is_empty());
+    let (received, failed) = (of_both("R"), of_both("P"));
+    // The hundred and first reception sees a hundred Received fields, one fewer than too many.
+    assert_eq!((received.len(), failed.len()), (101, 1));
+    assert!(failed[0][13..].join("@").starts_with("554 5.4.6 "), "{failed:?}");
+    let rejected = || [&first, &second].map(|server| server.read("log/rejectlog.ec")).concat();
+    wait(&first, "the refusal has its line", || rejected().matches("5.4.6 ").count() == 1);
+    for server in [&first, &second] {
+        wait(server, "nothing is left", || {
+            let summary = ask_json(server, &["summary"]);
+            ["ActiveQueueSize", "DelayedQueueSize"].iter().all(|size| summary[*size].as_u64() == Some(0))
+        });
+    }
 }
 
 #[test]

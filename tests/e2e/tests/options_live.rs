@@ -649,8 +649,13 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
     ("dns_expire_interval", "crates/dns/tests/lookups.rs", "a_sweep_renews_what_was_used_once_and_forgets_the_rest"),
     (
+        "dns_failure_retry",
+        "crates/delivery/tests/simulation/lookups.rs",
+        "failed_lookups_count_as_rounds_that_delay_a_domain",
+    ),
+    (
         "dns_failures_to_purge",
-        "crates/delivery/tests/simulation/main.rs",
+        "crates/delivery/tests/simulation/lookups.rs",
         "a_domain_without_a_host_is_retried_and_purged_after_dns_failures_to_purge",
     ),
     ("dns_fallback_to_tcp", "crates/dns/tests/lookups.rs", "without_tcp_a_truncated_answer_is_no_answer"),
@@ -832,6 +837,11 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("resolv_conf", "crates/dns/src/settings.rs", "the_options_lead_to_the_servers"),
     ("retry_interval", "crates/queue/src/options.rs", "retry_options_are_resolved_for_a_queue"),
     (
+        "retry_nonexistent_domains",
+        "crates/delivery/tests/simulation/lookups.rs",
+        "mail_for_a_domain_that_does_not_exist_waits_where_the_operator_wants_that",
+    ),
+    (
         "rfc2822_lone_lf_in_body",
         "crates/reception/tests/esmtp/conformance.rs",
         "a_lone_cr_or_lf_is_refused_or_becomes_a_line_end",
@@ -913,7 +923,11 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
         "tests/e2e/tests/inbound_security.rs",
         "started_as_root_it_becomes_the_user_on_every_thread_and_owns_what_it_writes",
     ),
-    ("warning", "tests/e2e/tests/logging.rs", "trouble_with_the_dns_is_in_the_paniclog_when_that_is_asked_for"),
+    (
+        "warning",
+        "tests/e2e/tests/logging.rs",
+        "trouble_with_the_dns_is_in_the_paniclog_at_once_unless_that_is_turned_off",
+    ),
 ];
 
 /// Options that code reads and whose effect no test of this tree sees yet.

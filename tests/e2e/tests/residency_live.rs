@@ -90,7 +90,7 @@ fn all_is_given_back(daemon: &Daemon) {
 }
 
 #[test]
-fn above_memory_goal_bodies_leave_memory_and_every_message_arrives_as_it_came() {
+fn bodies_stay_below_memory_goal_and_every_message_arrives_as_it_came() {
     const OCTETS: usize = 100_000;
     const PORTION: usize = 100;
     let limits = "memory_goal = 4\nmemory_hwm = 90\nmax_resident_active_queue = -1\ndebug_flags {\n warning = ( \"MEMORY\" )\n}\n";
@@ -110,10 +110,9 @@ fn above_memory_goal_bodies_leave_memory_and_every_message_arrives_as_it_came() 
     println!("resident with 50 MB queued: {mine} with the goal, {others} without");
     assert!(all <= held(&unlimited, "bodies"), "without the goal all of it is in memory");
     assert!(mine + all / 2 < others, "{mine} against {others}");
-    assert!(0 < memory(&daemon_limited, "bodies_dropped") && memory(&unlimited, "bodies_dropped") == 0);
-    wait(&daemon_limited, "the paniclog tells", || {
-        daemon_limited.read("log/paniclog.ec").contains("over memory_goal (4 %)")
-    });
+    assert_eq!(memory(&unlimited, "bodies_dropped"), 0);
+    // Bodies may have half of it, so that they never pass it.
+    assert!(!daemon_limited.read("log/paniclog.ec").contains("over memory_goal"));
 
     unlimited.kill();
     sink.accept_connections();
@@ -231,7 +230,16 @@ fn above_memory_hwm_mail_is_put_off_and_what_cannot_be_let_go_is_what_counts() {
         wait(&daemon, "the mark is passed", || ask_json(&daemon, &["memory"])["exceeded"] == "memory_hwm");
         let refused = mail_until(&mut waiting, "452").await;
         assert!(refused.starts_with("452 4.3.1 insufficient system memory"), "{refused}\n{}", testimony(&daemon));
-        Dialogue::connect(daemon.addr()).await.expect("421 4.3.1 insufficient system memory").await;
+        // The command measures for itself; the gauge that listeners read follows at the next look.
+        let mut greeting = String::new();
+        for _ in 0..SOON.as_millis() / 50 {
+            greeting = Dialogue::connect(daemon.addr()).await.reply().await.unwrap_or_default();
+            if greeting.starts_with("421") {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        assert_eq!(greeting, "421 4.3.1 insufficient system memory", "{}", testimony(&daemon));
         // What has begun is finished, if it needs no more, and then there is room again.
         slow.send_raw(b".\r\n").await;
         slow.expect("250 2.0.0").await;

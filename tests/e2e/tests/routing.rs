@@ -85,12 +85,19 @@ fn a_null_mx_fails_the_mail_at_once_and_tells_the_sender() {
 }
 
 #[test]
-fn a_domain_that_does_not_exist_waits_and_is_tried_again() {
-    let names = Names::start("other.test A 127.0.0.1");
-    let daemon = daemon("").set("resolv_conf", names.resolv_conf()).start();
-    accept(&daemon, "ann@client.test", &["bob@missing.test"], &letter("to no host"));
-    let failed = wait_for_lines(&daemon, "T", 1);
-    assert_eq!(failed[0][13], "454 4.4.4 [internal] no MX or A for domain");
+fn a_domain_that_does_not_exist_fails_the_mail_at_once_and_one_without_a_host_is_tried_again() {
+    let names = Names::start("hostless.test TXT \"no mail\"");
+    let daemon = daemon(MAILDIR).set("resolv_conf", names.resolv_conf()).start();
+    accept(&daemon, "ann@here.test", &["bob@missing.test", "bob@hostless.test"], &letter("to no host"));
+    let delayed = wait_for_lines(&daemon, "T", 1);
+    assert_eq!((&*delayed[0][5], &*delayed[0][13]), ("hostless.test", "454 4.4.4 [internal] no MX or A for domain"));
+    let failed = wait_for_lines(&daemon, "P", 1);
+    let text = "550 5.1.2 [internal] domain does not exist (NXDOMAIN)";
+    assert_eq!((&*failed[0][5], &*failed[0][13]), ("missing.test", text));
+    let told = wait_for_mail(&daemon, "ann@here.test", 1);
+    for line in ["Final-Recipient: rfc822; bob@missing.test", "Action: failed", "Status: 5.1.2"] {
+        assert!(told[0].contains(line), "{line:?} is missing in:\n{}", told[0]);
+    }
 }
 
 #[test]

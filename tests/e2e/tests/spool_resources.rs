@@ -20,7 +20,7 @@ struct Mounted(PathBuf);
 impl Mounted {
     fn tmpfs(path: PathBuf, options: &str) -> Self {
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]);
+        mount.args(["-t", "tmpfs", "-o", &format!("mode=700,{options}"), "tmpfs"]);
         Self::with(mount, path)
     }
 

@@ -83,7 +83,7 @@ fn a_file_that_leaves_nobody_to_reach_the_daemon_is_not_loaded() {
         let before = refusals();
         daemon.signal(Signal::HUP);
         wait(&daemon, "SIGHUP is refused", || before < refusals());
-        assert_eq!(ask_json(&daemon, &["config", "show"])["built_in"].is_array(), true, "the console answers");
+        assert!(ask_json(&daemon, &["config", "show"])["built_in"].is_array(), "the console answers");
     }
     assert!(refused(&daemon, &["config", "unset", "control_listener"]).contains("while it has no Control_Listener"));
     daemon.write_config(&whole.replace(enabled, ""));

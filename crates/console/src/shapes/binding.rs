@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::waiting::Waiting;
 use super::{Shape, line};
 
 /// Counters of one binding, or the sum of a group's.
@@ -29,6 +30,12 @@ pub struct BindingTotals {
     pub reception_rate: f64,
     /// Seconds since the start.
     pub uptime_seconds: u64,
+    /// What holds all of its mail: `suspend_delivery = true (binding "out1")`.
+    pub held: Option<String>,
+    /// Throttles and shared limits set for it.
+    pub limits: Vec<String>,
+    /// What holds queues of it, and how many.
+    pub waiting: Vec<(Waiting, u64)>,
 }
 
 /// What `binding summary` was asked for.
@@ -95,6 +102,15 @@ impl BindingTotals {
         line!(text, "        Delivery Rate: {:>6.2} messages/second", self.delivery_rate);
         line!(text, "        Reception Rate: {:>6.2} messages/second", self.reception_rate);
         line!(text, "        Uptime: {:>6} seconds", self.uptime_seconds);
+        if let Some(held) = &self.held {
+            line!(text, "        Held: {held}");
+        }
+        for limit in &self.limits {
+            line!(text, "        Limit: {limit}");
+        }
+        for (waiting, queues) in &self.waiting {
+            line!(text, "        Waiting Queues: {queues:>7}, such as: {}", waiting.here());
+        }
     }
 
     fn json(&self) -> Value {
@@ -110,8 +126,17 @@ impl BindingTotals {
             "DeliveryRate": self.delivery_rate,
             "ReceptionRate": self.reception_rate,
             "Uptime": self.uptime_seconds,
+            "Held": self.held,
+            "Limits": self.limits,
+            "Waiting": self.waiting.iter().map(counted).collect::<Value>(),
         })
     }
+}
+
+fn counted((waiting, queues): &(Waiting, u64)) -> Value {
+    let mut json = waiting.json();
+    json["queues"] = (*queues).into();
+    json
 }
 
 const RULER_COLUMNS: usize = 60;

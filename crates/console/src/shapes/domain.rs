@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::waiting::Waiting;
 use super::{Shape, line};
 
 /// `domain NAME`: how mail for one routing domain would go, and how it went.
@@ -16,8 +17,12 @@ pub struct DomainReport {
     pub config: Option<String>,
     /// Where its mail goes.
     pub route: DomainRoute,
-    /// Connection attempts that failed since the last one that did not.
+    /// Rounds of connection attempts that failed since the last one that did not.
     pub consecutive_connection_failures: u64,
+    /// Lookups in a row that gave no host.
+    pub consecutive_failed_lookups: u64,
+    /// What its queues wait for: the binding, and what holds it.
+    pub waiting: Vec<(String, Waiting)>,
     /// Messages due now.
     pub active: u64,
     /// Messages that wait for their next attempt.
@@ -115,6 +120,12 @@ impl Shape for DomainReport {
         for (number, connection) in self.connections.iter().enumerate() {
             connection.line(&mut text, number + 1);
         }
+        if 0 < self.consecutive_failed_lookups {
+            line!(text, "Domain has had {} consecutive lookups without a host", self.consecutive_failed_lookups);
+        }
+        for (binding, waiting) in &self.waiting {
+            line!(text, "Waiting: {binding}: {}", waiting.here());
+        }
         text
     }
 
@@ -124,6 +135,8 @@ impl Shape for DomainReport {
             "config": self.config,
             "route": self.route.json(),
             "consecutive_connection_failures": self.consecutive_connection_failures,
+            "consecutive_failed_lookups": self.consecutive_failed_lookups,
+            "waiting": self.waiting.iter().map(with_binding).collect::<Value>(),
             "active": self.active,
             "delayed": self.delayed,
             "deliveries": self.deliveries,
@@ -131,6 +144,12 @@ impl Shape for DomainReport {
             "connections": self.connections.iter().map(DomainConnection::json).collect::<Value>(),
         })
     }
+}
+
+fn with_binding((binding, waiting): &(String, Waiting)) -> Value {
+    let mut json = waiting.json();
+    json["binding"] = binding.as_str().into();
+    json
 }
 
 impl DomainRoute {
@@ -343,6 +362,8 @@ mod tests {
             config: Some("Domain \"a.example\" {\n  max_outbound_connections = \"20\"\n}\n".into()),
             route: DomainRoute::Mx { ttl_seconds: 600, exchangers: vec![mx] },
             consecutive_connection_failures: 2,
+            consecutive_failed_lookups: 0,
+            waiting: Vec::new(),
             active: 41,
             delayed: 6,
             deliveries: 3901,

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::waiting::Waiting;
 use super::{Shape, line};
 
 /// `mailq`: rows as they shall be shown, biggest first.
@@ -32,6 +33,8 @@ pub struct MailqRow {
     pub transient_failures: u64,
     /// Deliveries.
     pub deliveries: u64,
+    /// What holds its active mail, or all of it.
+    pub waiting: Option<Waiting>,
 }
 
 impl Shape for Mailq {
@@ -42,7 +45,9 @@ impl Shape for Mailq {
         for row in &self.rows {
             let owner =
                 if row.group.is_empty() { row.binding.clone() } else { format!("{}/{}", row.group, row.binding) };
-            line!(text, "{}{:>8}{:>8}", names(&owner, &row.domain), row.active, row.delayed);
+            let held = row.waiting.as_ref().filter(|waiting| waiting.is_held && waiting.says_more());
+            let held = held.map(|waiting| format!("  {}", waiting.here())).unwrap_or_default();
+            line!(text, "{}{:>8}{:>8}{held}", names(&owner, &row.domain), row.active, row.delayed);
         }
         text
     }
@@ -59,6 +64,7 @@ impl Shape for Mailq {
                 "permfails": row.permanent_failures,
                 "transfails": row.transient_failures,
                 "deliveries": row.deliveries,
+                "waiting": row.waiting.as_ref().map(Waiting::json),
             })
         };
         json!({ "QueueSummary": self.rows.iter().map(row).collect::<Value>() })
@@ -95,6 +101,8 @@ pub struct QueueRow {
     pub reverse_path: String,
     /// The forward-path without brackets.
     pub forward_path: String,
+    /// What holds it.
+    pub waiting: Option<Waiting>,
 }
 
 impl Shape for QueueListing {
@@ -102,7 +110,9 @@ impl Shape for QueueListing {
         let mut text = String::new();
         for row in &self.rows {
             line!(text, "[{}/{}] {} Created: {}", row.queue, row.binding, row.id, row.created_unix);
-            line!(text, "  From: <{}> To: <{}>", row.reverse_path, row.forward_path);
+            let held = row.waiting.as_ref().filter(|waiting| waiting.is_held && waiting.says_more());
+            let held = held.map(|waiting| format!("  {}", waiting.here())).unwrap_or_default();
+            line!(text, "  From: <{}> To: <{}>{held}", row.reverse_path, row.forward_path);
         }
         text
     }
@@ -116,6 +126,7 @@ impl Shape for QueueListing {
                 "created": row.created_unix,
                 "from": row.reverse_path,
                 "to": row.forward_path,
+                "waiting": row.waiting.as_ref().map(Waiting::json),
             })
         };
         json!({ "messages": self.rows.iter().map(row).collect::<Value>() })
@@ -137,7 +148,7 @@ mod tests {
             ..Default::default()
         };
         let alone = MailqRow { group: String::new(), binding: "default".into(), domain: "x".repeat(60), ..row.clone() };
-        let mailq = Mailq { rows: vec![row, alone] };
+        let mailq = Mailq { rows: vec![row.clone(), alone] };
         let golden = format!(
             "\
 Group/Binding                                       Domain      AQ      DQ
@@ -149,7 +160,10 @@ default {}      12       3
         );
         assert_eq!(mailq.text(), golden);
         assert_eq!(mailq.json()["QueueSummary"][0]["aq"], 12);
-        assert_eq!(mailq.json()["QueueSummary"][0].as_object().unwrap().len(), 9);
+        assert_eq!(mailq.json()["QueueSummary"][0].as_object().unwrap().len(), 10);
+        let waiting = Waiting { text: "suspended".into(), is_held: true, ..Default::default() };
+        let held = Mailq { rows: vec![MailqRow { waiting: Some(waiting), ..row }] }.text();
+        assert!(held.ends_with("      12       3  suspended\n"), "{held}");
     }
 
     #[test]
@@ -161,6 +175,7 @@ default {}      12       3
             created_unix: 1_780_000_123,
             reverse_path: String::new(),
             forward_path: "bob@shop.example".into(),
+            waiting: None,
         };
         let listing = QueueListing { rows: vec![row] };
         assert_eq!(

@@ -1,9 +1,9 @@
 //! `message details`: one message as its envelope and its body.
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::waiting::{Waiting, local_time};
 use super::{Shape, line};
 
 /// Which part `message details` was asked for.
@@ -29,8 +29,10 @@ pub struct MessageDetails {
     pub message_type: String,
     /// When it was received, in seconds since 1970.
     pub created_unix: u64,
-    /// When it is tried next, in seconds since 1970; none while it is due or in a session.
+    /// When it is tried next, in seconds since 1970; none while it is due, in a session, or held by nobody knows until when.
     pub next_attempt_unix: Option<u64>,
+    /// What holds it.
+    pub waiting: Option<Waiting>,
     /// Attempts that failed.
     pub retries: u64,
     /// `SMTP 192.0.2.9 (IPv4)`.
@@ -74,6 +76,7 @@ impl Shape for MessageDetails {
                 ("queue", json!(self.queue)),
                 ("binding", json!(self.binding)),
                 ("domain", json!(self.domain)),
+                ("waiting", json!(self.waiting.as_ref().map(Waiting::json))),
             ] {
                 json[key] = value;
             }
@@ -108,7 +111,9 @@ impl MessageDetails {
     fn metadata(&self, text: &mut String, zone: &TimeZone) {
         line!(text, "Message: {}", self.id);
         line!(text, "Message Type: {}", self.message_type);
-        let next = self.next_attempt_unix.map_or_else(|| "now".to_owned(), |at| local_time(at, zone));
+        let is_held = self.waiting.as_ref().is_some_and(|waiting| waiting.is_held);
+        let no_time = || if is_held { "held" } else { "now" }.to_owned();
+        let next = self.next_attempt_unix.map_or_else(no_time, |at| local_time(at, zone));
         for (label, value) in [
             ("Created", &local_time(self.created_unix, zone)),
             ("Next Attempt", &next),
@@ -123,14 +128,9 @@ impl MessageDetails {
             line!(text, "{:>22}: {reply}", "Code");
         }
         line!(text, "{:>22}: {}", "Size", self.size_bytes);
-    }
-}
-
-fn local_time(unix: u64, zone: &TimeZone) -> String {
-    let stamp = i64::try_from(unix).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    match stamp {
-        Some(stamp) => stamp.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        None => unix.to_string(),
+        if let Some(waiting) = self.waiting.as_ref().filter(|waiting| waiting.says_more()) {
+            line!(text, "{:>22}: {}", "Waiting", waiting.sentence(zone));
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod purge;
 mod sessions;
 mod summary;
 mod threads;
+mod waiting;
 
 pub use binding::{BindingSummary, BindingTotals};
 pub use configuration::ConfigReloaded;
@@ -33,6 +34,7 @@ pub use purge::{FailReply, FlushReply};
 pub use sessions::{OutboundSession, OutboundSessions};
 pub use summary::SummaryData;
 pub use threads::{PoolQueue, PoolReport, PoolReports};
+pub use waiting::Waiting;
 
 use serde_json::{Value, json};
 

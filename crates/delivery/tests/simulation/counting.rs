@@ -1,6 +1,7 @@
 //! What is counted of the right thing: recipients in transactions, whatever of them is in memory, and octets.
 
-use message::Envelope;
+use message::{Envelope, MessageId};
+use spool::SpoolError;
 
 use crate::FROM;
 use crate::network::Reaction::Say;
@@ -120,20 +121,56 @@ fn a_session_that_breaks_off_loses_none_of_the_siblings() {
 }
 
 #[test]
-fn max_deliveries_per_connection_counts_messages_however_they_are_put_into_transactions() {
-    simulate("max_deliveries_per_connection = 30\nmax_outbound_connections = 1\n", async |world: World| {
+fn siblings_of_a_message_whose_body_cannot_be_read_go_without_it() {
+    let failed = std::io::Error::from(std::io::ErrorKind::TimedOut);
+    let transient = SpoolError::Io { doing: "read", path: "body".into(), source: failed.into() };
+    let damaged = SpoolError::Missing { id: MessageId::NULL };
+    for (fault, sizes, stored, unreadable) in [(transient, &[4, 1][..], 0, 0), (damaged, &[4][..], 1, 1)] {
+        simulate("max_resident_active_queue = 0\nmax_outbound_connections = 1\n", async |world: World| {
+            host(&world);
+            world.gate.fail(fault);
+            send(&world, 5).await;
+            world.pass(4000).await;
+            assert_eq!(transactions(&world), sizes);
+            assert_eq!((world.stored(), world.meters.get("delivery.messages.unreadable")), (stored, unreadable));
+            assert_eq!(world.engine.counts().await.active, 0);
+            assert!(world.log().iter().all(|line| line.contains(" D ")), "nobody is charged: {:?}", world.log());
+        });
+    }
+}
+
+#[test]
+fn max_deliveries_per_connection_counts_a_message_once_however_many_recipients_it_has() {
+    simulate("max_deliveries_per_connection = 2\nmax_outbound_connections = 1\n", async |world: World| {
         host(&world);
-        send(&world, 100).await;
-        for _ in 0..20 {
-            world.send(FROM, &["ann@x.test"]).await;
+        for _ in 0..4 {
+            send(&world, 20).await;
         }
         world.pass(30).await;
-        let mut of_connection = std::collections::BTreeMap::new();
-        for taken in world.network.taken(1) {
-            *of_connection.entry(taken.connection).or_insert(0) += taken.recipients.len();
-        }
-        assert_eq!(of_connection.into_values().collect::<Vec<_>>(), [30; 4]);
+        let taken: Vec<_> =
+            world.network.taken(1).iter().map(|taken| (taken.connection, taken.recipients.len())).collect();
+        assert_eq!(taken, [(1, 20), (1, 20), (2, 20), (2, 20)]);
     });
+}
+
+#[test]
+fn a_refused_message_uses_up_no_delivery() {
+    for pipelining in [true, false] {
+        simulate("max_deliveries_per_connection = 1\nmax_outbound_connections = 1\n", async |world: World| {
+            host(&world);
+            if !pipelining {
+                world.network.without_pipelining(1);
+            }
+            world.network.once(1, "BODY", Say("554 5.7.1 not this one"));
+            world.network.once(1, "RCPT", Say("550 5.1.1 nobody"));
+            for _ in 0..4 {
+                world.send(FROM, &["ann@x.test"]).await;
+            }
+            world.pass(30).await;
+            let taken: Vec<_> = world.network.taken(1).iter().map(|taken| taken.connection).collect();
+            assert_eq!(taken, [1, 2], "two were refused on the first connection");
+        });
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod eight_bit;
 mod failed_here;
 mod lacks;
 mod limits;
+mod lookups;
 mod loops;
 mod methods;
 mod network;
@@ -16,6 +17,7 @@ mod residency;
 mod resolving;
 mod throttles;
 mod trouble;
+mod waiting;
 mod world;
 
 use std::time::Duration;
@@ -249,37 +251,6 @@ fn a_null_mx_fails_mail_at_once() {
 }
 
 #[test]
-fn a_domain_without_a_host_is_retried_and_purged_after_dns_failures_to_purge() {
-    simulate("dns_failures_to_purge = 3\nmax_retries = none\n", async |world: World| {
-        world.send(FROM, &["ann@x.test"]).await;
-        world.pass(4000).await;
-        assert_eq!(
-            world.log(),
-            [
-                "0 T ann@x.test stage=0 retries=0 - 454 4.4.4 [internal] no MX or A for domain",
-                "1200 T ann@x.test stage=0 retries=1 - 454 4.4.4 [internal] no MX or A for domain",
-                "3600 P ann@x.test stage=0 retries=2 - 554 5.4.4 [internal] Domain Lookup Failed",
-            ]
-        );
-    });
-}
-
-#[test]
-fn a_dns_that_does_not_answer_is_no_reason_to_fail_mail() {
-    simulate("", async |world: World| {
-        world.network.no_mx("x.test", DnsError::Timeout { name: "x.test MX".into(), server: None });
-        world.send(FROM, &["ann@x.test"]).await;
-        world.pass(600).await;
-        assert!(world.log().is_empty());
-        assert_eq!(world.network.lookups(), 5, "asked again every host_failure_retry");
-        world.network.host(1);
-        world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
-        world.pass(121).await;
-        assert_eq!(world.log().len(), 1);
-    });
-}
-
-#[test]
 fn connections_are_reused_and_closed_when_idle() {
     simulate("", async |world: World| {
         world.network.host(1);
@@ -386,7 +357,7 @@ fn routes_replace_a_domains_hosts_in_their_order() {
         let addresses: Vec<_> = world.engine.domain("x.test").await.addresses;
         let order: Vec<String> = addresses.iter().map(|address| address.remote.ip().to_string()).collect();
         assert_eq!(order, ["192.0.2.1", "192.0.2.3", "192.0.2.2"]);
-        assert!(addresses[0].avoided);
+        assert!(addresses[0].avoided.is_some());
         assert_eq!(addresses[1].ttl, Some(Duration::from_secs(299)), "of the plan's 300 one second is over");
         assert!(addresses[1].connect_average.is_some() && addresses[1].deliver_average.is_some());
         assert!(addresses[0].connect_average.is_none(), "never reached");

@@ -80,6 +80,8 @@ struct World {
     most_open: usize,
     /// Of mail hosts.
     lookups: usize,
+    /// Domains whose failure was to be forgotten.
+    forgotten: Vec<String>,
     /// Domains whose next lookup panics.
     panics: Vec<String>,
 }
@@ -225,6 +227,11 @@ impl Network {
         self.0.lock().unwrap().most_open
     }
 
+    /// The domains whose failure was to be forgotten.
+    pub fn forgotten(&self) -> Vec<String> {
+        self.0.lock().unwrap().forgotten.clone()
+    }
+
     pub fn lookups(&self) -> usize {
         self.0.lock().unwrap().lookups
     }
@@ -332,7 +339,7 @@ impl Names for Network {
                     .map_or_else(|| Ok(world.domains.get(domain).cloned()), Err)
             };
             let found = found.unwrap_or_else(|domain| panic!("the lookup of {domain} panics"));
-            let hosts = found.unwrap_or_else(|| Err(DnsError::NoSuchDomain { name: domain.into() }))?;
+            let hosts = found.unwrap_or_else(|| Err(DnsError::NoSuchDomain { name: domain.into(), until: None }))?;
             let slow = self.0.lock().unwrap().slow.clone();
             if let Some(last) = hosts.iter().filter_map(|(_, name, _)| slow.get(name)).max() {
                 tokio::time::sleep_until(*last).await;
@@ -377,6 +384,10 @@ impl Names for Network {
             let (hosts, expires) = (resolved.map(host).collect(), now.into_std());
             Ok(MxPlan { hosts, lacking, implicit: false, partial: true, ttl: Duration::ZERO, expires })
         })
+    }
+
+    fn forget_failure(&self, domain: &str) {
+        self.0.lock().unwrap().forgotten.push(domain.to_owned());
     }
 
     fn addresses<'a>(&'a self, host: &'a str) -> Local<'a, Result<Vec<IpAddr>, DnsError>> {

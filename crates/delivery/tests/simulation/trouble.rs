@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use message::Body;
+
 use crate::FROM;
 use crate::network::Reaction::Say;
 use crate::world::{World, simulate};
@@ -112,6 +114,28 @@ fn while_its_unlinks_wait_for_the_spool_a_queue_delivers_no_more() {
 }
 
 #[test]
+fn a_spool_without_room_for_delivery_states_keeps_no_mail_from_its_attempts() {
+    // In memory or out of it: then the spool's own state is that of the start.
+    for more in ["", "max_resident_active_queue = 0\n"] {
+        simulate(&format!("retry_interval = 100\n{more}"), async |world: World| {
+            world.network.host(1);
+            world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
+            for _ in 0..2 {
+                world.network.once(1, "RCPT", Say("451 4.3.0 not now"));
+            }
+            let envelopes = world.spooled(FROM, &["ann@x.test"]).await;
+            world.door.fill();
+            for envelope in envelopes {
+                assert!(world.intake.enqueue(envelope, Body::from_static(b"hello\r\n.\r\n")).await);
+            }
+            world.pass(400).await;
+            assert_eq!(world.log().last().map(String::as_str), Some("300 D ann@x.test retries=2 192.0.2.1"));
+            assert_eq!((world.log().len(), world.stored()), (3, 0));
+        });
+    }
+}
+
+#[test]
 fn a_disk_slower_than_idle_timeout_costs_time_and_nothing_else() {
     simulate("max_resident_active_queue = 0\n", async |world: World| {
         world.network.host(1);
@@ -148,8 +172,8 @@ fn four_numbers_without_brackets_are_a_domain_and_not_an_address() {
         world.network.host(5);
         world.send(FROM, &["ann@192.0.2.5"]).await;
         world.pass(1).await;
-        let text = "454 4.4.4 [internal] no MX or A for domain";
-        assert_eq!(world.log(), [format!("0 T ann@192.0.2.5 stage=0 retries=0 - {text}")]);
+        let text = "550 5.1.2 [internal] domain does not exist (NXDOMAIN)";
+        assert_eq!(world.log(), [format!("0 P ann@192.0.2.5 stage=0 retries=0 - {text}")]);
         world.send(FROM, &["ann@[192.0.2.5]"]).await;
         world.pass(1).await;
         assert_eq!(world.log(), ["1 D ann@[192.0.2.5] retries=0 192.0.2.5"]);

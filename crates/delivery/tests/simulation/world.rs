@@ -12,8 +12,8 @@ use message::{Body, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Pro
 use queue::Intake;
 use scheduler::{Clock, Descriptors, LoopHandle, LoopPool, MemoryPressure, Meters, Random, ThreadPools, Watchdog};
 use smtp::{ForwardPath, Mailbox, ReversePath};
-use spool::chain::{BodyIn, CommitSet, IoCaller, IoResult};
-use spool::{IoModule, Memory, Promise, ReadPool, Spool};
+use spool::chain::{BodyIn, CommitSet, HeadersOut, IoCaller, IoResult};
+use spool::{IoModule, Memory, Promise, ReadPool, Spool, SpoolError};
 
 use crate::network::Network;
 
@@ -34,16 +34,22 @@ impl ReadPool for Reads {
     }
 }
 
-/// Keeps unlinks waiting while it is shut, as a spool whose backlog is full does.
+/// Keeps unlinks waiting while it is shut, as a spool whose backlog is full does; refuses headers while it is full.
 #[derive(Default)]
 pub struct Door {
     staged: AtomicBool,
+    full: AtomicBool,
     waiting: Mutex<Option<Vec<Promise<()>>>>,
 }
 
 impl Door {
     pub fn shut(&self) {
         *self.waiting.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// From now on there is no room for headers.
+    pub fn fill(&self) {
+        self.full.store(true, Ordering::Relaxed);
     }
 
     /// Lets in who waits; how many.
@@ -58,6 +64,13 @@ impl Door {
 impl IoModule for Door {
     fn name(&self) -> &str {
         "door"
+    }
+
+    fn write_headers(&self, _: IoCaller, _: &mut CommitSet, _: &mut HeadersOut<'_>, _: bool) -> IoResult {
+        if self.full.load(Ordering::Relaxed) {
+            return IoResult::Fail(SpoolError::Full { wanted_bytes: 1, free_bytes: 0 });
+        }
+        IoResult::Cont
     }
 
     fn unlink_headers(&self, _: IoCaller, _: &mut CommitSet, _: MessageId) -> IoResult {
@@ -85,6 +98,7 @@ pub struct Gate {
 struct GateState {
     shut: bool,
     waiting: usize,
+    faults: Vec<SpoolError>,
 }
 
 impl Gate {
@@ -95,6 +109,11 @@ impl Gate {
     pub fn open(&self) {
         self.state.lock().unwrap().shut = false;
         self.changed.notify_all();
+    }
+
+    /// The next body that is read cannot be.
+    pub fn fail(&self, fault: SpoolError) {
+        self.state.lock().unwrap().faults.push(fault);
     }
 
     /// Threads that wait for it.
@@ -110,6 +129,9 @@ impl IoModule for Gate {
 
     fn read_body(&self, _: IoCaller, _: &mut BodyIn) -> IoResult {
         let mut state = self.state.lock().unwrap();
+        if let Some(fault) = state.faults.pop() {
+            return IoResult::Fail(fault);
+        }
         state.waiting += 1;
         // A loop that read here by itself could not have it opened: the test is to fail then, and not to hang.
         let (mut state, _) = self.changed.wait_timeout_while(state, GATE_LIMIT, |state| state.shut).unwrap();
@@ -162,6 +184,7 @@ pub struct World {
     pub meters: Meters,
     pub memory: Arc<Memory>,
     pub door: Arc<Door>,
+    pub gate: Arc<Gate>,
     /// How long reading from the spool takes.
     pub read_pause: Arc<Mutex<Duration>>,
     /// Says how short memory is.
@@ -253,7 +276,8 @@ impl World {
         let (network, bounces) = (Network::default(), Bounces::default());
         let memory = Arc::new(Memory::new());
         let door = Arc::new(Door::default());
-        let spool = Spool::charging(meters.memory(message::BODIES), vec![gate, door.clone(), memory.clone()], reads);
+        let spool =
+            Spool::charging(meters.memory(message::BODIES), vec![gate.clone(), door.clone(), memory.clone()], reads);
         let ids = Arc::new(IdGenerator::new(clock, 1, None));
         let pressure = MemoryPressure::default();
         let deps = Deps {
@@ -269,6 +293,7 @@ impl World {
             meters: meters.clone(),
             pools: ThreadPools::new(clock, &meters),
             pressure: pressure.clone(),
+            throttle_notes: None,
             hostname: Arc::new(|generation| generation.get(&HOSTNAME, &Lookup::Global).into()),
         };
         let bouncer: Arc<dyn Bouncer> = Arc::new(bounces.clone());
@@ -281,6 +306,7 @@ impl World {
             meters,
             memory,
             door,
+            gate,
             read_pause,
             pressure,
             spool,

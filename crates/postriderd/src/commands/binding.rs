@@ -7,7 +7,7 @@ use console::shapes::{BindingSummary, BindingTotals, Shape as _};
 use console::{Command, CommandError};
 use delivery::BindingReport;
 
-use super::command;
+use super::{command, waiting};
 use crate::house::House;
 
 /// The family.
@@ -29,11 +29,10 @@ async fn summary(house: &House, wanted: BindingsWanted) -> Result<BindingSummary
         BindingsWanted::Group(group) => *report.binding_group == **group,
     };
     let reports: Vec<BindingReport> = house.engine.bindings().await.into_iter().filter(is_wanted).collect();
-    let uptime = house.uptime().as_secs();
-    let members = reports.iter().map(|report| totals(&report.binding, report, uptime)).collect();
+    let members = reports.iter().map(|report| totals(house, &report.binding, report)).collect();
     match (wanted, sum(&reports)) {
         (BindingsWanted::Group(group), Some(sum)) => {
-            Ok(BindingSummary::Group { members, total: totals(&group, &sum, uptime) })
+            Ok(BindingSummary::Group { members, total: totals(house, &group, &sum) })
         }
         (BindingsWanted::Named(name) | BindingsWanted::Group(name), None) => {
             Err(CommandError::Failed(format!("{name} has had no mail since the start")))
@@ -49,7 +48,17 @@ fn sum(reports: &[BindingReport]) -> Option<BindingReport> {
     Some(sum)
 }
 
-fn totals(name: &str, report: &BindingReport, uptime_seconds: u64) -> BindingTotals {
+fn totals(house: &House, name: &str, report: &BindingReport) -> BindingTotals {
+    let waiting = report.waits.iter().map(|(wait, queues)| (waiting(house, wait), *queues as u64)).collect();
+    BindingTotals {
+        held: report.held.as_ref().map(ToString::to_string),
+        limits: report.limits.iter().map(ToString::to_string).collect(),
+        waiting,
+        ..figures(name, report, house.uptime().as_secs())
+    }
+}
+
+fn figures(name: &str, report: &BindingReport, uptime_seconds: u64) -> BindingTotals {
     let rate = |count: u64| count as f64 / uptime_seconds.max(1) as f64;
     BindingTotals {
         name: name.to_owned(),
@@ -63,6 +72,7 @@ fn totals(name: &str, report: &BindingReport, uptime_seconds: u64) -> BindingTot
         delivery_rate: rate(report.delivered + report.failed),
         reception_rate: rate(report.received),
         uptime_seconds,
+        ..BindingTotals::default()
     }
 }
 
@@ -81,6 +91,9 @@ mod tests {
             received: delivered + 3,
             delivered,
             failed: 0,
+            held: None,
+            limits: Vec::new(),
+            waits: Vec::new(),
         }
     }
 
@@ -88,7 +101,7 @@ mod tests {
     fn a_group_is_the_sum_of_its_members() {
         assert_eq!(sum(&[]), None);
         let sum = sum(&[report("out1", 7), report("out2", 10)]).unwrap();
-        let totals = totals("bulk", &sum, 10);
+        let totals = figures("bulk", &sum, 10);
         assert_eq!((totals.name.as_str(), totals.open_connections, totals.total_queue_size), ("bulk", 2, 6));
         assert_eq!((totals.delivered_messages, totals.received_messages), (17, 23));
         assert_eq!((totals.delivery_rate, totals.reception_rate), (1.7, 2.3));

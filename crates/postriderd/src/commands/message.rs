@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use console::shapes::{DetailsPart, MessageDetails, Shape as _};
+use console::shapes::{DetailsPart, MessageDetails, Shape as _, Waiting};
 use console::{Command, CommandError, Invocation, Reply, arguments};
 use delivery::MessageReport;
 use message::{MessageId, wire};
 use queue::Whereabouts;
 
-use super::command;
+use super::{command, waiting};
 use crate::house::House;
 
 /// The family.
@@ -31,15 +31,16 @@ async fn details(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandEr
             Some(String::from_utf8_lossy(&wire::to_plain(&body)).into_owned())
         }
     };
-    Ok(shape(part, report, text).reply())
+    let waiting = waiting(&house, &report.wait);
+    Ok(shape(part, report, waiting, text).reply())
 }
 
-fn shape(part: DetailsPart, report: MessageReport, message: Option<String>) -> MessageDetails {
+fn shape(part: DetailsPart, report: MessageReport, waiting: Waiting, message: Option<String>) -> MessageDetails {
     let envelope = report.envelope;
-    let (queue, due) = match report.whereabouts {
-        Whereabouts::Active => ("active", None),
-        Whereabouts::Delayed => ("delayed", Some(envelope.delivery.next_attempt.as_secs())),
-        Whereabouts::InFlight => ("in flight", None),
+    let queue = match report.whereabouts {
+        Whereabouts::Active => "active",
+        Whereabouts::Delayed => "delayed",
+        Whereabouts::InFlight => "in flight",
     };
     let received_via = match envelope.origin.peer {
         Some(peer) => format!("SMTP {} ({})", peer.ip(), if peer.is_ipv4() { "IPv4" } else { "IPv6" }),
@@ -50,7 +51,8 @@ fn shape(part: DetailsPart, report: MessageReport, message: Option<String>) -> M
         id: envelope.id.to_string(),
         message_type: "full message".to_owned(),
         created_unix: envelope.created.as_secs(),
-        next_attempt_unix: due,
+        next_attempt_unix: waiting.until_unix.filter(|_| waiting.is_held),
+        waiting: Some(waiting),
         retries: u64::from(envelope.delivery.retries),
         received_via,
         reverse_path: envelope.reverse_path.as_str().to_owned(),

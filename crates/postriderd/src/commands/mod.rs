@@ -50,3 +50,15 @@ where
     let house = house.clone();
     Command::new(usage, summary, move |invocation| run(house.clone(), invocation))
 }
+
+/// What holds mail, with its times as the clock on the wall has them.
+fn waiting(house: &House, wait: &delivery::Wait) -> console::shapes::Waiting {
+    let now = house.clock.unix();
+    console::shapes::Waiting {
+        kind: wait.hold.word().to_owned(),
+        text: wait.hold.to_string(),
+        since_unix: wait.since.map(|since| now.saturating_sub(since).as_secs()),
+        until_unix: wait.until.map(|until| (now + until).as_secs()),
+        is_held: wait.is_held(),
+    }
+}

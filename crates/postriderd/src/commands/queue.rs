@@ -13,7 +13,7 @@ use console::{Command, CommandError, Invocation, Reply};
 use delivery::{AddressReport, ListedMessage, QueueReport};
 use queue::Whereabouts;
 
-use super::command;
+use super::{command, waiting};
 use crate::house::House;
 
 /// The family.
@@ -117,6 +117,7 @@ async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, Comma
         permanent_failures: queue.failed,
         transient_failures: queue.transient,
         deliveries: queue.delivered,
+        waiting: queue.wait.map(|wait| waiting(house, &wait)),
     };
     let mut rows: Vec<MailqRow> = house.engine.queues().await.into_iter().filter(wanted).map(row).collect();
     rows.retain(|row| 0 < row.active + row.delayed);
@@ -128,12 +129,23 @@ async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, Comma
 async fn domain(house: &House, name: &str) -> DomainReport {
     let report = house.engine.domain(name).await;
     let sum = |of: fn(&QueueReport) -> u64| report.queues.iter().map(of).sum::<u64>();
+    let waits = report
+        .queues
+        .iter()
+        .filter_map(|queue| Some((queue.name.binding.to_string(), waiting(house, queue.wait.as_ref()?))))
+        .collect();
     let stanza = house.configuration.current().show(&["domain", name], false).ok();
     DomainReport {
         domain: name.to_owned(),
         config: stanza.map(|answer| answer.text),
-        route: if report.addresses.is_empty() { without_addresses(house, name) } else { route(&report.addresses) },
+        route: match report.no_route {
+            _ if !report.addresses.is_empty() => route(&report.addresses),
+            Some(sentence) => DomainRoute::Described(sentence),
+            None => without_addresses(house, name),
+        },
         consecutive_connection_failures: report.consecutive_failures,
+        consecutive_failed_lookups: report.failed_lookups,
+        waiting: waits,
         active: sum(|queue| (queue.active + queue.in_flight) as u64),
         delayed: sum(|queue| queue.delayed as u64),
         deliveries: sum(|queue| queue.delivered),
@@ -175,7 +187,7 @@ fn without_addresses(house: &House, domain: &str) -> DomainRoute {
 
 /// Addresses in order of preference, gathered under their hosts.
 fn route(addresses: &[AddressReport]) -> DomainRoute {
-    let next = addresses.iter().position(|address| !address.avoided);
+    let next = addresses.iter().position(|address| address.avoided.is_none());
     let mut exchangers: Vec<DomainMx> = Vec::new();
     for (index, address) in addresses.iter().enumerate() {
         let host = address.host.to_string();
@@ -213,6 +225,7 @@ fn milliseconds(average: Option<Duration>) -> f64 {
 async fn show_queue(house: &House, arguments: ShowqueueArguments) -> QueueListing {
     let ShowqueueArguments { binding, domain, limit, offset } = arguments;
     let row = |listed: ListedMessage| QueueRow {
+        waiting: Some(waiting(house, &listed.wait)),
         queue: match listed.whereabouts {
             // As in mailq: what is being tried now is due now.
             Whereabouts::Active | Whereabouts::InFlight => "active".to_owned(),

@@ -26,6 +26,8 @@ pub struct Found<'a> {
     pub queue: &'a QueueName,
     /// Where it is.
     pub whereabouts: Whereabouts,
+    /// Active messages of its queue in front of it, if it is one.
+    pub before: usize,
     /// Transient failures so far.
     pub retries: u32,
     /// Its envelope, if that is in memory.
@@ -178,10 +180,12 @@ impl Queues {
 
     /// Looks for a message by its id. Passes over all of them.
     pub fn find(&self, id: MessageId) -> Option<Found<'_>> {
-        let (_, queued) = self.messages.iter().find(|(_, queued)| queued.id == id)?;
+        let (index, queued) = self.messages.iter().find(|(_, queued)| queued.id == id)?;
+        let active = &self.at(queued.queue).active;
+        let before = active.iter().position(|&other| other == index).unwrap_or(0);
         let whereabouts = queued.state.whereabouts();
         let envelope = queued.resident.as_deref().map(|resident| &resident.envelope);
-        Some(Found { queue: self.name(queued.queue), whereabouts, retries: queued.retries, envelope })
+        Some(Found { queue: self.name(queued.queue), whereabouts, before, retries: queued.retries, envelope })
     }
 }
 

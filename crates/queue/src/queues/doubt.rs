@@ -63,3 +63,67 @@ impl Queues {
         self.messages.get(ticket.0).map(|queued| self.name(queued.queue))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use message::MessageId;
+    use scheduler::Meters;
+
+    use super::*;
+    use crate::intake::tests::envelope;
+    use crate::{Moment, ResidentLimits, ResidentOwners, RetryOptions};
+
+    /// Keeps nothing in memory.
+    const NONE: ResidentLimits =
+        ResidentLimits { active_queue: 0, total: 0, octets: 0, failures: 0, large: 0, keep_envelopes: false };
+
+    fn at(seconds: u64) -> Moment {
+        Moment { seconds: Moment::ORIGIN + seconds, unix: std::time::Duration::from_secs(1_790_000_000 + seconds) }
+    }
+
+    fn enqueue(queues: &mut Queues, id: u64) -> QueueId {
+        let name = QueueName { binding_group: "g".into(), binding: "b".into(), domain: "x.test".into() };
+        let queue = queues.queue(&name);
+        let arrival = ResidentOwners::default().resident(envelope(id, "x.test"), Some(message::Body::new()));
+        queues.enqueue(queue, arrival, at(0), &NONE, 1000);
+        queue
+    }
+
+    fn believe_all(queues: &mut Queues, queue: QueueId) -> Vec<MessageId> {
+        let doubted = queues.take_doubted(queue);
+        let ids = doubted.iter().map(|taken| taken.id).collect();
+        doubted.into_iter().for_each(|taken| queues.believed(taken.ticket, taken.resident));
+        ids
+    }
+
+    #[test]
+    fn each_message_is_looked_at_once_after_each_doubt_however_often_there_was_one() {
+        let mut queues = Queues::new(&Meters::new(), "test/0", at(0));
+        let queue = enqueue(&mut queues, 1);
+        let delayed = queues.take(queue).unwrap();
+        let options = RetryOptions { message_expiration: u64::MAX, ..RetryOptions::default() };
+        let _ = queues.transient_failure(delayed.ticket, "450 later", at(0), &options);
+        enqueue(&mut queues, 2);
+        let in_flight = queues.take(queue).unwrap();
+        // Across the highest number that is counted to, with a message that was just looked at and one that never was.
+        for doubt in 0..u32::from(u16::MAX) + 3 {
+            if doubt + 2 == u32::from(u16::MAX) {
+                enqueue(&mut queues, 3);
+                enqueue(&mut queues, 4);
+            }
+            queues.doubt(queue);
+            let active = queues.active(queue);
+            let near = u32::from(u16::MAX) - 3 < doubt;
+            assert_eq!(if near { believe_all(&mut queues, queue).len() } else { active }, active, "doubt {doubt}");
+            if near {
+                assert!(queues.take_doubted(queue).is_empty(), "doubt {doubt}: looked at already");
+            }
+        }
+        enqueue(&mut queues, 5);
+        assert!(queues.take_doubted(queue).is_empty(), "it came after the last doubt");
+        queues.put_back(in_flight.ticket, in_flight.resident);
+        assert_eq!(believe_all(&mut queues, queue), [in_flight.id]);
+        assert_eq!(queues.flush(None), 1);
+        assert_eq!(believe_all(&mut queues, queue), [delayed.id], "the delayed one was never looked at");
+    }
+}

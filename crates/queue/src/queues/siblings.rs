@@ -109,6 +109,17 @@ mod tests {
     }
 
     #[test]
+    fn siblings_that_lie_thinly_are_found_as_long_as_the_strangers_between_two_are_few() {
+        for (strangers, found) in [(STRANGERS_MAX as u64 - 1, 9), (STRANGERS_MAX as u64, 0)] {
+            let apart = strangers + 1;
+            let batches = (0..10 * apart).map(|place| if place % apart == 0 { 7 } else { 1_000_000 + place });
+            let (mut queues, queue) = table(batches);
+            assert_eq!(take(&mut queues, queue, 1000), found, "{strangers} between two");
+            assert_eq!(queues.active(queue) as u64, 10 * apart - 1 - found as u64, "strangers stay");
+        }
+    }
+
+    #[test]
     fn consecutive_ids_have_different_marks() {
         let marks: std::collections::HashSet<u16> = (0..1000).map(|id| kin(MessageId::from_bits(id << 16))).collect();
         assert!(990 < marks.len(), "{}", marks.len());

@@ -3,9 +3,9 @@
 
 use memchr::memmem;
 
-/// The size of a body in wire form with its terminator. One pass over it, at the speed of memory: ask only where a server
-/// wants to know.
-pub(super) fn content_octets(wire: &[u8]) -> u64 {
+/// The size of a body in wire form with its terminator. One pass over it, at the speed of memory: ask only where it is
+/// wanted.
+pub fn content_octets(wire: &[u8]) -> u64 {
     let content = wire.strip_suffix(b".\r\n").unwrap_or(wire);
     // In wire form a dot that begins a line is always a stuffed one.
     let stuffed = usize::from(content.starts_with(b".")) + memmem::find_iter(content, b"\n.").count();

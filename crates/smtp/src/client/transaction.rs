@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::size::content_octets;
 use super::stage::Stage;
 use crate::reply::Reply;
 
@@ -33,7 +34,7 @@ pub struct Failure {
 pub struct Done {
     /// One outcome per forward-path, in the order they were submitted.
     pub outcomes: SmallVec<[Outcome; 1]>,
-    /// Octets given to the connection for it: the body alone once it was given, else the commands.
+    /// The size of the message (RFC 1870) once its body was given to the connection; until then the octets of commands.
     pub bytes: u64,
     /// How many recipients the server took, if it said that more are too many for one transaction.
     pub recipients_max: Option<usize>,
@@ -45,6 +46,8 @@ pub(super) struct Transaction {
     /// Decided outcomes; the undecided ones share the reply to the end of data.
     outcomes: SmallVec<[Option<Outcome>; 1]>,
     body: Bytes,
+    /// That of the body, if it was wanted already.
+    size: Option<u64>,
     pub(super) bytes: u64,
     /// The body, or the lone dot of an empty one, is in the outbox: the next group of commands may follow it.
     pub(super) ended_data: bool,
@@ -55,9 +58,9 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    pub(super) fn new(recipients: usize, body: Bytes) -> Self {
+    pub(super) fn new(recipients: usize, body: Bytes, size: Option<u64>) -> Self {
         let outcomes = std::iter::repeat_n(None, recipients).collect();
-        Self { outcomes, body, bytes: 0, ended_data: false, complete: false, taken: 0, recipients_max: None }
+        Self { outcomes, body, size, bytes: 0, ended_data: false, complete: false, taken: 0, recipients_max: None }
     }
 
     /// The server took a recipient.
@@ -104,7 +107,7 @@ impl Transaction {
     }
 
     pub(super) fn take_body(&mut self) -> Bytes {
-        self.bytes = self.body.len() as u64;
+        self.bytes = self.size.unwrap_or_else(|| content_octets(&self.body));
         self.ended_data = true;
         std::mem::take(&mut self.body)
     }

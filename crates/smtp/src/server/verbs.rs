@@ -209,11 +209,15 @@ impl ServerSession {
     }
 
     /// Told to the client each time, to the log once a transaction. No refusal of what it asked for: a client that names in
-    /// one transaction what it may in several has done nothing wrong (RFC 5321 4.5.3.1.10).
+    /// one transaction what it may in several has done nothing wrong (RFC 5321 4.5.3.1.10), unless it never comes to an end.
     fn recipient_limit(&mut self, path: &str, reply: Reply) {
         let repeated = std::mem::replace(&mut self.counts.recipients_over, true);
         let (state, about) = (self.reception_state(), About::rcpt(path));
         self.keep(Refusal { state, reply, refused: Refused::Mail, about, repeated });
+        self.counts.over_limit = self.counts.over_limit.saturating_add(1);
+        if OVER_LIMIT_FREE < self.counts.over_limit {
+            self.count_refusal();
+        }
     }
 
     fn data(&mut self) {
@@ -282,3 +286,6 @@ fn size_value(text: &str) -> Option<u64> {
     let digits = (1..=20).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
+
+/// Recipients over a limit between two accepted messages that are no refusals yet.
+const OVER_LIMIT_FREE: u32 = 1000;

@@ -256,7 +256,7 @@ fn size_is_refused_at_mail_and_at_the_end_of_a_message_that_lied() {
 #[test]
 fn recipients_past_the_limit_are_all_answered_and_logged_once() {
     let mut dialogue = with(
-        |options| options.limits.message_recipients_max = 2,
+        |options| (options.limits.message_recipients_max, options.limits.refusals_max) = (2, u32::MAX),
         "C: MAIL FROM:<a@x.test>
          S: 250 2.1.0 MAIL FROM accepted",
     );
@@ -422,6 +422,25 @@ fn a_client_that_is_refused_too_much_in_a_row_is_shown_the_door() {
     let said =
         trusted.exchange(&[b"MAIL FROM:<a@x.test>\r\n", &*b"RCPT TO:<b@elsewhere.test>\r\n".repeat(50)].concat());
     assert_eq!((said.matches("550 5.7.1").count(), trusted.closed), (50, false));
+}
+
+#[test]
+fn recipients_over_a_limit_are_no_refusals_until_there_is_no_end_of_them() {
+    let mut options = ServerOptions::named("mx.here.test");
+    (options.limits.refusals_max, options.limits.message_recipients_max) = (3, 1);
+    let mut crowd = Dialogue::new(options);
+    let recipients = |number| b"RCPT TO:<b@here.test>\r\n".repeat(number);
+    let said = crowd.exchange(&[b"MAIL FROM:<a@x.test>\r\n", &*recipients(1001)].concat());
+    assert_eq!((said.matches("452 4.5.3").count(), crowd.closed), (1000, false));
+    // A message that is taken begins the count anew; a transaction does not.
+    let said = crowd.exchange(b"DATA\r\n");
+    assert!(said.starts_with("354"), "{said}");
+    let said = crowd.exchange(b"A: b\r\n\r\n.\r\nMAIL FROM:<a@x.test>\r\n");
+    assert!(said.starts_with("250 2.0.0") && said.ends_with("250 2.1.0 MAIL FROM accepted\r\n"), "{said}");
+    let said = crowd.exchange(&recipients(801));
+    assert_eq!((said.matches("452 4.5.3").count(), crowd.closed), (800, false));
+    let said = crowd.exchange(&[b"RSET\r\nMAIL FROM:<a@x.test>\r\n", &*recipients(204)].concat());
+    assert_eq!((said.matches("452 4.5.3").count(), said.matches("421 4.7.0").count(), crowd.closed), (203, 1, true));
 }
 
 #[test]

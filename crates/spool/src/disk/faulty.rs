@@ -1,7 +1,9 @@
 //! A disk in memory that keeps only what it must: the stricter twin of the real one.
 //!
 //! Until `fdatasync`, each 512-octet sector written may, after [`FaultyDisk::crash`], be found old, new, or as any write in
-//! between left it, independently of its neighbours; so may the file's length. Until `sync_dir`, each making, removing or
+//! between left it, independently of its neighbours; so may the file's length. With [`FaultyDisk::lose_pages`] whole pages of
+//! what was not synced may also be found full of zeros, or with what they held before the last sync but one, as file systems
+//! leave them that have lost the way to what they wrote. Until `sync_dir`, each making, removing or
 //! renaming of an entry may or may not have happened; of a renaming the two halves are separate, so that the file may be found
 //! under both names or under none; a directory whose parent was not synced may be gone with all that is in it. A sync that is
 //! told to fail drops its sectors: later syncs do not bring them back. All choices come from one seed.
@@ -54,6 +56,8 @@ struct State {
     locked: BTreeSet<PathBuf>,
     faults: Vec<Fault>,
     capacity: u64,
+    files_max: u64,
+    loses_pages: bool,
     writes: u64,
     syncs: u64,
     power_lost: bool,
@@ -75,10 +79,13 @@ struct FileState {
     /// Sectors a failed sync dropped: no sync covers them until they are written again.
     dropped: BTreeSet<usize>,
     durable_len: usize,
+    /// What sectors held before what they hold durably, where the disk may lose pages.
+    former: BTreeMap<usize, Sector>,
 }
 
 type Sector = [u8; SECTOR];
 const SECTOR: usize = 512;
+const PAGE_SECTORS: usize = 8;
 
 impl FaultyDisk {
     /// An empty disk whose choices follow from `seed`.
@@ -95,6 +102,8 @@ impl FaultyDisk {
             locked: BTreeSet::new(),
             faults: Vec::new(),
             capacity: u64::MAX / 4,
+            files_max: u64::MAX,
+            loses_pages: false,
             writes: 0,
             syncs: 0,
             power_lost: false,
@@ -126,6 +135,16 @@ impl FaultyDisk {
     /// The disk holds this many octets from now on.
     pub fn set_capacity(&self, octets: u64) {
         self.state().capacity = octets;
+    }
+
+    /// The disk has inodes for so many files from now on.
+    pub fn set_files(&self, files: u64) {
+        self.state().files_max = files;
+    }
+
+    /// A power loss may leave pages of zeros and of former contents from now on.
+    pub fn lose_pages(&self) {
+        self.state().loses_pages = true;
     }
 
     /// Writes and syncs so far.
@@ -210,14 +229,27 @@ impl State {
         self.power_lost = false;
         for index in 0..self.files.len() {
             let mut file = std::mem::take(&mut self.files[index]);
+            let mut page = (usize::MAX, 0);
             for (sector, versions) in std::mem::take(&mut file.versions) {
                 let chosen = self.next() as usize % versions.len();
                 file.put(sector, &versions[chosen]);
+                if !self.loses_pages {
+                    continue;
+                }
+                if page.0 != sector / PAGE_SECTORS {
+                    page = (sector / PAGE_SECTORS, self.next() % 8);
+                }
+                match page.1 {
+                    0 => file.put(sector, &[0; SECTOR]),
+                    1 => file.put(sector, &file.former.get(&sector).copied().unwrap_or([0; SECTOR])),
+                    _ => {}
+                }
             }
             if file.durable_len != file.live.len() && self.next() & 1 == 0 {
                 file.live.resize(file.durable_len, 0);
             }
-            self.files[index] = FileState::durable(file.live);
+            let former = std::mem::take(&mut file.former);
+            self.files[index] = FileState { former, ..FileState::durable(file.live) };
         }
         let changes = std::mem::take(&mut self.unsynced_entries);
         let mut entries = self.durable_entries.clone();
@@ -243,6 +275,10 @@ impl State {
 
     fn used(&self) -> u64 {
         self.entries.values().map(|&file| self.files[file].live.len() as u64).sum()
+    }
+
+    fn free_files(&self) -> u64 {
+        self.files_max.saturating_sub(self.entries.len() as u64)
     }
 
     /// Counts one operation of a kind; the fault armed for it, if its turn has come.
@@ -342,6 +378,11 @@ impl State {
         if failed {
             file.dropped.extend(file.versions.keys());
             return Err(io::Error::from_raw_os_error(EIO));
+        }
+        if self.loses_pages {
+            let replaced = file.versions.iter().filter(|(sector, _)| !file.dropped.contains(sector));
+            let replaced: Vec<(usize, Sector)> = replaced.map(|(&sector, versions)| (sector, versions[0])).collect();
+            file.former.extend(replaced);
         }
         let dropped = &file.dropped;
         file.versions.retain(|sector, _| dropped.contains(sector));
@@ -444,6 +485,9 @@ impl Disk for FaultyDisk {
         }
         state.descriptor()?;
         state.power()?;
+        if state.free_files() == 0 {
+            return Err(io::Error::from_raw_os_error(ENOSPC));
+        }
         assert!(path.parent().is_some_and(|parent| state.directories.contains(parent)), "no directory for {path:?}");
         state.files.push(FileState::default());
         let file = state.files.len() - 1;
@@ -532,7 +576,7 @@ impl Disk for FaultyDisk {
     fn space(&self, _: &Path) -> io::Result<Space> {
         let state = self.state();
         let (free_bytes, total_bytes) = (state.capacity.saturating_sub(state.used()), state.capacity);
-        Ok(Space { free_bytes, total_bytes, free_files: u64::MAX })
+        Ok(Space { free_bytes, total_bytes, free_files: state.free_files() })
     }
 
     fn random(&self) -> io::Result<u64> {

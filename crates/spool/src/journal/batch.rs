@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::inbox::Op;
 use super::index::{Killed, Place};
 use super::record::{ALIGN, CommitEnd, HEADER, Kind, Record};
+use super::segment::Use;
 use crate::ticket::Promise;
 
 /// The records of one commit.
@@ -29,6 +30,8 @@ pub struct Batch {
     pub touched: HashSet<u64>,
     /// Records that only move.
     pub copies: bool,
+    /// Nothing follows.
+    pub closes: bool,
     scratch: Vec<u8>,
     pieces: Vec<Piece>,
     /// Headers that are to stand behind all bodies, with the number of their body; and their payloads.
@@ -43,6 +46,7 @@ pub struct Batch {
     start: u32,
     offset: u32,
     segment: u32,
+    epoch: u16,
     mark: u64,
     commit: u64,
 }
@@ -68,7 +72,7 @@ pub enum Effect {
 
 impl Batch {
     /// An empty batch at `offset` of a segment. `first_page` is written before it if the segment is new.
-    pub fn begin(&mut self, segment: u32, mark: u64, offset: u32, commit: u64, first_page: Option<Vec<u8>>) {
+    pub fn begin(&mut self, of: Use, offset: u32, commit: u64, first_page: Option<Vec<u8>>) {
         self.effects.clear();
         self.killed.clear();
         self.promises.clear();
@@ -80,8 +84,8 @@ impl Batch {
         (self.deferred_bytes, self.bodies) = (0, 0);
         self.last = None;
         self.octets = 0;
-        self.copies = false;
-        (self.segment, self.mark, self.commit) = (segment, mark, commit);
+        (self.copies, self.closes) = (false, false);
+        (self.segment, self.epoch, self.mark, self.commit) = (of.sequence, of.epoch as u16, of.mark, commit);
         (self.start, self.offset) = (offset, offset);
         if let Some(page) = first_page {
             self.scratch.extend_from_slice(&page);
@@ -144,7 +148,7 @@ impl Batch {
         if record.group_size == 1 {
             record.group_start = self.offset;
         }
-        record.commit = self.commit;
+        (record.commit, record.segment, record.epoch) = (self.commit, self.segment, self.epoch);
         self.last = Some(self.scratch.len());
         let mut header = [0; HEADER];
         record.put(self.mark, &mut header);

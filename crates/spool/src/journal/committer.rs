@@ -18,6 +18,7 @@ use super::batch::{Batch, Effect};
 use super::hold::Void;
 use super::inbox::Op;
 use super::index::{Index, Killed};
+use super::reached::{Reached, Witness};
 use super::record::CommitEnd;
 use super::segment::Cut;
 use super::shared::Shared;
@@ -41,11 +42,23 @@ pub struct Committer {
     newest: u64,
     /// Writes and syncs that failed since one succeeded.
     failures: u32,
+    /// Where it is noted how far this run has got.
+    witness: Option<Witness>,
+    /// The commit that was noted last, or could not be.
+    tried: u64,
+    /// So many messages may be alive before the reserves need be looked at again.
+    messages_max: u64,
 }
 
 impl Committer {
     /// A committer of a new epoch; its first segment is `next_sequence`.
-    pub(super) fn new(shared: Arc<Shared>, epoch: u32, next_sequence: u32, newest: u64) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        epoch: u32,
+        next_sequence: u32,
+        newest: u64,
+        witness: Option<Witness>,
+    ) -> Self {
         Self {
             shared,
             epoch,
@@ -57,6 +70,9 @@ impl Committer {
             batch: Batch::default(),
             newest,
             failures: 0,
+            witness,
+            tried: 0,
+            messages_max: 0,
         }
     }
 
@@ -73,6 +89,35 @@ impl Committer {
     /// Writes and syncs that failed since one succeeded.
     pub fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// Whether more has been synced than is noted.
+    pub fn unnoted(&self) -> bool {
+        let noted = self.witness.as_ref().map(|witness| (witness.last().of.sequence, witness.last().commit));
+        let here = self.current.as_ref().filter(|current| current.first_page.is_none());
+        let unsaid = here.is_some_and(|current| noted != Some((current.sequence, self.commit)));
+        noted.is_some() && unsaid && self.tried != self.commit
+    }
+
+    /// Notes how far everything has been synced.
+    pub fn note(&mut self) {
+        self.tried = self.commit;
+        self.note_end(false);
+    }
+
+    fn note_end(&mut self, closed: bool) {
+        let Some(current) = &self.current else { return };
+        let (of, end, before) = (current.use_of(self.epoch), current.offset, self.previous);
+        if let Err(error) = self.note_down(Reached { of, end, commit: self.commit, closed, before }) {
+            tracing::warn!(target: "SPOOL", "cannot note how far the journal is written: {error}; until it can be, its end has no witness");
+        }
+    }
+
+    fn note_down(&mut self, reached: Reached) -> std::io::Result<()> {
+        match &mut self.witness {
+            Some(witness) if self.shared.options.force_fsync => witness.note(reached),
+            _ => Ok(()),
+        }
     }
 
     /// Whether it writes to what is kept for a full device.
@@ -139,6 +184,9 @@ impl Committer {
         current.offset = self.batch.offset();
         current.first_page = None;
         let sequence = current.sequence;
+        if self.batch.closes {
+            self.note_end(true);
+        }
         let mut index = shared.index();
         if let Some(segment) = index.segments.get_mut(&sequence) {
             segment.durable = true;

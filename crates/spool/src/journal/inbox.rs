@@ -36,8 +36,14 @@ pub enum Claim {
     Mail,
     /// The headroom: moving mail frees more than it takes.
     Move,
-    /// A reserve: unlinks, rewrites, the end, and the few survivors of a segment that is all but dead.
-    Small,
+    /// What of the reserves is not owed to unlinks: the few survivors of a segment that is all but dead.
+    Few,
+    /// The same, but nothing of the headroom: changed envelopes come again and again.
+    Rewrite,
+    /// A reserve, but for the last one: unlinks, and the end.
+    Unlink,
+    /// Any reserve: what stands in the reserves already is moved together.
+    Merge,
 }
 
 /// One record to be written anew.
@@ -53,6 +59,8 @@ pub enum Copied {
         from: Place,
         /// What they say.
         payload: Bytes,
+        /// They stand in a reserve.
+        reserve: bool,
     },
     /// A body, if it still stands there.
     Body {
@@ -64,6 +72,8 @@ pub enum Copied {
         from: Place,
         /// Its octets.
         payload: Bytes,
+        /// It stands in a reserve.
+        reserve: bool,
     },
     /// An unlink record, if it is still needed. `from` is none for one that recovery makes.
     Unlink {
@@ -73,9 +83,17 @@ pub enum Copied {
         range: (u32, u32),
         /// The segment it stands in.
         from: Option<u32>,
-        /// It may be written to a reserve: that is where it stands, or it is new.
+        /// It stands in a reserve.
         reserve: bool,
     },
+}
+
+impl Copied {
+    const fn is_in_reserve(&self) -> bool {
+        match self {
+            Self::Headers { reserve, .. } | Self::Body { reserve, .. } | Self::Unlink { reserve, .. } => *reserve,
+        }
+    }
 }
 
 /// The queue before the committer.
@@ -184,8 +202,9 @@ impl Inbox {
     }
 
     /// Blocks until there is something to commit, and moves it to `ops`. `unsettled` says that unlinks are still to be
-    /// written from before, `linger` how long unlinks wait for company (see [`linger`]). False once closed and empty.
-    pub fn take(&self, ops: &mut VecDeque<Op>, unsettled: bool, linger: Duration) -> bool {
+    /// written from before, `linger` how long unlinks wait for company (see [`linger`]). With `restless` it returns with nothing
+    /// when nothing has come for a moment. False once closed and empty.
+    pub fn take(&self, ops: &mut VecDeque<Op>, unsettled: bool, linger: Duration, restless: bool) -> bool {
         let mut state = self.lock();
         let mut patience = true;
         loop {
@@ -197,9 +216,14 @@ impl Inbox {
             if state.closed && state.ops.is_empty() {
                 return false;
             }
+            if !pending && restless && !patience {
+                return true;
+            }
             state.sleeping = true;
-            state = if pending {
-                let (state, timeout) = self.pushed.wait_timeout(state, linger).unwrap_or_else(PoisonError::into_inner);
+            state = if pending || restless {
+                let patience_lasts = if pending { linger } else { MOMENT };
+                let waited = self.pushed.wait_timeout(state, patience_lasts);
+                let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
                 patience = !timeout.timed_out();
                 state
             } else {
@@ -243,11 +267,13 @@ impl Inbox {
 impl Op {
     /// What it may take of a device that is full, if copies of up to `few` octets are few.
     pub fn claim(&self, few: u64) -> Claim {
-        let is_small = |copy: &Copied| matches!(copy, Copied::Unlink { reserve: true, .. });
         match self {
             Self::Store(staged, _) if staged.body.is_some() => Claim::Mail,
-            Self::Copies(copies, _) if few < size_of_store(self) && !copies.iter().all(is_small) => Claim::Move,
-            _ => Claim::Small,
+            Self::Store(..) => Claim::Rewrite,
+            Self::Copies(copies, _) if copies.iter().all(Copied::is_in_reserve) => Claim::Merge,
+            Self::Copies(..) if size_of_store(self) <= few => Claim::Few,
+            Self::Copies(..) => Claim::Move,
+            Self::Unlink(_) | Self::Close(_) => Claim::Unlink,
         }
     }
 
@@ -276,6 +302,8 @@ pub const fn linger(scarce: bool) -> Duration {
     if scarce { LINGER_WHEN_SCARCE } else { LINGER }
 }
 
+/// After so long without mail the committer notes how far it has got.
+const MOMENT: Duration = Duration::from_millis(250);
 /// How long unlinks wait for a message to ride with. A crash within it delivers what was delivered in it again.
 const LINGER: Duration = Duration::from_millis(20);
 /// The same on a full device, where every commit takes at least a sector of what little is left.
@@ -296,11 +324,11 @@ mod tests {
         inbox.push_unlink(3, || promise);
         assert_eq!(inbox.backlog().0, 3);
         let mut ops = VecDeque::new();
-        assert!(inbox.take(&mut ops, false, Duration::ZERO));
+        assert!(inbox.take(&mut ops, false, Duration::ZERO, false));
         assert_eq!(ops.len(), 2);
         inbox.unlinked(2);
         assert!(ticket.wait().is_ok());
-        assert!(inbox.take(&mut ops, false, Duration::ZERO));
+        assert!(inbox.take(&mut ops, false, Duration::ZERO, false));
         assert!(matches!(ops.back(), Some(Op::Unlink(3))));
     }
 
@@ -313,7 +341,7 @@ mod tests {
             std::thread::scope(|scope| {
                 let taker = scope.spawn(|| {
                     let mut ops = VecDeque::new();
-                    assert!(inbox.take(&mut ops, false, hour));
+                    assert!(inbox.take(&mut ops, false, hour, false));
                     ops.len()
                 });
                 scope_push();
@@ -333,7 +361,7 @@ mod tests {
         // Nobody came: after its patience it goes alone.
         unlink(6);
         let mut ops = VecDeque::new();
-        assert!(inbox.take(&mut ops, false, Duration::ZERO));
+        assert!(inbox.take(&mut ops, false, Duration::ZERO, false));
         assert_eq!(ops.len(), 1);
     }
 
@@ -348,7 +376,7 @@ mod tests {
             gathered.join().unwrap();
         });
         let mut ops = VecDeque::new();
-        assert!(inbox.take(&mut ops, false, Duration::ZERO));
+        assert!(inbox.take(&mut ops, false, Duration::ZERO, false));
         assert_eq!(ops.len(), 3);
     }
 

@@ -16,7 +16,7 @@ use message::MessageId;
 use smallvec::SmallVec;
 
 use super::record;
-use super::segment::Cut;
+use super::segment::{Cut, ENDS_MAX, Use};
 use super::slab::Slab;
 use super::spares::Role;
 use crate::disk::DiskFile;
@@ -77,6 +77,8 @@ pub struct Segment {
     pub slot: u32,
     /// What its records bear.
     pub mark: u64,
+    /// The run that wrote it.
+    pub epoch: u32,
     /// Octets the file may hold.
     pub capacity: u32,
     /// Where its records end.
@@ -101,6 +103,13 @@ pub struct Segment {
     pub summarised: Summarised,
     /// What it may be used for.
     pub role: Role,
+}
+
+impl Segment {
+    /// This use of its file.
+    pub fn use_of(&self, sequence: u32) -> Use {
+        Use { sequence, epoch: self.epoch, slot: self.slot, mark: self.mark }
+    }
 }
 
 /// Whether a segment's summary is on disk.
@@ -343,6 +352,15 @@ impl Index {
     pub fn cuts(&self) -> Vec<Cut> {
         let abandoned = self.segments.iter().filter(|(_, segment)| segment.abandoned);
         abandoned.map(|(&sequence, segment)| Cut { sequence, end: segment.end }).collect()
+    }
+
+    /// The newest segments of this epoch whose end nothing else says: those without a summary.
+    pub fn ends(&self, epoch: u32) -> Vec<(Use, u32)> {
+        let unsaid = |segment: &Segment| {
+            segment.epoch == epoch && segment.sealed && segment.durable && segment.summarised != Summarised::Yes
+        };
+        let newest = self.segments.iter().rev().filter(|(_, segment)| unsaid(segment)).take(ENDS_MAX);
+        newest.map(|(&sequence, segment)| (segment.use_of(sequence), segment.end)).collect()
     }
 
     /// The device works again: what could not be scrubbed or summarised may be tried once more.

@@ -15,12 +15,12 @@ use std::sync::Arc;
 use message::MessageId;
 
 use super::index::Place;
-use super::open::{known_ends, read_first_pages};
+use super::reached::{self, Note};
 use super::reading::{Unread, read_record};
 use super::record::Kind;
-use super::recovery::scan_into;
-use super::scan::Scanner;
-use super::segment::{DATA, FORMAT, FirstPage, SegmentHeader};
+use super::recovery::{Certainty, scan_into};
+use super::segment::{DATA, SegmentHeader};
+use super::sorting::{Head, Sorted};
 use super::spares::name_of;
 use super::summary::{self, Summary};
 use super::tally::{Correction, Standing, Tally};
@@ -37,6 +37,16 @@ pub struct Inspection {
     doubles: Vec<MessageId>,
     torn: Vec<MessageId>,
     unreadable: Vec<PathBuf>,
+    heads: Vec<HeadReport>,
+    unnoted: Option<PathBuf>,
+}
+
+/// A file whose first page is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadReport {
+    /// The file.
+    pub path: PathBuf,
+    head: Head,
 }
 
 /// One segment file.
@@ -48,8 +58,6 @@ pub struct SegmentReport {
     pub file_bytes: u64,
     /// What is in it; nothing if it is a spare.
     pub used: Option<UsedSegment>,
-    /// Its first page can be read and is neither a header nor free: a start sets the file aside.
-    pub bad_header: bool,
 }
 
 /// A segment with records.
@@ -78,8 +86,10 @@ pub enum SummaryState {
     None,
     /// It says what the segment says.
     Good,
-    /// Torn or of an earlier use of the file: the next start passes it over.
+    /// Of an earlier use of the file: the next start passes it over.
     Useless,
+    /// It does not check out: the next start passes it over, and reads the segment.
+    Damaged,
     /// It checks out and says something else than the segment. It should be deleted.
     Wrong,
 }
@@ -117,29 +127,27 @@ impl Inspection {
     /// The directory cannot be read, or holds segments of a later format.
     pub fn open(base: &Path, disk: &Arc<dyn Disk>) -> Result<Self, OpenError> {
         let directory = base.join("journal");
-        let found = read_first_pages(disk.as_ref(), &directory)?;
+        let sorted = Sorted::look(disk.as_ref(), &directory)?;
         let mut this = Self::nothing();
-        this.unreadable = found.unreadable.iter().map(|&slot| directory.join(name_of(slot))).collect();
-        let mut used = BTreeMap::new();
-        for (slot, spare, page) in found.files {
-            let path = directory.join(name_of(slot));
-            match page {
-                FirstPage::Newer(found) => return Err(OpenError::Version { path, found, known: FORMAT }),
-                FirstPage::Header(header) => {
-                    used.insert(header.sequence, (header, spare));
-                }
-                FirstPage::Free | FirstPage::Damaged => {
-                    let bad_header = page == FirstPage::Damaged;
-                    let file_bytes = u64::from(spare.capacity);
-                    this.segments.push(SegmentReport { path, file_bytes, used: None, bad_header });
-                }
-            }
+        let file = |slot: u32| directory.join(name_of(slot));
+        this.unreadable = sorted.unreadable.iter().map(|&slot| file(slot)).collect();
+        this.heads = sorted.heads.iter().map(|head| HeadReport { path: file(head.slot), head: *head }).collect();
+        if sorted.note == Note::Damaged || sorted.note_is_missing {
+            this.unnoted = Some(reached::path_in(&directory));
         }
-        let (ends, mut tally) = (known_ends(&used), Tally::default());
-        for (&sequence, (header, spare)) in &used {
+        for spare in sorted.free.iter().chain(&sorted.unknown) {
+            let (path, file_bytes) = (file(spare.slot), u64::from(spare.capacity));
+            this.segments.push(SegmentReport { path, file_bytes, used: None });
+        }
+        let (ends, noted, mut tally) = (sorted.known_ends(), sorted.note.found(), Tally::default());
+        if let Some(reached) = noted {
+            tally.synced(reached.of.epoch, reached.commit, reached.closed);
+        }
+        for (&sequence, (header, spare)) in &sorted.used {
             let (slot, known) = (spare.slot, ends.get(&sequence));
-            let path = directory.join(name_of(slot));
-            let (end, unread) = scan(spare.file.as_ref(), header, known.map(|known| known.0), &mut tally);
+            let path = file(slot);
+            let certainty = Certainty::of(sequence, known.map(|known| known.0), noted.as_ref());
+            let (end, unread) = scan(spare.file.as_ref(), header, certainty, &mut tally);
             let summary = directory.join(summary::name_of(slot));
             let segment = UsedSegment {
                 sequence,
@@ -152,7 +160,7 @@ impl Inspection {
             };
             let file_bytes = u64::from(spare.capacity);
             this.files.insert(sequence, (Arc::clone(&spare.file), header.mark, path.clone()));
-            this.segments.push(SegmentReport { path, file_bytes, used: Some(segment), bad_header: false });
+            this.segments.push(SegmentReport { path, file_bytes, used: Some(segment) });
         }
         this.decide(tally);
         Ok(this)
@@ -168,6 +176,8 @@ impl Inspection {
             doubles: Vec::new(),
             torn: Vec::new(),
             unreadable: Vec::new(),
+            heads: Vec::new(),
+            unnoted: None,
         }
     }
 
@@ -207,6 +217,16 @@ impl Inspection {
     /// Segment files whose first page the device cannot read.
     pub fn unreadable(&self) -> &[PathBuf] {
         &self.unreadable
+    }
+
+    /// Files whose first page is damaged.
+    pub fn heads(&self) -> &[HeadReport] {
+        &self.heads
+    }
+
+    /// The note of how far the last run got, if it cannot be read: then nothing shows that the end of the journal is there.
+    pub fn unnoted(&self) -> Option<&Path> {
+        self.unnoted.as_deref()
     }
 
     /// The live messages, in the order their headers stand on disk: read in this order, the device reads sequentially.
@@ -262,23 +282,38 @@ impl Inspection {
 }
 
 /// Where a segment's records end, and why not all could be read, if so.
-fn scan(file: &dyn DiskFile, header: &SegmentHeader, end: Option<u32>, tally: &mut Tally) -> (u32, Option<String>) {
+fn scan(file: &dyn DiskFile, header: &SegmentHeader, certainty: Certainty, tally: &mut Tally) -> (u32, Option<String>) {
     let mut reached = DATA;
-    let failure = match Scanner::new(file, header.mark, end) {
-        Ok(scanner) => scan_into(tally, scanner, header.sequence, header.epoch, &mut reached),
+    let failure = match certainty.scanner(file, header.mark) {
+        Ok(scanner) => scan_into(tally, scanner, certainty, header.use_of(0), &mut reached),
         Err(error) => Some(error),
     };
     if failure.is_some() {
         tally.unreadable(header.sequence, header.epoch);
     }
-    (end.unwrap_or(reached), failure.map(|error| error.to_string()))
+    let reached = reached.max(certainty.synced);
+    (certainty.end.unwrap_or(reached), failure.map(|error| error.to_string()))
+}
+
+impl std::fmt::Display for HeadReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, head } = self;
+        write!(f, "{}, octets 0 to {DATA}: {} in the place of its header; ", path.display(), head.what)?;
+        match head.sequence {
+            Some(sequence) => write!(f, "it is segment {sequence}, known from {}", head.known_from),
+            None => write!(f, "known of it: {}", head.known_from),
+        }
+    }
 }
 
 fn compare(disk: &dyn Disk, path: &Path, file: &dyn DiskFile, header: &SegmentHeader, end: u32) -> SummaryState {
     if disk.open(path).is_err() {
         return SummaryState::None;
     }
-    let Some(summary) = Summary::read(disk, path, header.sequence, header.mark) else { return SummaryState::Useless };
+    let Some(summary) = Summary::read(disk, path, header.sequence, header.mark) else {
+        let is_damaged = Summary::is_damaged(disk, path, header.mark);
+        return if is_damaged { SummaryState::Damaged } else { SummaryState::Useless };
+    };
     match Summary::of(file, header.sequence, header.mark, end) {
         Ok(Some(found)) if found == summary => SummaryState::Good,
         // Damaged since: what the summary says is what was.

@@ -14,6 +14,8 @@ mod inbox;
 mod index;
 pub mod inspect;
 mod open;
+mod owed;
+mod reached;
 mod reading;
 mod record;
 mod recovery;
@@ -21,6 +23,7 @@ mod scan;
 mod segment;
 mod shared;
 mod slab;
+mod sorting;
 mod spares;
 mod summary;
 mod tally;
@@ -158,7 +161,11 @@ fn commit_until_closed(mut committer: Committer) {
     let _guard = AbortOnPanic("committer");
     let (mut ops, mut crowd) = (VecDeque::new(), Crowd::default());
     let clock = committer.shared().clock;
-    while committer.shared().inbox.take(&mut ops, committer.owes(), linger(committer.is_short())) {
+    while committer.shared().inbox.take(&mut ops, committer.owes(), linger(committer.is_short()), committer.unnoted()) {
+        if ops.is_empty() && !committer.owes() {
+            committer.note();
+            continue;
+        }
         let stores = ops.iter().filter(|op| matches!(op, Op::Store(..))).count();
         let began = clock.now();
         committer.commit(&mut ops);

@@ -1,11 +1,11 @@
 //! Opening a journal: the lock, the first page of every segment file, and what follows from them.
 //!
-//! Reads one page of each file, and the record headers of the segment used last for the newest id, so it takes no time
-//! however large the spool is; the records are recovery's. A file the device cannot read is left alone.
+//! Reads two pages of each file (see [`super::sorting`]), and the record headers of the segment used last for the newest id,
+//! so it takes no time however large the spool is; the records are recovery's. A file the device cannot read is left alone.
 //!
 //! Invariant: a file counts as free only when it is durably so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -17,15 +17,17 @@ use super::committer::Committer;
 use super::hold::Hold;
 use super::inbox::Inbox;
 use super::index::{Index, Segment, Summarised};
+use super::reached::{self, Note, Witness};
 use super::record::{Kind, PAGE};
 use super::recovery::Recovery;
 use super::scan::{Found, Scanner};
-use super::segment::{DATA, FORMAT, FirstPage, SegmentHeader};
+use super::segment::{DATA, SegmentHeader, Use};
 use super::shared::{Shared, Work, reserve_bytes};
-use super::spares::{Role, Spare, Spares, slot_of};
+use super::sorting::Sorted;
+use super::spares::{Role, Spare, Spares};
 use super::summary;
 use crate::disk::{Disk, Lock};
-use crate::error::OpenError;
+use crate::error::{OpenError, is_full};
 use crate::stats::Gauges;
 
 /// An opened journal, not yet running.
@@ -44,24 +46,19 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     }
     let lock = take_lock(disk.as_ref(), &options)?;
     disk.sync_dir(&options.base).map_err(failed("sync", &options.base))?;
-    let Files { files, mut summaries, unreadable, next_slot } = read_first_pages(disk.as_ref(), &directory)?;
+    let sorted = Sorted::look(disk.as_ref(), &directory)?;
     let space = disk.space(&directory).map_err(failed("measure", &directory))?;
     let segment_bytes = fitting(options.segment_bytes, space.total_bytes);
     if !options.force_fsync {
         tracing::warn!(target: "SPOOL", "force_fsync is off: mail that was acknowledged is lost when power fails");
     }
-    let (used, free) = sort(disk.as_ref(), &directory, &damaged, files)?;
-    let highest = |of: fn(&SegmentHeader) -> u64| used.values().map(|(header, _)| of(header)).max().unwrap_or(0);
-    let (sequence, epoch) =
-        (highest(|header| header.sequence.into()) as u32, highest(|header| header.epoch.into()) as u32);
-    // Unreadable segments may have been used last: their numbers stay theirs.
-    let unread = unreadable.len() as u32;
-    let (sequence, epoch) =
-        (sequence.saturating_add(unread.saturating_mul(SEQUENCES_OF_UNREADABLE)), epoch.saturating_add(unread));
-    let last = used.values().next_back().map_or(0, |(header, spare)| newest_in(header, spare));
-    let newest = highest(|header| header.newest).max(last);
-    let ends = known_ends(&used);
-    make_durable(disk.as_ref(), &directory, &free)?;
+    let told = tell(disk.as_ref(), &directory, &damaged, &sorted)?;
+    let (sequence, epoch) = used_last(&sorted);
+    let newest = newest_in_segments(&sorted);
+    let ends = sorted.known_ends();
+    make_durable(disk.as_ref(), &directory, &sorted)?;
+    remove_unfinished(disk.as_ref(), &directory, &sorted);
+    let Sorted { used, free, heads, unreadable, mut summaries, note, next_slot, .. } = sorted;
     let mut index = Index::new();
     let mut old = BTreeMap::new();
     for (sequence, (header, spare)) in used {
@@ -75,9 +72,13 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
         index.segments.insert(sequence, segment);
         old.insert(sequence, (header, end));
     }
-    remove_orphans(disk.as_ref(), &directory, summaries.difference(&unreadable));
+    remove_orphans(disk.as_ref(), &directory, summaries.difference(&unreadable))?;
+    // Last of all: from now on a page of zeros is damage.
+    let witness = witness(disk.as_ref(), &directory, options.mode);
+    let reached = note.found();
     let shared = Arc::new(Shared {
         segment_bytes,
+        epoch: epoch + 1,
         newest: Some(newest).filter(|&newest| newest != 0).map(MessageId::from_bits),
         spares: Spares::new(disk, directory, options.mode, next_slot),
         inbox: Inbox::new(options.waiting_bytes, options.unlink_backlog),
@@ -91,23 +92,13 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
         kicked: Condvar::new(),
         options,
     });
+    shared.gauges.damaged.add(told);
     store_free(&shared, free);
     shared.kick();
-    let committer = Committer::new(Arc::clone(&shared), epoch + 1, sequence + 1, newest);
-    Ok(Opened { shared, committer, recovery: Recovery { old }, lock })
+    let committer = Committer::new(Arc::clone(&shared), epoch + 1, sequence + 1, newest, witness);
+    let heads = heads.into_iter().filter(|head| head.sequence.is_some()).collect();
+    Ok(Opened { shared, committer, recovery: Recovery { old, reached, heads }, lock })
 }
-
-/// The files of the journal's directory.
-pub(super) struct Files {
-    pub files: Vec<(u32, Spare, FirstPage)>,
-    /// The slots of those that have a summary.
-    pub summaries: BTreeSet<u32>,
-    /// The slots of those that could not be read.
-    pub unreadable: BTreeSet<u32>,
-    pub next_slot: u32,
-}
-
-pub(super) type Used = BTreeMap<u32, (SegmentHeader, Spare)>;
 
 fn take_lock(disk: &dyn Disk, options: &JournalOptions) -> Result<Box<dyn Send + Sync>, OpenError> {
     let path = options.base.join("lock");
@@ -117,33 +108,33 @@ fn take_lock(disk: &dyn Disk, options: &JournalOptions) -> Result<Box<dyn Send +
     }
 }
 
-pub(super) fn read_first_pages(disk: &dyn Disk, directory: &Path) -> Result<Files, OpenError> {
-    let (mut files, mut summaries, mut unreadable, mut next_slot) = (Vec::new(), BTreeSet::new(), BTreeSet::new(), 0);
-    for name in disk.list(directory).map_err(failed("list", directory))? {
-        let path = directory.join(&name);
-        if let Some(slot) = summary::slot_of(&name) {
-            summaries.insert(slot);
-            continue;
-        }
-        let Some(slot) = slot_of(&name) else {
-            tracing::warn!(target: "SPOOL", "{} is not a segment; left alone", path.display());
-            continue;
-        };
-        next_slot = next_slot.max(slot + 1);
-        let file = disk.open(&path).map_err(failed("open", &path))?;
-        let page = match SegmentHeader::read(file.as_ref()) {
-            Ok(page) => page,
-            Err(error) => {
-                tracing::error!(target: "SPOOL", "cannot read {}: {error}; left for the next start, everything else is kept", path.display());
-                unreadable.insert(slot);
-                continue;
-            }
-        };
-        let capacity =
-            file.len().map_err(failed("measure", &path))?.min(u64::from(u32::MAX) / PAGE as u64 * PAGE as u64);
-        files.push((slot, Spare { slot, file, capacity: capacity as u32 }, page));
-    }
-    Ok(Files { files, summaries, unreadable, next_slot })
+/// The highest sequence number and the highest epoch that may have been used.
+fn used_last(sorted: &Sorted) -> (u32, u32) {
+    let noted = sorted.note.found().map_or_else(Use::default, |reached| reached.of);
+    let sequence = sorted.used.keys().copied().max().unwrap_or(0).max(noted.sequence);
+    let epoch = sorted.used.values().map(|(header, _)| header.epoch).max().unwrap_or(0).max(noted.epoch);
+    // Unreadable segments may have been used last: their numbers stay theirs.
+    let unread = (sorted.unreadable.len() + sorted.unknown.len()) as u32;
+    (sequence.saturating_add(unread.saturating_mul(SEQUENCES_OF_UNREADABLE)), epoch.saturating_add(unread))
+}
+
+/// What later notes how far this run has got. The journal works without.
+fn witness(disk: &dyn Disk, directory: &Path, mode: u32) -> Option<Witness> {
+    Witness::open(disk, directory, mode)
+        .inspect_err(|error| {
+            let path = reached::path_in(directory);
+            tracing::warn!(target: "SPOOL", "cannot use {}: {error}; the end of the journal has no witness in this run", path.display());
+        })
+        .ok()
+}
+
+/// The newest id that any header knows of, or that is in the segment used last; in all segments where the header of one is
+/// gone. A header knows only those before it.
+fn newest_in_segments(sorted: &Sorted) -> u64 {
+    let known = sorted.used.values().map(|(header, _)| header.newest).max().unwrap_or(0);
+    let looked_at = if sorted.headless().next().is_some() { usize::MAX } else { 1 };
+    let newest = sorted.used.values().rev().take(looked_at).map(|(header, spare)| newest_in(header, spare));
+    newest.max().unwrap_or(0).max(known)
 }
 
 /// The newest id in a segment. Its header knows only those before it.
@@ -162,33 +153,30 @@ fn newest_in(header: &SegmentHeader, spare: &Spare) -> u64 {
     newest
 }
 
-/// Tells segments in use from free files; files whose first page cannot be read are set aside whole.
-fn sort(
-    disk: &dyn Disk,
-    directory: &Path,
-    damaged: &Path,
-    files: Vec<(u32, Spare, FirstPage)>,
-) -> Result<(Used, Vec<Spare>), OpenError> {
-    let (mut used, mut free) = (BTreeMap::new(), Vec::new());
-    for (slot, spare, page) in files {
-        let path = directory.join(super::spares::name_of(slot));
-        match page {
-            FirstPage::Free => free.push(spare),
-            FirstPage::Newer(found) => return Err(OpenError::Version { path, found, known: FORMAT }),
-            FirstPage::Header(header) => {
-                used.insert(header.sequence, (header, spare));
-            }
-            FirstPage::Damaged => {
-                let aside = aside_name(disk, damaged, slot)?;
-                tracing::error!(target: "SPOOL", "{}: neither copy of its header can be read; set aside as {}", path.display(), aside.display());
-                disk.rename(&path, &aside).map_err(failed("set aside", &path))?;
-                for directory in [directory, damaged] {
-                    disk.sync_dir(directory).map_err(failed("sync", directory))?;
-                }
-            }
+/// Says which files are not what they should be, and sets those aside of which nothing is known; how many cases were told.
+/// What is known again is told by recovery, with what it finds in it.
+fn tell(disk: &dyn Disk, directory: &Path, damaged: &Path, sorted: &Sorted) -> Result<u64, OpenError> {
+    let mut told = 0;
+    if sorted.note == Note::Damaged || sorted.note_is_missing {
+        let how = if sorted.note_is_missing { "is missing" } else { "cannot be read" };
+        tracing::error!(target: "SPOOL", "{} {how}: whether the last commits of the last run are all there is not known", reached::path_in(directory).display());
+        told += 1;
+    }
+    for head in sorted.heads.iter().filter(|head| head.sequence.is_none()) {
+        told += 1;
+        let path = directory.join(super::spares::name_of(head.slot));
+        let Some(file) = sorted.unknown.iter().find(|file| file.slot == head.slot) else {
+            tracing::error!(target: "SPOOL", "{}: {} in the place of its header; it was a spare, nothing is lost", path.display(), head.what);
+            continue;
+        };
+        let aside = aside_name(disk, damaged, file.slot)?;
+        tracing::error!(target: "SPOOL", "{}: octets 0..{}: {} in the place of its header, and nothing says what it held; set aside as {}", path.display(), file.capacity, head.what, aside.display());
+        disk.rename(&path, &aside).map_err(failed("set aside", &path))?;
+        for directory in [directory, damaged] {
+            disk.sync_dir(directory).map_err(failed("sync", directory))?;
         }
     }
-    Ok((used, free))
+    Ok(told)
 }
 
 fn aside_name(disk: &dyn Disk, damaged: &Path, slot: u32) -> Result<PathBuf, OpenError> {
@@ -198,39 +186,49 @@ fn aside_name(disk: &dyn Disk, damaged: &Path, slot: u32) -> Result<PathBuf, Ope
     Ok(damaged.join(name(number)))
 }
 
-/// Where the records of segments end, as later headers say; and whether they were abandoned there.
-pub(super) fn known_ends(used: &Used) -> BTreeMap<u32, (u32, bool)> {
-    let mut ends = BTreeMap::new();
-    for (header, _) in used.values() {
-        let former = header.previous.iter().map(|cut| (cut.sequence, (cut.end, false)));
-        for (sequence, end) in former.chain(header.cuts.iter().map(|cut| (cut.sequence, (cut.end, true)))) {
-            let known = ends.entry(sequence).or_insert(end);
-            known.1 |= end.1;
-        }
-    }
-    ends
-}
-
 /// What a killed run changed and did not sync is seen by this run, in the page cache, and undone when power is lost. A file
 /// that looks scrubbed is scrubbed again: it might become a segment again when nothing remembers what in it is dead. A sync
 /// alone would not do, because of one that failed nothing is left to sync. Recovery does the same for records.
-fn make_durable(disk: &dyn Disk, directory: &Path, free: &[Spare]) -> Result<(), OpenError> {
+fn make_durable(disk: &dyn Disk, directory: &Path, sorted: &Sorted) -> Result<(), OpenError> {
     disk.sync_dir(directory).map_err(failed("sync", directory))?;
-    for spare in free.iter().filter(|spare| spare.capacity != 0) {
+    for spare in &sorted.free {
         let path = directory.join(super::spares::name_of(spare.slot));
-        spare.scrub().map_err(failed("scrub", &path))?;
+        match spare.scrub() {
+            // Of an empty file there is nothing to scrub, and no room to say so.
+            Err(error) if spare.capacity == 0 && is_full(&error) => {}
+            other => other.map_err(failed("scrub", &path))?,
+        }
     }
     Ok(())
 }
 
-/// Removes summaries whose segment is gone: a crash came between the two. One that stays is passed over.
-fn remove_orphans<'a>(disk: &dyn Disk, directory: &Path, slots: impl Iterator<Item = &'a u32>) {
-    for &slot in slots {
-        let path = directory.join(summary::name_of(slot));
+/// Removes what was being made when a run ended. What stays is passed over.
+fn remove_unfinished(disk: &dyn Disk, directory: &Path, sorted: &Sorted) {
+    for name in &sorted.unfinished {
+        let path = directory.join(name);
         if let Err(error) = disk.remove(&path) {
-            tracing::warn!(target: "SPOOL", "cannot remove {}, the summary of no segment: {error}", path.display());
+            tracing::warn!(target: "SPOOL", "cannot remove {}, which was being made: {error}", path.display());
         }
     }
+}
+
+/// Removes summaries whose segment is gone, durably: a crash came between the two, and they would bear witness to it.
+fn remove_orphans<'a>(
+    disk: &dyn Disk,
+    directory: &Path,
+    slots: impl Iterator<Item = &'a u32>,
+) -> Result<(), OpenError> {
+    let mut removed = false;
+    for &slot in slots {
+        let path = directory.join(summary::name_of(slot));
+        match disk.remove(&path) {
+            Ok(()) => removed = true,
+            Err(error) => {
+                tracing::warn!(target: "SPOOL", "cannot remove {}, the summary of no segment: {error}", path.display());
+            }
+        }
+    }
+    if removed { disk.sync_dir(directory).map_err(failed("sync", directory)) } else { Ok(()) }
 }
 
 fn old_segment(header: &SegmentHeader, spare: Spare, end: Option<u32>, abandoned: bool) -> Segment {
@@ -238,6 +236,7 @@ fn old_segment(header: &SegmentHeader, spare: Spare, end: Option<u32>, abandoned
         file: spare.file,
         slot: spare.slot,
         mark: header.mark,
+        epoch: header.epoch,
         capacity: spare.capacity,
         end: end.unwrap_or(spare.capacity.max(DATA)),
         live: 0,
@@ -258,10 +257,12 @@ fn store_free(shared: &Shared, free: Vec<Spare>) {
     for spare in free {
         let size = u64::from(spare.capacity);
         let surplus = if size == shared.segment_bytes {
-            let headroom = shared.spares.count().headroom.is_some();
-            shared.spares.put(spare, if headroom { Role::Ordinary } else { Role::Headroom })
+            shared.spares.put(spare, Role::Headroom);
+            None
         } else if size == shared.reserve_bytes() {
-            shared.spares.put(spare, Role::Reserve)
+            // How many are wanted is known when recovery has counted the mail; upkeep removes the others.
+            shared.spares.put(spare, Role::Reserve);
+            None
         } else {
             Some(spare)
         };

@@ -4,8 +4,8 @@
 //! left in the file nor what a sender wrote into a body can pass for a record. Header and payload have checksums of their
 //! own (CRC32C), so that a damaged payload does not hide where the next record begins.
 //!
-//! Layout, little-endian: mark 8 | header checksum 4 | payload checksum 4 | payload length 4 | kind 1, flags 1, zero 2 |
-//! group: start 4, place 4, size 4 | zero 4 | commit 8 | id 8 | link 8.
+//! Layout, little-endian: mark 8 | header checksum 4 | payload checksum 4 | payload length 4 | kind 1, flags 1, epoch's low
+//! half 2 | group: start 4, place 4, size 4 | segment 4 | commit 8 | id 8 | link 8. Epoch and segment are zero before format 4.
 
 /// Octets of a record's header.
 pub const HEADER: usize = 64;
@@ -100,6 +100,10 @@ pub struct Record {
     pub group_place: u32,
     /// Records in the group.
     pub group_size: u32,
+    /// The sequence number of its segment; zero before format 4.
+    pub segment: u32,
+    /// The low half of its epoch; zero before format 4.
+    pub epoch: u16,
     /// Number of the commit, from one within an epoch.
     pub commit: u64,
     /// What it is about.
@@ -119,6 +123,8 @@ impl Record {
             group_start: 0,
             group_place: 0,
             group_size: 1,
+            segment: 0,
+            epoch: 0,
             commit: 0,
             id,
             link,
@@ -135,16 +141,23 @@ impl Record {
         out[..8].copy_from_slice(&mark.to_le_bytes());
         out[12..16].copy_from_slice(&self.payload_crc.to_le_bytes());
         out[16..20].copy_from_slice(&self.payload.to_le_bytes());
-        out[20..24].copy_from_slice(&[self.kind.code(), self.ends_commit as u8, 0, 0]);
+        out[20..22].copy_from_slice(&[self.kind.code(), self.ends_commit as u8]);
+        out[22..24].copy_from_slice(&self.epoch.to_le_bytes());
         out[24..28].copy_from_slice(&self.group_start.to_le_bytes());
         out[28..32].copy_from_slice(&self.group_place.to_le_bytes());
         out[32..36].copy_from_slice(&self.group_size.to_le_bytes());
-        out[36..40].fill(0);
+        out[36..40].copy_from_slice(&self.segment.to_le_bytes());
         out[40..48].copy_from_slice(&self.commit.to_le_bytes());
         out[48..56].copy_from_slice(&self.id.to_le_bytes());
         out[56..64].copy_from_slice(&self.link.to_le_bytes());
         let crc = checksum(out);
         out[8..12].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    /// Reads a header whatever its mark is, from a place where only a record can stand; with its mark.
+    pub fn parse_any(octets: &[u8]) -> Option<(u64, Self)> {
+        let mark = u64_at(octets.get(..HEADER)?, 0);
+        Some((mark, Self::parse(octets, mark)?))
     }
 
     /// Reads a header; nothing if it is not one, or not of the segment with that mark.
@@ -162,6 +175,8 @@ impl Record {
             group_start: u32_at(header, 24),
             group_place: u32_at(header, 28),
             group_size: u32_at(header, 32),
+            segment: u32_at(header, 36),
+            epoch: u16::from_le_bytes([header[22], header[23]]),
             commit: u64_at(header, 40),
             id: u64_at(header, 48),
             link: u64_at(header, 56),
@@ -193,7 +208,13 @@ mod tests {
     use super::*;
 
     fn written() -> (Record, [u8; HEADER]) {
-        let record = Record { group_start: 4096, commit: 9, ..Record::alone(Kind::Headers, 17, 18, b"payload") };
+        let record = Record {
+            group_start: 4096,
+            commit: 9,
+            segment: 3,
+            epoch: 2,
+            ..Record::alone(Kind::Headers, 17, 18, b"payload")
+        };
         let mut octets = [0; HEADER];
         record.put(0xFEED, &mut octets);
         (record, octets)

@@ -21,18 +21,25 @@ use message::MessageId;
 use super::handover::hand_over;
 use super::inbox::Copied;
 use super::index::{Place, Summarised};
+use super::reached::Reached;
 use super::record::Kind;
 use super::scan::{Found, Scanner};
-use super::segment::{DATA, SegmentHeader};
+use super::segment::{DATA, SegmentHeader, Use};
 use super::shared::Shared;
+use super::sorting::Head;
 use super::summary::Summary;
-use super::tally::{Correction, Damage, Decided, Standing, Tally};
+use super::tally::{Correction, Damage, Decided, SYNCED, Standing, Tally};
 use super::upkeep::Submit;
+use crate::disk::DiskFile;
 
 /// The old segments of a spool, still to be read.
 pub struct Recovery {
     /// Their headers by sequence number, each with the end of its records if that is known.
     pub old: BTreeMap<u32, (SegmentHeader, Option<u32>)>,
+    /// What the last run noted of itself.
+    pub reached: Option<Reached>,
+    /// What stands in the place of a header that is gone.
+    pub heads: Vec<Head>,
 }
 
 impl Recovery {
@@ -40,6 +47,7 @@ impl Recovery {
     /// False if the device did not let what was found be made durable: then nothing is reclaimed before the next start.
     pub fn run(self, shared: &Shared, submit: &mut Submit<'_>, each: &mut dyn FnMut(MessageId, Vec<u8>)) -> bool {
         shared.gauges.recovery_total.set(self.old.len() as u64);
+        self.report_heads(shared);
         let mut decided = self.read(shared).decide();
         let durable = self.make_durable(shared);
         decided.damage.iter().for_each(|damage| report_damage(shared, damage));
@@ -97,11 +105,34 @@ impl Recovery {
         })
     }
 
+    /// Sets aside what stands in the place of a segment's header, says so, and writes the header anew from what is known.
+    fn report_heads(&self, shared: &Shared) {
+        for head in &self.heads {
+            let Some((sequence, (header, _))) = head.sequence.and_then(|found| self.old.get_key_value(&found)) else {
+                continue;
+            };
+            shared.gauges.damaged.add(1);
+            let aside = shared.set_aside(*sequence, 0..DATA);
+            let path = shared.spares.path(head.slot);
+            tracing::error!(target: "SPOOL", "segment {sequence}: bytes {:?} of {} are damaged: {} in the place of its header; set aside in {}; what it is was known from {}, what else is in it is kept", 0..DATA, path.display(), head.what, aside.display(), head.known_from);
+            let file = shared.index().segments.get(sequence).map(|found| Arc::clone(&found.file));
+            let written = file.map_or(Ok(()), |file| {
+                file.write_all(&mut [IoSlice::new(&header.page())], 0).and_then(|()| file.fdatasync())
+            });
+            if let Err(error) = written {
+                tracing::warn!(target: "SPOOL", "{}: its header cannot be written anew: {error}", path.display());
+            }
+        }
+    }
+
     fn read(&self, shared: &Shared) -> Tally {
         let mut tally = Tally::default();
+        if let Some(Reached { of, commit, closed, .. }) = self.reached {
+            tally.synced(of.epoch, commit, closed);
+        }
         for (&sequence, (header, end)) in &self.old {
             if !summarised(shared, sequence, header, *end, &mut tally)
-                && let Some(why) = walk(shared, sequence, header, *end, &mut tally)
+                && let Some(why) = walk(shared, sequence, header, self.certainty(sequence, *end), &mut tally)
             {
                 shared.gauges.damaged.add(1);
                 tracing::error!(target: "SPOOL", "segment {sequence} cannot be read in full: {why}; kept for the next start, everything else is recovered");
@@ -110,6 +141,10 @@ impl Recovery {
             shared.gauges.recovery_done.add(1);
         }
         tally
+    }
+
+    fn certainty(&self, sequence: u32, end: Option<u32>) -> Certainty {
+        Certainty::of(sequence, end, self.reached.as_ref())
     }
 
     /// The segments that must stay until the corrections are written: that a damaged group was whole once is known from
@@ -131,7 +166,12 @@ fn summarised(shared: &Shared, sequence: u32, header: &SegmentHeader, end: Optio
         Some(segment) if segment.summarised == Summarised::Yes && !segment.abandoned => segment.slot,
         _ => return false,
     };
-    let summary = Summary::read(shared.disk().as_ref(), &shared.spares.summary_path(slot), sequence, header.mark);
+    let path = shared.spares.summary_path(slot);
+    let summary = Summary::read(shared.disk().as_ref(), &path, sequence, header.mark);
+    if summary.is_none() && Summary::is_damaged(shared.disk().as_ref(), &path, header.mark) {
+        shared.gauges.damaged.add(1);
+        tracing::error!(target: "SPOOL", "{} is damaged; segment {sequence} is read instead, nothing is lost by it", path.display());
+    }
     let good = summary.filter(|summary| end.is_none_or(|end| end == summary.end));
     let mut index = shared.index();
     let Some(segment) = index.segments.get_mut(&sequence) else { return false };
@@ -147,24 +187,48 @@ fn summarised(shared: &Shared, sequence: u32, header: &SegmentHeader, end: Optio
     good.is_some()
 }
 
+/// What is known of where a segment's records end.
+#[derive(Clone, Copy)]
+pub(super) struct Certainty {
+    /// They end there.
+    pub end: Option<u32>,
+    /// Up to there everything had been synced.
+    pub synced: u32,
+}
+
+impl Certainty {
+    /// From what other segments and the last run's note say.
+    pub fn of(sequence: u32, end: Option<u32>, reached: Option<&Reached>) -> Self {
+        let noted = reached.map_or(0, |reached| reached.synced_in(sequence));
+        // What stands before an end that a later segment names had been synced.
+        Self { end, synced: end.unwrap_or(noted) }
+    }
+
+    /// A scanner of that segment.
+    pub fn scanner<'a>(&self, file: &'a dyn DiskFile, mark: u64) -> io::Result<Scanner<'a>> {
+        Ok(Scanner::new(file, mark, self.end)?.certain_to(self.synced))
+    }
+}
+
 /// Reads one segment into the tally; why not all of it, if so.
 fn walk(
     shared: &Shared,
     sequence: u32,
     header: &SegmentHeader,
-    end: Option<u32>,
+    certainty: Certainty,
     tally: &mut Tally,
 ) -> Option<io::Error> {
     let file = shared.index().segments.get(&sequence).map(|segment| Arc::clone(&segment.file))?;
     let mut reached = DATA;
-    let failure = match Scanner::new(file.as_ref(), header.mark, end) {
-        Ok(scanner) => scan_into(tally, scanner, sequence, header.epoch, &mut reached),
+    let failure = match certainty.scanner(file.as_ref(), header.mark) {
+        Ok(scanner) => scan_into(tally, scanner, certainty, header.use_of(0), &mut reached),
         Err(error) => Some(error),
     };
+    let reached = reached.max(certainty.synced);
     if failure.is_none()
         && let Some(segment) = shared.index().segments.get_mut(&sequence)
     {
-        segment.end = end.unwrap_or(reached);
+        segment.end = certainty.end.unwrap_or(reached);
     }
     failure
 }
@@ -196,20 +260,31 @@ fn rewrite_last_commit(shared: &Shared, sequence: u32, header: &SegmentHeader) -
 pub(super) fn scan_into(
     tally: &mut Tally,
     mut scanner: Scanner<'_>,
-    sequence: u32,
-    epoch: u32,
+    certainty: Certainty,
+    of: Use,
     reached: &mut u32,
 ) -> Option<io::Error> {
     let first_damage = tally.damages();
+    let mut last = 0;
     loop {
         match scanner.step() {
             Ok(Some(Found::Record(offset, record))) => {
+                last = record.commit.max(last);
                 *reached = record.ends_commit.next(u64::from(offset) + record.stored() as u64) as u32;
-                tally.take(epoch, Place { segment: sequence, offset, payload: record.payload }, &record);
+                let place = Place { segment: of.sequence, offset, payload: record.payload };
+                tally.take(of.epoch, place, &record);
                 tally.bound_damage(first_damage, record.commit);
             }
             Ok(Some(Found::Damage(range, record))) => {
-                tally.damaged(epoch, sequence, range, record.map_or(u64::MAX, |record| record.commit));
+                let commit = match record {
+                    _ if range.start < certainty.synced => SYNCED,
+                    record => record.map_or(u64::MAX, |record| record.commit),
+                };
+                tally.damaged(of.epoch, of.sequence, range, commit);
+            }
+            Ok(None) if certainty.end.is_some() && last != 0 && !scanner.met_unreadable() => {
+                tally.synced(of.epoch, last, false);
+                return None;
             }
             Ok(None) => return scanner.met_unreadable().then(|| io::Error::other("unreadable pages")),
             Err(error) => return Some(error),
@@ -222,11 +297,11 @@ pub(super) fn scan_into(
 fn corrections(shared: &Shared, decided: &[Correction]) -> Vec<Copied> {
     let copied = |correction: &Correction| match *correction {
         Correction::Torn(Standing { id, headers, .. }) => {
-            Some(Copied::Unlink { id, range: (headers.segment, headers.segment), from: None, reserve: true })
+            Some(Copied::Unlink { id, range: (headers.segment, headers.segment), from: None, reserve: false })
         }
         Correction::Left(Standing { id, batch, headers: from, .. }) => {
             let (_, payload) = shared.read_record(from, id, Kind::Headers).ok()?;
-            Some(Copied::Headers { id, batch, from, payload: Bytes::from(payload) })
+            Some(Copied::Headers { id, batch, from, payload: Bytes::from(payload), reserve: false })
         }
     };
     decided.iter().filter_map(copied).collect()

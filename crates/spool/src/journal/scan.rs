@@ -26,8 +26,8 @@ pub struct Scanner<'a> {
     mark: u64,
     offset: u64,
     limit: u64,
-    /// The records are known to reach the limit.
-    exact: bool,
+    /// The records are known to reach this far.
+    certain: u64,
     /// Payloads are not looked at.
     headers_only: bool,
     /// Pages that could not be read.
@@ -43,8 +43,14 @@ impl<'a> Scanner<'a> {
         let limit = end.map_or(length, u64::from);
         let (window, window_start) = (Vec::new(), 0);
         let offset = u64::from(DATA);
-        let exact = end.is_some();
-        Ok(Self { file, mark, offset, limit, exact, headers_only: false, unreadable: 0, window, window_start })
+        let certain = end.map_or(0, u64::from);
+        Ok(Self { file, mark, offset, limit, certain, headers_only: false, unreadable: 0, window, window_start })
+    }
+
+    /// The records are known to reach at least `end`.
+    pub fn certain_to(self, end: u32) -> Self {
+        let certain = self.certain.max(end.into());
+        Self { certain, limit: self.limit.max(certain), ..self }
     }
 
     /// Looks at headers alone.
@@ -73,11 +79,11 @@ impl<'a> Scanner<'a> {
             None => {
                 self.offset = self.limit;
                 // What follows the last record of the last commit is nothing, unless it began as a record.
-                if !self.exact && !torn {
-                    return Ok(None);
-                }
-                let end = if self.exact { self.limit } else { self.limit.min(start + PAGE as u64) };
-                return Ok(Some(Found::Damage(start as u32..end as u32, None)));
+                let end = match torn {
+                    true => self.certain.max(self.limit.min(start + PAGE as u64)),
+                    false => self.certain,
+                };
+                return Ok((start < end).then_some(Found::Damage(start as u32..end as u32, None)));
             }
         }
         Ok(Some(Found::Damage(start as u32..self.offset as u32, None)))

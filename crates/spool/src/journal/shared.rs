@@ -12,9 +12,10 @@ use super::JournalOptions;
 use super::hold::Hold;
 use super::inbox::Inbox;
 use super::index::{Index, Place};
+use super::owed::Reserves;
 use super::reading::{Unread, read_record};
 use super::record::{Kind, PAGE, Record, stored};
-use super::spares::{RESERVES, Spares};
+use super::spares::{HEADROOMS, Spares};
 use crate::disk::{CrashPoints, Disk};
 use crate::error::SpoolError;
 use crate::stats::{Gauges, SpoolStats};
@@ -24,6 +25,8 @@ pub struct Shared {
     pub options: JournalOptions,
     /// Octets of a segment on this device.
     pub segment_bytes: u64,
+    /// Counts runs of the daemon.
+    pub epoch: u32,
     /// The newest id there was when the journal was opened.
     pub newest: Option<MessageId>,
     pub spares: Spares,
@@ -77,18 +80,33 @@ impl Shared {
         self.reserve_bytes() / 8
     }
 
-    /// Octets of what should be kept for a full device and is not there yet.
-    pub fn missing_bytes(&self) -> u64 {
-        let spares = self.spares.count();
-        let reserves = RESERVES.saturating_sub(spares.reserves) as u64 * self.reserve_bytes();
-        if spares.headroom.is_some() { reserves } else { reserves + self.segment_bytes }
+    /// The reserves, as they are.
+    pub fn reserves(&self, index: &Index) -> Reserves {
+        Reserves::of(index, &self.spares.count(), self.reserve_bytes())
+    }
+
+    /// What should be kept for a full device and is not there yet, if so many more messages come: octets and files.
+    pub fn missing(&self, reserves: &Reserves, more: u64) -> (u64, u64) {
+        let missing = reserves.missing(more);
+        let headroom = HEADROOMS.saturating_sub(self.spares.count().headrooms) as u64;
+        (missing * self.reserve_bytes() + headroom * self.segment_bytes, missing + headroom)
+    }
+
+    /// Octets of the device, and files, that nothing of ours is to have first, when so many more messages are to come.
+    pub fn left(&self, reserves: &Reserves, more: u64) -> (u64, u64) {
+        let Ok(space) = self.disk().space(self.spares.directory()) else { return (0, 0) };
+        let (octets, files) = self.missing(reserves, more);
+        (space.free_bytes.saturating_sub(self.margin() + octets), space.free_files.saturating_sub(FILES_KEPT + files))
     }
 
     /// Octets of new mail that a further segment would hold: a prepared one, or whole ones made of what the device has left.
+    /// None where the end of what comes could not be recorded.
     pub fn mail_room(&self) -> u64 {
+        let reserves = self.reserves(&self.index());
         let prepared = if 0 < self.spares.count().ordinary { self.segment_bytes } else { 0 };
-        let left = self.free_bytes().saturating_sub(self.margin() + self.missing_bytes());
-        prepared.max(if left < self.segment_bytes { 0 } else { left })
+        let (octets, files) = self.left(&reserves, reserves.ahead());
+        let room = if octets < self.segment_bytes || files == 0 { 0 } else { octets };
+        if room == 0 && !reserves.cover(MESSAGES_AT_ONCE) { 0 } else { prepared.max(room) }
     }
 
     /// There may be work for upkeep.
@@ -240,4 +258,8 @@ pub fn reserve_bytes(segment_bytes: u64) -> u64 {
     (segment_bytes / 16).next_multiple_of(PAGE as u64).max(4 * PAGE as u64)
 }
 
+/// Recipients that mail is expected to have at most, where it is asked for before it comes.
+const MESSAGES_AT_ONCE: u64 = 64;
+/// Files that are left to others, and to what is written under another name first.
+const FILES_KEPT: u64 = 2;
 const SET_ASIDE_MAX: usize = 64 << 20;

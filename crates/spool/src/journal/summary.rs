@@ -10,7 +10,7 @@
 //! What it gives up: a bit that flips in the segment after that is found when the record is read, not at the next start.
 //!
 //! Layout, little-endian. Head of 64 octets: magic 8 | format 4 | sequence 4 | mark 8 | end of records 4 | entries 4 |
-//! last commit 8 | closed 4 | checksum of the entries 4 | zero 12 | checksum of the head 4. Entries of 24 octets: id 8 |
+//! last commit 8 | closed 4 | checksum of the entries 4 | epoch 4, zero before format 4 of the journal | zero 8 | checksum of the head 4. Entries of 24 octets: id 8 |
 //! link 8 | offset of the record 4 (its low three bits are the kind) | octets of payload 4.
 
 use std::io::{self, IoSlice};
@@ -19,7 +19,7 @@ use std::path::Path;
 use super::groups::Groups;
 use super::record::{ALIGN, Kind, Record, u32_at, u64_at};
 use super::scan::{Found, Scanner};
-use super::segment::DATA;
+use super::segment::{DATA, Use};
 use crate::disk::{Disk, DiskFile};
 
 /// What the records of one segment are.
@@ -101,7 +101,7 @@ impl Summary {
         (HEAD + self.entries.len()) as u64
     }
 
-    fn head(&self) -> [u8; HEAD] {
+    fn head(&self, epoch: u32) -> [u8; HEAD] {
         let mut head = [0; HEAD];
         head[..8].copy_from_slice(MAGIC);
         head[8..12].copy_from_slice(&FORMAT.to_le_bytes());
@@ -112,21 +112,46 @@ impl Summary {
         head[32..40].copy_from_slice(&self.last_commit.to_le_bytes());
         head[40..44].copy_from_slice(&u32::from(self.closed).to_le_bytes());
         head[44..48].copy_from_slice(&crc32c::crc32c(&self.entries).to_le_bytes());
+        head[48..52].copy_from_slice(&epoch.to_le_bytes());
         let crc = crc32c::crc32c(&head[..HEAD - 4]);
         head[HEAD - 4..].copy_from_slice(&crc.to_le_bytes());
         head
     }
 
-    /// Writes it to `path`, in the place of what is there, durably.
-    pub fn write(&self, disk: &dyn Disk, path: &Path, mode: u32) -> io::Result<()> {
-        match disk.remove(path) {
+    /// Writes it to `path`, in the place of what is there, durably. It gets its name when it is whole: one that does not check
+    /// out is damaged, not unfinished.
+    pub fn write(&self, disk: &dyn Disk, path: &Path, epoch: u32, mode: u32) -> io::Result<()> {
+        let new = path.with_extension(NEW_SUMMARY);
+        match disk.remove(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = disk.create(path, mode)?;
-        file.write_all(&mut [IoSlice::new(&self.head()), IoSlice::new(&self.entries)], 0)?;
-        file.fdatasync()?;
-        disk.sync_dir(path.parent().unwrap_or(path))
+        let file = disk.create(&new, mode)?;
+        let written = file
+            .write_all(&mut [IoSlice::new(&self.head(epoch)), IoSlice::new(&self.entries)], 0)
+            .and_then(|()| file.fdatasync())
+            .and_then(|()| disk.rename(&new, path));
+        if written.is_err() {
+            let _ = disk.remove(&new);
+        }
+        written.and_then(|()| disk.sync_dir(path.parent().unwrap_or(path)))
+    }
+
+    /// Whether the one at `path`, which is not to be had for the segment with that mark, is nothing that was ever written.
+    pub fn is_damaged(disk: &dyn Disk, path: &Path, mark: u64) -> bool {
+        disk.open(path).is_ok() && Self::subject(disk, path, 0).is_none_or(|(of, _)| of.mark == mark)
+    }
+
+    /// Which segment the summary in `path` is of, and where that one's records end. Nothing if its head does not check out.
+    pub fn subject(disk: &dyn Disk, path: &Path, slot: u32) -> Option<(Use, u32)> {
+        let file = disk.open(path).ok()?;
+        let mut head = [0; HEAD];
+        let whole = file.read_full(&mut head, 0).ok()? == HEAD;
+        if !whole || !checks_out(&head) {
+            return None;
+        }
+        let (sequence, epoch, mark) = (u32_at(&head, 12), u32_at(&head, 48), u64_at(&head, 16));
+        Some((Use { sequence, epoch, slot, mark }, u32_at(&head, 24)))
     }
 
     /// Reads the one at `path`, if it is there, whole, and of the segment with that number and mark.
@@ -136,9 +161,8 @@ impl Summary {
         if file.read_full(&mut head, 0).ok()? != HEAD {
             return None;
         }
-        let known = &head[..8] == MAGIC && u32_at(&head, 8) == FORMAT;
         let ours = u32_at(&head, 12) == sequence && u64_at(&head, 16) == mark;
-        if !known || !ours || u32_at(&head, HEAD - 4) != crc32c::crc32c(&head[..HEAD - 4]) {
+        if !ours || !checks_out(&head) {
             return None;
         }
         let mut entries = vec![0; u32_at(&head, 28) as usize * ENTRY];
@@ -149,6 +173,11 @@ impl Summary {
         let (end, last_commit) = (u32_at(&head, 24), u64_at(&head, 32));
         Some(Self { sequence, mark, end, last_commit, closed: u32_at(&head, 40) != 0, entries })
     }
+}
+
+fn checks_out(head: &[u8; HEAD]) -> bool {
+    let known = &head[..8] == MAGIC && u32_at(head, 8) == FORMAT;
+    known && u32_at(head, HEAD - 4) == crc32c::crc32c(&head[..HEAD - 4])
 }
 
 /// The name of a segment file's summary.
@@ -162,6 +191,8 @@ pub fn slot_of(name: &str) -> Option<u32> {
     digits.parse().ok().filter(|&slot| name_of(slot) == name)
 }
 
+/// What a summary is called until it is whole.
+pub const NEW_SUMMARY: &str = "summary.new";
 const MAGIC: &[u8; 8] = b"PRSUMRY\n";
 const FORMAT: u32 = 1;
 const HEAD: usize = 64;

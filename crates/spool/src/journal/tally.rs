@@ -113,7 +113,13 @@ impl Tally {
         }
     }
 
-    /// Notes octets of a segment that are no records.
+    /// The run is known to have synced its commits up to this one, all of them if it closed in order.
+    pub fn synced(&mut self, epoch: u32, commit: u64, closed: bool) {
+        let last = self.last_commit.entry(epoch).or_default();
+        *last = if closed { u64::MAX } else { (*last).max(commit.saturating_add(1)) };
+    }
+
+    /// Notes octets of a segment that are no records, written by this commit or an earlier one, or [`SYNCED`].
     pub fn damaged(&mut self, epoch: u32, segment: u32, range: Range<u32>, commit: u64) {
         self.damage.push(Damage { epoch, segment, range, commit, torn: false });
     }
@@ -170,7 +176,8 @@ impl Tally {
         }
         alive.sort_by_key(|standing| standing.headers);
         for damage in &mut self.damage {
-            damage.torn = self.last_commit.get(&damage.epoch).copied().unwrap_or(0) <= damage.commit;
+            let last = self.last_commit.get(&damage.epoch).copied().unwrap_or(0);
+            damage.torn = damage.commit != SYNCED && last <= damage.commit && last != u64::MAX;
         }
         let Self { tombs, damage, kept, .. } = self;
         Decided { alive, bodies, tombs, corrections, lost, doubles, damage, kept }
@@ -180,7 +187,7 @@ impl Tally {
     fn settle(&mut self, alive: &mut [Standing]) -> Vec<Correction> {
         let mut corrections = Vec::new();
         for group in std::mem::take(&mut self.groups).broken() {
-            let torn = self.last_commit.get(&group.epoch).is_none_or(|&last| last <= group.commit);
+            let torn = self.last_commit.get(&group.epoch).is_none_or(|&last| last <= group.commit && last != u64::MAX);
             for id in group.ids {
                 let Ok(position) = alive.binary_search_by_key(&id, |standing| standing.id) else { continue };
                 let found = &mut alive[position];
@@ -276,5 +283,7 @@ fn newest_of(mut events: Vec<Standing>, bodies: &mut Bodies) -> (Vec<Standing>, 
     (events, doubles)
 }
 
+/// Of damage: it had been synced, whatever commit it was. Commits are numbered from one.
+pub const SYNCED: u64 = 0;
 /// No record's payload is this long: it marks an unlink.
 const UNLINKED: u32 = u32::MAX;

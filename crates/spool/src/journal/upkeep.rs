@@ -19,10 +19,11 @@ use super::inbox::Copied;
 use super::index::{Alive, Index, Place, Segment, Summarised};
 use super::record::{HEADER, Kind, PAGE};
 use super::scan::{Found, Scanner};
-use super::segment::DATA;
+use super::segment::{DATA, Retired, Use};
 use super::shared::Shared;
-use super::spares::{RESERVES, Role, Spare};
+use super::spares::{HEADROOMS, Role, Spare};
 use super::summary::Summary;
+use crate::disk::DiskFile;
 use crate::error::SpoolError;
 
 /// Hands records to the committer and waits until they are durable.
@@ -43,7 +44,7 @@ pub(super) fn step(shared: &Shared, submit: &mut Submit<'_>) -> bool {
     if let Some((size, role)) = wanted_spare(shared) {
         match prepare(shared, size) {
             Ok(spare) => {
-                drop_surplus(shared, shared.spares.put(spare, role));
+                shared.spares.put(spare, role);
                 return true;
             }
             Err(error) => tracing::warn!(target: "SPOOL", "cannot prepare a segment of {size} bytes: {error}"),
@@ -52,6 +53,10 @@ pub(super) fn step(shared: &Shared, submit: &mut Submit<'_>) -> bool {
     if held {
         return false;
     }
+    if let Some(surplus) = surplus_reserve(shared) {
+        remove(shared, &surplus);
+        return true;
+    }
     let short = is_short(shared);
     if short && shared.spares.promote() {
         return true;
@@ -59,7 +64,7 @@ pub(super) fn step(shared: &Shared, submit: &mut Submit<'_>) -> bool {
     if !short && summarise(shared) {
         return true;
     }
-    match victim(shared, short) {
+    match merged(shared).or_else(|| victim(shared, short)) {
         Some(sequence) => compact(shared, sequence, submit),
         None if short && is_pressed(shared, &shared.index()) && shared.spares.release_headroom() => {
             tracing::warn!(target: "SPOOL", "device full and nothing to gain by copying: recording deliveries in the last segment");
@@ -77,7 +82,8 @@ fn dead_segment(shared: &Shared) -> Option<(u32, Spare)> {
     let reclaimable = |sequence: u32, segment: &Segment| Some(sequence) < newest || !segment.durable;
     let mut segments = index.segments.iter();
     let (&sequence, segment) = segments.find(|&(&number, segment)| dead(segment) && reclaimable(number, segment))?;
-    let spare = Spare { slot: segment.slot, file: Arc::clone(&segment.file), capacity: segment.capacity };
+    let retired = Retired { sequence, mark: segment.mark };
+    let spare = Spare { slot: segment.slot, file: Arc::clone(&segment.file), capacity: segment.capacity, retired };
     Some((sequence, spare))
 }
 
@@ -107,7 +113,7 @@ fn recycle(shared: &Shared, sequence: u32, spare: Spare) {
     shared.index().gone(sequence);
     shared.gauges.recycled.add(1);
     if let Some((spare, role)) = usable {
-        drop_surplus(shared, shared.spares.put(spare, role));
+        shared.spares.put(spare, role);
     }
 }
 
@@ -124,14 +130,13 @@ fn summarise(shared: &Shared) -> bool {
         let old = found.filter(|(newer, (_, segment))| young <= *newer || segment.open_ended).map(|(_, found)| found);
         let eligible = |segment: &Segment| !segment.abandoned && !segment.stuck && segment.summarised == Summarised::No;
         let oldest = old.filter(|(_, segment)| eligible(segment)).last();
-        oldest
-            .map(|(&sequence, segment)| (sequence, Arc::clone(&segment.file), segment.mark, segment.end, segment.slot))
+        oldest.map(|(&sequence, segment)| (sequence, Arc::clone(&segment.file), segment.use_of(sequence), segment.end))
     };
-    let Some((sequence, file, mark, end, slot)) = candidate else { return false };
+    let Some((sequence, file, Use { mark, slot, epoch, .. }, end)) = candidate else { return false };
     shared.crash.pass("summary");
     let written = Summary::of(file.as_ref(), sequence, mark, end).and_then(|summary| match summary {
         Some(summary) if room_for(shared, summary.file_bytes()) => {
-            summary.write(shared.disk().as_ref(), &shared.spares.summary_path(slot), shared.options.mode)?;
+            summary.write(shared.disk().as_ref(), &shared.spares.summary_path(slot), epoch, shared.options.mode)?;
             shared.gauges.summaries_written.add(1);
             Ok(Summarised::Yes)
         }
@@ -160,11 +165,11 @@ fn usable(shared: &Shared, spare: Spare) -> Option<(Spare, Role)> {
     let (spares, segment) = (shared.spares.count(), shared.segment_bytes);
     // With no room to prepare a better one, headroom may be somewhat smaller.
     let enough = if room_for(shared, segment) { segment } else { segment / 4 * 3 };
-    let role = if spares.headroom.is_none() && (enough..=segment).contains(&written) {
+    let role = if spares.headrooms < HEADROOMS && (enough..=segment).contains(&written) {
         Role::Headroom
     } else if written == segment && spares.ordinary < SPARES_KEPT {
         Role::Ordinary
-    } else if written == shared.reserve_bytes() && spares.reserves < RESERVES {
+    } else if written == shared.reserve_bytes() {
         Role::Reserve
     } else {
         return None;
@@ -172,35 +177,53 @@ fn usable(shared: &Shared, spare: Spare) -> Option<(Spare, Role)> {
     Some((spare, role))
 }
 
-fn drop_surplus(shared: &Shared, surplus: Option<Spare>) {
-    if let Some(spare) = surplus
-        && let Err(error) = shared.spares.remove(spare.slot)
-    {
+fn remove(shared: &Shared, spare: &Spare) {
+    if let Err(error) = shared.spares.remove(spare.slot) {
         tracing::warn!(target: "SPOOL", "cannot remove a spare segment: {error}");
     }
 }
 
+/// A reserve that there is no longer a message for.
+fn surplus_reserve(shared: &Shared) -> Option<Spare> {
+    let reserves = shared.reserves(&shared.index());
+    let recovered = shared.gauges.index_complete.get() != 0;
+    if recovered && reserves.are_too_many() { shared.spares.take_reserve(0, 2) } else { None }
+}
+
 /// The size of a spare that should be prepared now, and what for.
 fn wanted_spare(shared: &Shared) -> Option<(u64, Role)> {
-    let spares = shared.spares.count();
-    if spares.reserves < RESERVES && room_for(shared, shared.reserve_bytes()) {
+    let reserves = shared.reserves(&shared.index());
+    if reserves.missing(reserves.ahead()) != 0 && room_for(shared, shared.reserve_bytes()) {
         return Some((shared.reserve_bytes(), Role::Reserve));
     }
     // An idle daemon prepares no more than that.
     let in_use = shared.segment_bytes <= 8 * shared.index().space().0;
-    let role = if spares.headroom.is_none() { Role::Headroom } else { Role::Ordinary };
-    let wanted = in_use && (spares.headroom.is_none() || spares.ordinary == 0);
-    (wanted && room_for(shared, shared.segment_bytes)).then_some((shared.segment_bytes, role))
+    let spares = shared.spares.count();
+    let role = if spares.headrooms < HEADROOMS { Role::Headroom } else { Role::Ordinary };
+    let wanted = in_use && (spares.headrooms < HEADROOMS || spares.ordinary == 0);
+    let room = match role {
+        Role::Headroom => room_for(shared, shared.segment_bytes),
+        _ => room_for_mail(shared),
+    };
+    (wanted && room).then_some((shared.segment_bytes, role))
 }
 
 fn room_for(shared: &Shared, octets: u64) -> bool {
-    octets + shared.margin() <= shared.free_bytes()
+    let space = shared.disk().space(shared.spares.directory());
+    space.is_ok_and(|space| octets + shared.margin() <= space.free_bytes && space.free_files != 0)
+}
+
+/// Whether the device has room for one more segment of mail beside what is to be kept for a full one.
+fn room_for_mail(shared: &Shared) -> bool {
+    let reserves = shared.reserves(&shared.index());
+    let (octets, files) = shared.left(&reserves, reserves.ahead());
+    shared.segment_bytes <= octets && files != 0
 }
 
 /// Whether the device has no room for the next segment of new mail.
 fn is_short(shared: &Shared) -> bool {
     let spares = shared.spares.count();
-    (spares.ordinary == 0 || spares.headroom.is_none()) && !room_for(shared, shared.segment_bytes)
+    (spares.ordinary == 0 || spares.headrooms < HEADROOMS) && !room_for_mail(shared)
 }
 
 /// Whether there is next to no room for unlinks left.
@@ -211,27 +234,50 @@ fn is_pressed(shared: &Shared, index: &Index) -> bool {
 /// A file filled with zeros, so that later commits change no file system structure.
 fn prepare(shared: &Shared, size: u64) -> io::Result<Spare> {
     shared.crash.pass("prewrite");
-    let spare = shared.spares.create(u32::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?)?;
-    match fill(&spare, size) {
-        Ok(()) => Ok(spare),
-        Err(error) => {
-            let _ = shared.spares.remove(spare.slot);
-            Err(error)
-        }
-    }
+    let capacity = u32::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
+    shared.spares.make(capacity, |file| fill(file, size))
 }
 
-fn fill(spare: &Spare, size: u64) -> io::Result<()> {
+fn fill(file: &dyn DiskFile, size: u64) -> io::Result<()> {
     let zeros = vec![0; FILL.min(size as usize)];
     let mut at = 0;
     while at < size {
         let piece = &zeros[..zeros.len().min((size - at) as usize)];
-        spare.file.write_all(&mut [IoSlice::new(piece)], at)?;
+        file.write_all(&mut [IoSlice::new(piece)], at)?;
         at += piece.len() as u64;
         // In small doses, so that commits need not queue behind a large one.
-        spare.file.fdatasync()?;
+        file.fdatasync()?;
     }
     Ok(())
+}
+
+/// The reserve in use that should be merged with another, when few are free (see [`super::owed`]): it fits into what is being
+/// written, or with the next into one that is free.
+fn merged(shared: &Shared) -> Option<u32> {
+    let index = shared.index();
+    let spares = shared.spares.count();
+    if FREE_RESERVES <= spares.reserves {
+        return None;
+    }
+    let in_use = |segment: &Segment| segment.role == Role::Reserve && segment.live != 0 && !segment.stuck;
+    let mut sparse: Vec<(u64, u32)> = index
+        .segments
+        .iter()
+        .filter(|(_, segment)| in_use(segment) && segment.sealed && segment.counted)
+        .map(|(&sequence, segment)| (cost_of_merging(shared, segment.live), sequence))
+        .collect();
+    sparse.sort_unstable();
+    let &(least, sequence) = sparse.first()?;
+    let (room, role) = index.current().unwrap_or((0, Role::Ordinary));
+    let padding = if role == Role::Reserve { 0 } else { PAGE as u64 * (1 + least / shared.few_bytes()) };
+    let each = shared.reserve_bytes() - u64::from(DATA);
+    let both = sparse.get(1).is_some_and(|(next, _)| least + next <= each) && spares.reserves != 0;
+    (least + padding <= room || both).then_some(sequence)
+}
+
+/// Octets that moving what is needed in a reserve takes: portions end on sectors.
+fn cost_of_merging(shared: &Shared, live: u64) -> u64 {
+    (live + (live / shared.few_bytes() + 2) * SECTOR).next_multiple_of(SECTOR)
 }
 
 /// The segment whose survivors should be copied forward.
@@ -241,7 +287,6 @@ fn victim(shared: &Shared, short: bool) -> Option<u32> {
     let room = room_for_copies(shared, &index);
     let fits = |segment: &Segment| {
         let room = match segment.role {
-            // Into what is being written alone: then each move leaves fewer of them.
             Role::Reserve => room.current,
             _ if segment.live <= shared.few_bytes() => room.for_few,
             _ => room.for_many,
@@ -255,17 +300,13 @@ fn victim(shared: &Shared, short: bool) -> Option<u32> {
     let (used, live) = index.space();
     let twice = 2 * live + shared.segment_bytes < used;
     let pressed = short && is_pressed(shared, &index);
-    let reserve_missing = shared.spares.count().reserves < RESERVES;
     let worthwhile = |segment: &Segment| {
-        // A reserve that an earlier run used, or one of sparse unlinks.
-        if short
-            && reserve_missing
-            && segment.role == Role::Reserve
-            && segment.live * 4 <= u64::from(segment.capacity) * 3
-        {
-            return true;
+        if short && segment.role == Role::Reserve {
+            return false;
         }
-        let end = u64::from(segment.end);
+        // What an earlier run left part filled frees its whole file; once in each run, or this would never end.
+        let left = short && segment.epoch != shared.epoch;
+        let end = u64::from(if left { segment.capacity } else { segment.end });
         // What it takes is less than what it frees, or this would never end.
         let gains = cost_of_copying(shared, segment) + ROOM_FOR_UNLINKS <= end;
         twice || (short && segment.live * 4 <= end * 3 && gains) || (pressed && gains)
@@ -290,7 +331,8 @@ fn room_for_copies(shared: &Shared, index: &Index) -> Room {
     let spares = shared.spares.count();
     let inside = |capacity: u64| capacity.saturating_sub(DATA.into());
     let headroom = spares.headroom.map_or(0, |capacity| inside(capacity.into()));
-    let reserve = if spares.reserves != 0 { inside(shared.reserve_bytes()) } else { 0 };
+    let spared = shared.reserves(index).spare(shared.few_bytes() + PAGE as u64);
+    let reserve = if FREE_RESERVES <= spares.reserves && spared { inside(shared.reserve_bytes()) } else { 0 };
     let (current, role) = index.current().unwrap_or((0, Role::Reserve));
     let for_many = if role == Role::Reserve { headroom } else { headroom.max(current) };
     Room { current, for_many, for_few: for_many.max(reserve).max(current) }
@@ -327,13 +369,15 @@ fn compact(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> bool {
 fn move_survivors(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> Result<(), SpoolError> {
     let alive = alive_in(shared, sequence);
     let (mut portion, mut octets) = (Vec::new(), 0);
+    let reserve = shared.index().segments.get(&sequence).is_some_and(|segment| segment.role == Role::Reserve);
+    let portion_max = if reserve { shared.few_bytes() } else { portion_bytes(shared) };
     for (place, what) in alive {
-        if !portion.is_empty() && portion_bytes(shared) < octets + place.stored() {
+        if !portion.is_empty() && portion_max < octets + place.stored() {
             submit(std::mem::take(&mut portion))?;
             octets = 0;
         }
         octets += place.stored();
-        portion.extend(read_survivor(shared, place, what)?);
+        portion.extend(read_survivor(shared, place, what, reserve)?);
     }
     if portion.is_empty() { Ok(()) } else { submit(portion) }
 }
@@ -349,7 +393,7 @@ fn alive_in(shared: &Shared, sequence: u32) -> Vec<(Place, Alive)> {
     alive
 }
 
-fn read_survivor(shared: &Shared, from: Place, what: Alive) -> Result<Option<Copied>, SpoolError> {
+fn read_survivor(shared: &Shared, from: Place, what: Alive, reserve: bool) -> Result<Option<Copied>, SpoolError> {
     let read = match what {
         Alive::Headers(id) => shared.read_record(from, id, Kind::Headers),
         Alive::Body(_) => shared.read_record_at(from, Kind::Body),
@@ -358,8 +402,8 @@ fn read_survivor(shared: &Shared, from: Place, what: Alive) -> Result<Option<Cop
         Ok((record, payload)) => {
             let (batch, payload) = (record.link, Bytes::from(payload));
             Ok(Some(match what {
-                Alive::Headers(id) => Copied::Headers { id, batch, from, payload },
-                Alive::Body(number) => Copied::Body { number, batch, from, payload },
+                Alive::Headers(id) => Copied::Headers { id, batch, from, payload, reserve },
+                Alive::Body(number) => Copied::Body { number, batch, from, payload, reserve },
             }))
         }
         Err(SpoolError::Damaged { id, why }) => {
@@ -401,6 +445,9 @@ fn move_tombs(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> Result
     Ok(())
 }
 
+/// So many reserves are to be free at any time.
+const FREE_RESERVES: usize = 2;
+const SECTOR: u64 = 512;
 const SPARES_KEPT: usize = 2;
 /// A start reads so much in a moment.
 const UNSUMMARISED_BYTES: u64 = 128 << 20;

@@ -2,10 +2,11 @@
 //!
 //! The part of Momentum's header cache: a start reads headers from the table and opens no other file, and operators may ask
 //! `headers.db` with SQL while the daemon runs. [`SqliteStore`] is a chain's last module; `writer` is its one thread, `table`
-//! the database, `orphans` clears up after a crash, `reserve` is room for what must be written on a full device. The database
-//! does its own input and output, past the disk seam: power loss is simulated under the whole process instead
-//! (`tests/power_loss`).
+//! the database, `log` sees where its log is damaged, `orphans` clears up after a crash, `reserve` is room for what must be
+//! written on a full device. The database does its own input and output, past the disk seam: power loss is simulated under the
+//! whole process instead (`tests/power_loss`).
 
+mod log;
 mod orphans;
 mod reserve;
 mod table;
@@ -37,14 +38,32 @@ pub struct Reader {
     table: Mutex<Table>,
     disk: Arc<dyn Disk>,
     base: PathBuf,
+    doubt: Option<String>,
 }
 
 impl Reader {
-    /// Opens the store below the spool directory `base`; takes no lock.
-    pub(crate) fn open(base: &Path, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+    /// Opens the store below the spool directory `base`, in which no daemon works; takes no lock.
+    pub(crate) fn look(base: &Path, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let base = base.join(DIRECTORY);
-        let table = Mutex::new(Table::open(&base.join(DATABASE), true)?);
-        Ok(Self { table, disk, base })
+        refuse_emptied(disk.as_ref(), &base)?;
+        let doubt = orphans::doubt(disk.as_ref(), &base)?;
+        match (Self::open(base, disk), doubt) {
+            (Ok(reader), doubt) => Ok(Self { doubt, ..reader }),
+            (Err(OpenError::Io { doing, path, source }), Some(why)) => {
+                Err(OpenError::Io { doing, path, source: std::io::Error::other(format!("{source}; {why}")) })
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn open(base: PathBuf, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+        let table = Mutex::new(Table::look(&base.join(DATABASE))?);
+        Ok(Self { table, disk, base, doubt: None })
+    }
+
+    /// Why rows may be missing; seen before the database was opened.
+    pub(crate) fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
     }
 
     /// Every message's id and its batch.
@@ -90,15 +109,17 @@ impl SqliteStore {
         disk.sync_dir(&options.base).map_err(failed("sync", &options.base))?;
         let lock = take_lock(disk.as_ref(), &options.base, options.mode)?;
         let reserve = Reserve::new(disk.clone(), &base, options.mode);
+        refuse_emptied(disk.as_ref(), &base)?;
+        let running = reserve.with_room(|| Running::begin(disk.clone(), &base, options.mode))?;
         let table = reserve.with_room(|| Table::open(&base.join(DATABASE), options.force_fsync))?;
-        let running = Running::begin(disk.clone(), &base, options.mode, &table)?;
+        let ledger = Arc::new(Ledger::new(meters, Reader::KIND, options, disk.clone()));
+        running.clear_up(&base, &table, &ledger)?;
         let mut ids = Vec::new();
         let each = &mut |id| ids.push(id);
         table.each_id(each).map_err(|error| failed("read", &base)(std::io::Error::other(error)))?;
         let newest = ids.iter().max().copied();
-        let ledger = Arc::new(Ledger::new(meters, Reader::KIND, options, disk.clone()));
         ledger.adopt(ids.into_iter());
-        let backing = Arc::new(reserve.with_room(|| Reader::open(&options.base, disk.clone()))?);
+        let backing = Arc::new(reserve.with_room(|| Reader::open(base.clone(), disk.clone()))?);
         let reserve_is_due = !reserve.take();
         let mut writer = SqliteWriter {
             table,
@@ -117,6 +138,29 @@ impl SqliteStore {
         };
         Self::start(backing, ledger, newest, lock, clock, move |ops| writer.commit(ops))
     }
+}
+
+/// An empty database is a new one to SQLite, which removes its log then; where there is a log, or there are bodies, it was one
+/// that held mail. Nothing is done to them.
+fn refuse_emptied(disk: &dyn Disk, base: &Path) -> Result<(), OpenError> {
+    let path = base.join(DATABASE);
+    let octets = |path: &Path| match disk.open(path).and_then(|file| file.len()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        other => other.map_err(failed("measure", path)),
+    };
+    if octets(&path)? != 0 {
+        return Ok(());
+    }
+    let log = octets(&orphans::log_path(base))?;
+    let bodies = list(disk, base)?.orphans.len();
+    if bodies == 0 && log == 0 {
+        return Ok(());
+    }
+    let why = format!(
+        "it is empty or gone, and there are {bodies} bodies of messages and {log} octets of its log: put a copy of it back, or move {} away to begin anew",
+        base.display()
+    );
+    Err(failed("use", &path)(std::io::Error::other(why)))
 }
 
 impl Backing for Reader {
@@ -142,7 +186,7 @@ impl Backing for Reader {
 
     /// Free pages of the database, and its write-ahead log.
     fn dead_bytes(&self) -> u64 {
-        let log = self.disk.open(&self.base.join(format!("{DATABASE}-wal"))).and_then(|log| log.len());
+        let log = self.disk.open(&orphans::log_path(&self.base)).and_then(|log| log.len());
         self.table().free_bytes() + log.unwrap_or(0)
     }
 }

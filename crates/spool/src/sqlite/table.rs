@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use message::{Envelope, MessageId};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
 use crate::error::{OpenError, SpoolError};
@@ -31,30 +32,51 @@ pub struct Table {
 impl Table {
     /// Opens or makes the database at `path`.
     pub fn open(path: &Path, force_fsync: bool) -> Result<Self, OpenError> {
-        let failed = |error: rusqlite::Error| {
-            let source = match error.sqlite_error_code() {
-                Some(ErrorCode::DiskFull) => std::io::Error::new(std::io::ErrorKind::StorageFull, error),
-                _ => std::io::Error::other(error),
-            };
-            OpenError::Io { doing: "open", path: path.to_owned(), source }
-        };
-        let connection = Connection::open(path).map_err(failed)?;
+        let (this, found) = Self::connect(path)?;
+        let failed = |error| this.not_opened(error);
         // Neither this nor what follows writes to a database that is as it should be: the device may be full.
-        let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
+        let mode: String =
+            this.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
         if mode != "wal" {
-            connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+            this.connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         }
         let synchronous = if force_fsync { "FULL" } else { "OFF" };
-        connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
-        let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+        this.connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
+        if found != FORMAT {
+            this.connection.execute_batch(SCHEMA).map_err(failed)?;
+            this.connection.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
+        }
+        Ok(this)
+    }
+
+    /// Opens the database at `path` to read it; nothing in it is changed.
+    pub fn look(path: &Path) -> Result<Self, OpenError> {
+        let (this, found) = Self::connect(path)?;
+        if found == 0 {
+            let source = std::io::Error::other("there is no table of messages in it");
+            return Err(OpenError::Io { doing: "read", path: path.to_owned(), source });
+        }
+        this.connection.pragma_update(None, "query_only", true).map_err(|error| this.not_opened(error))?;
+        Ok(this)
+    }
+
+    /// An open database, and its format; zero if it is new.
+    fn connect(path: &Path) -> Result<(Self, u32), OpenError> {
+        let connection = Connection::open(path).map_err(|error| not_opened(path, error))?;
+        let this = Self { connection, path: path.to_owned() };
+        // Otherwise whoever closes last removes the log, and whether it was whole can no longer be told.
+        let kept = this.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        kept.map_err(|error| this.not_opened(error))?;
+        let found = this.connection.pragma_query_value(None, "user_version", |row| row.get(0));
+        let found = found.map_err(|error| this.not_opened(error))?;
         if FORMAT < found {
             return Err(OpenError::Version { path: path.to_owned(), found, known: FORMAT });
         }
-        if found != FORMAT {
-            connection.execute_batch(SCHEMA).map_err(failed)?;
-            connection.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
-        }
-        Ok(Self { connection, path: path.to_owned() })
+        Ok((this, found))
+    }
+
+    fn not_opened(&self, error: rusqlite::Error) -> OpenError {
+        not_opened(&self.path, error)
     }
 
     /// Makes everything durable that can be read, also what a killed process had written and not synced: copies the log into
@@ -183,6 +205,14 @@ impl Table {
         let source = std::io::Error::other(error.to_string());
         SpoolError::from_io(doing, &self.path, source, (0, 0))
     }
+}
+
+fn not_opened(path: &Path, error: rusqlite::Error) -> OpenError {
+    let source = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => std::io::Error::new(std::io::ErrorKind::StorageFull, error),
+        _ => std::io::Error::other(error),
+    };
+    OpenError::Io { doing: "open", path: path.to_owned(), source }
 }
 
 /// SQLite's integers are signed; the octets are the same.

@@ -90,10 +90,24 @@ impl SqliteWriter {
         if self.reserve_is_due {
             self.reserve_is_due = !self.reserve.take();
         }
-        if closing.is_some() && self.unremoved.is_empty() {
-            self.running.end();
+        if closing.is_some() {
+            self.close();
         }
         closing.map(|promise| promise.keep(Ok(()))).is_some()
+    }
+
+    /// After the last batch. Nothing is left in the log, so that no damage to it costs anything.
+    fn close(&self) {
+        match self.table.make_durable() {
+            Ok(()) => self.running.log_is_empty(),
+            Err(error) => {
+                tracing::warn!(target: "SPOOL", "the next start takes longer: {error}");
+                self.running.leave_orphan();
+            }
+        }
+        if self.unremoved.is_empty() {
+            self.running.end();
+        }
     }
 
     /// Removes rows where there may be no room for new ones. The log is copied into the database, which has room for fewer rows.
@@ -101,6 +115,9 @@ impl SqliteWriter {
         self.reserve.give_up();
         let done = self.transact(&mut [], ids);
         let copied = self.table.make_durable();
+        if copied.is_ok() {
+            self.running.log_is_empty();
+        }
         self.reserve_is_due = true;
         match (done, copied) {
             (Err(SpoolError::Full { .. }), Ok(())) => self.transact(&mut [], ids),
@@ -217,6 +234,7 @@ impl SqliteWriter {
             return written;
         }
         self.crash.pass("sync");
+        self.running.log_is_used();
         self.table.commit()?;
         self.crash.pass("synced");
         written

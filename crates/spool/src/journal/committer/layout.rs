@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Committer;
-use super::rotation::accepts;
 use crate::chain::Staged;
 use crate::error::SpoolError;
 use crate::journal::batch::{Effect, Payload, size_of_store, unlink_record};
@@ -30,8 +29,10 @@ impl Committer {
         };
         let (capacity, role) = (u64::from(current.spare.capacity), current.role);
         let page = current.first_page.clone();
-        self.batch.begin(current.sequence, current.mark, current.offset, self.commit + 1, page);
-        while let Some(killed) = self.owed.pop() {
+        self.batch.begin(current.use_of(self.epoch), current.offset, self.commit + 1, page);
+        let moves = matches!(ops.front(), Some(Op::Copies(..)));
+        // What makes room goes before what wants it.
+        while !moves && let Some(killed) = self.owed.pop() {
             if capacity < u64::from(self.batch.offset()) + HEADER as u64 {
                 self.owed.push(killed);
                 return true;
@@ -40,11 +41,17 @@ impl Committer {
         }
         while let Some(op) = ops.front() {
             let fits = self.batch.end() + size_of_store(op) <= capacity;
-            if !fits || BATCH_BYTES <= self.batch.len() || self.conflicts(op, role) {
+            if !fits || BATCH_BYTES <= self.batch.len() || self.conflicts(&index, op, role) {
                 break;
             }
-            if let Some(op) = ops.pop_front() {
-                self.lay(&mut index, op);
+            let Some(op) = ops.pop_front() else { break };
+            match self.bound(&index, &op) {
+                Ok(()) => self.lay(&mut index, op),
+                Err(error) => {
+                    self.batch.octets += op.octets();
+                    shared.gauges.full.add(1);
+                    op.refuse(error);
+                }
             }
         }
         if self.batch.is_empty() {
@@ -53,12 +60,36 @@ impl Committer {
         !self.batch.is_empty()
     }
 
+    /// Refuses mail whose end could not be recorded on a full device (see [`super::owed`]).
+    fn bound(&mut self, index: &Index, op: &Op) -> Result<(), SpoolError> {
+        let Op::Store(staged, _) = op else { return Ok(()) };
+        if staged.body.is_none() {
+            return Ok(());
+        }
+        let more = self.batch.touched.len() as u64 + staged.headers.len() as u64;
+        if index.len() as u64 + more <= self.messages_max {
+            return Ok(());
+        }
+        let reserves = self.shared.reserves(index);
+        self.messages_max = if reserves.in_use { 0 } else { reserves.messages_max() };
+        if reserves.cover(more) {
+            return Ok(());
+        }
+        // There is room to make them of.
+        self.shared.kick();
+        let (octets, files) = self.shared.left(&reserves, more);
+        if octets != 0 && files != 0 {
+            return Ok(());
+        }
+        Err(SpoolError::Full { wanted_bytes: op.octets(), free_bytes: self.shared.free_bytes() })
+    }
+
     /// Whether `op` must wait for the next batch: it touches what this one touches, or moves records, or may not be
     /// written to this segment.
-    fn conflicts(&self, op: &Op, role: Role) -> bool {
+    fn conflicts(&self, index: &Index, op: &Op, role: Role) -> bool {
         let touched = &self.batch.touched;
         match op {
-            _ if self.batch.copies || !accepts(role, op.claim(self.shared.few_bytes())) => true,
+            _ if self.batch.copies || !self.accepts(index, role, op) => true,
             Op::Store(staged, _) => {
                 !touched.is_empty() && staged.headers.iter().any(|headers| touched.contains(&headers.id.to_bits()))
             }
@@ -86,6 +117,7 @@ impl Committer {
             }
             Op::Close(promise) => {
                 self.batch.push(Record::alone(Kind::Close, 0, 0, &[]), &Payload::Small(&[]));
+                self.batch.closes = true;
                 self.batch.promises.push(promise);
             }
         }
@@ -146,14 +178,14 @@ impl Committer {
     /// A record of a segment that is to be freed, if it is still what counts.
     fn lay_copy(&mut self, index: &Index, copy: &Copied) {
         match copy {
-            Copied::Headers { id, batch, from, payload } => {
+            Copied::Headers { id, batch, from, payload, .. } => {
                 if index.find(*id).is_some_and(|(place, _)| place == *from) {
                     let record = Record::alone(Kind::Headers, *id, *batch, payload);
                     let place = self.batch.push(record, &Payload::Shared(payload));
                     self.batch.effects.push(Effect::Moved(*id, place));
                 }
             }
-            Copied::Body { number, batch, from, payload } => {
+            Copied::Body { number, batch, from, payload, .. } => {
                 if index.body_is_at(*number, *from) {
                     let record = Record::alone(Kind::Body, *batch, *batch, payload);
                     let place = self.batch.push(record, &Payload::Shared(payload));

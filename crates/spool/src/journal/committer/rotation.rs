@@ -10,10 +10,12 @@ use std::sync::Arc;
 use super::Committer;
 use crate::error::SpoolError;
 use crate::journal::batch::size_of_store;
+use crate::journal::hold::Void;
 use crate::journal::inbox::{Claim, Op};
 use crate::journal::index::{Index, Segment, Summarised};
+use crate::journal::reached::Reached;
 use crate::journal::record::{HEADER, PAGE};
-use crate::journal::segment::{CUTS_MAX, Cut, DATA, FORMAT, SegmentHeader};
+use crate::journal::segment::{CUTS_MAX, Cut, DATA, FORMAT, SegmentHeader, Use};
 use crate::journal::spares::{Role, Spare};
 
 /// The segment being written.
@@ -32,6 +34,16 @@ pub(super) struct Current {
 }
 
 impl Current {
+    /// This use of its file, in that run.
+    pub(super) fn use_of(&self, epoch: u32) -> Use {
+        Use { sequence: self.sequence, epoch, slot: self.spare.slot, mark: self.mark }
+    }
+
+    /// Where its records end, if it has any.
+    fn cut(&self) -> Option<Cut> {
+        self.first_page.is_none().then_some(Cut { sequence: self.sequence, end: self.offset })
+    }
+
     /// Fills the file with zeros for some way beyond `end`, where the records end, if it is about to grow: a commit that
     /// changes a file's length costs the file system a commit of its own. What does not go is left: the records are written.
     pub(super) fn fill_beyond(&mut self, end: u64) {
@@ -46,23 +58,35 @@ impl Current {
 }
 
 impl Committer {
-    /// Sees to it that the current segment has room for what comes first.
+    /// Sees to it that the current segment has room for what comes first. What is moved goes before the unlinks that are owed:
+    /// it may have room that they have not, and makes room for them.
     pub(super) fn make_room(&mut self, ops: &VecDeque<Op>) -> Result<(), SpoolError> {
-        let front = ops.front();
-        let of_front = front.map_or((0, Claim::Small), |op| (size_of_store(op), op.claim(self.shared.few_bytes())));
-        let (wanted, claim) = if self.owes() { (HEADER as u64, Claim::Small) } else { of_front };
+        let owed = self.owes() && !matches!(ops.front(), Some(Op::Copies(..)));
+        let front = ops.front().filter(|_| !owed);
+        let of_front = |op: &Op| (size_of_store(op), op.claim(self.shared.few_bytes()));
+        let (wanted, claim) = front.map_or((HEADER as u64, Claim::Unlink), of_front);
         let fits = self.current.as_ref().is_some_and(|current| {
-            u64::from(current.offset) + wanted <= u64::from(current.spare.capacity) && accepts(current.role, claim)
+            let index = self.shared.index();
+            let accepted = front.is_none_or(|op| self.accepts(&index, current.role, op));
+            accepted && u64::from(current.offset) + wanted <= u64::from(current.spare.capacity)
         });
-        if fits || (matches!(front, Some(Op::Close(_))) && !self.owes() && self.current.is_none()) {
+        if fits || (matches!(front, Some(Op::Close(_))) && self.current.is_none()) {
             return Ok(());
         }
-        match self.rotate(wanted, claim) {
-            // What is to be moved may have room that unlinks have not, and makes room for them.
-            Err(_) if self.owes() && of_front.1 == Claim::Move => {
-                self.rotate(of_front.0 + (self.owed.len() * HEADER + PAGE) as u64, Claim::Move)
-            }
-            rotated => rotated,
+        self.rotate(wanted, claim)
+    }
+
+    /// Whether an operation may be written to a segment of that role.
+    pub(super) fn accepts(&self, index: &Index, role: Role, op: &Op) -> bool {
+        let claim = op.claim(self.shared.few_bytes());
+        match role {
+            Role::Ordinary => true,
+            Role::Headroom => !matches!(claim, Claim::Mail | Claim::Rewrite),
+            Role::Reserve => match claim {
+                Claim::Unlink | Claim::Merge => true,
+                Claim::Few | Claim::Rewrite => self.shared.reserves(index).spare(size_of_store(op)),
+                Claim::Mail | Claim::Move => false,
+            },
         }
     }
 
@@ -82,15 +106,25 @@ impl Committer {
         }
         let mark = shared.disk().random().map_err(|error| self.device_failed("draw a mark", error))?;
         let (spare, role) = self.spare(wanted, claim)?;
+        let sequence = self.next_sequence;
+        let of = Use { sequence, epoch: self.epoch, slot: spare.slot, mark };
+        let before = self.current.as_ref().and_then(Current::cut).or(self.previous);
+        // Before anything in it is acknowledged: otherwise a page that is lost may leave what the file held before.
+        if let Err(error) = self.note_down(Reached { of, end: 0, commit: self.commit, closed: false, before }) {
+            shared.spares.put(spare, role);
+            shared.gauges.failures.add(1);
+            shared.hold.void(Void::Failed);
+            return Err(self.device_failed("begin a segment", error));
+        }
         let mut index = shared.index();
         if let Some(old) = self.current.take() {
             self.previous = seal(&mut index, &old, false).or(self.previous);
         }
-        let sequence = self.next_sequence;
         self.next_sequence += 1;
         let (epoch, newest, previous) = (self.epoch, self.newest, self.previous);
-        let header = SegmentHeader { sequence, epoch, format: FORMAT, mark, newest, previous, cuts };
-        index.segments.insert(sequence, new_segment(&spare, mark, role));
+        let ends = index.ends(epoch);
+        let header = SegmentHeader { sequence, epoch, format: FORMAT, mark, newest, previous, cuts, ends };
+        index.segments.insert(sequence, new_segment(&spare, mark, epoch, role));
         drop(index);
         // One that cannot be measured is taken for written through: then it grows commit by commit.
         let filled = spare.file.len().unwrap_or(u64::MAX);
@@ -103,7 +137,8 @@ impl Committer {
 
     /// A file that holds `wanted` octets, from what the claim may take.
     fn spare(&self, wanted: u64, claim: Claim) -> Result<(Spare, Role), SpoolError> {
-        let spares = &self.shared.spares;
+        let shared = &self.shared;
+        let spares = &shared.spares;
         if let Some(spare) = spares.take(wanted) {
             return Ok((spare, Role::Ordinary));
         }
@@ -111,11 +146,16 @@ impl Committer {
             Ok(spare) => return Ok((spare, Role::Ordinary)),
             Err(error) => error,
         };
-        match claim {
-            Claim::Mail => Err(full),
-            Claim::Move => spares.take_headroom(wanted).map(|spare| (spare, Role::Headroom)).ok_or(full),
-            Claim::Small => spares.take_reserve(wanted).map(|spare| (spare, Role::Reserve)).ok_or(full),
-        }
+        let spared = || shared.reserves(&shared.index()).spare(wanted);
+        let reserve = |kept| spares.take_reserve(wanted, kept).map(|spare| (spare, Role::Reserve));
+        let found = match claim {
+            Claim::Mail => None,
+            Claim::Move => spares.take_headroom(wanted).map(|spare| (spare, Role::Headroom)),
+            Claim::Few | Claim::Rewrite => spared().then(|| reserve(KEPT_FOR_MERGING)).flatten(),
+            Claim::Unlink => reserve(KEPT_FOR_MERGING),
+            Claim::Merge => reserve(0),
+        };
+        found.ok_or(full)
     }
 
     /// A file that grows as it is written, for when none is prepared. New mail leaves room for what is to be prepared for a
@@ -124,24 +164,19 @@ impl Committer {
     fn grow(&self, wanted: u64, claim: Claim) -> Result<Spare, SpoolError> {
         let shared = &self.shared;
         let free = shared.free_bytes();
-        let kept = if claim == Claim::Mail { shared.margin() + shared.missing_bytes() } else { shared.margin() };
-        let room = free.saturating_sub(kept);
+        let (room, files) = if claim == Claim::Mail {
+            let reserves = shared.reserves(&shared.index());
+            shared.left(&reserves, reserves.ahead())
+        } else {
+            (free.saturating_sub(shared.margin()), 1)
+        };
         let capacity = wanted.max(shared.segment_bytes.min(room) / PAGE as u64 * PAGE as u64);
-        if room < wanted || (claim == Claim::Mail && room < shared.segment_bytes) {
+        if room < wanted || files == 0 || (claim == Claim::Mail && room < shared.segment_bytes) {
             return Err(SpoolError::Full { wanted_bytes: wanted, free_bytes: free });
         }
         let created = shared.spares.create(u32::try_from(capacity).unwrap_or(u32::MAX - PAGE as u32 + 1));
         created
             .map_err(|error| SpoolError::from_io("begin a segment", shared.spares.directory(), error, (wanted, free)))
-    }
-}
-
-/// Whether an operation may be written to a segment.
-pub(super) const fn accepts(role: Role, claim: Claim) -> bool {
-    match role {
-        Role::Ordinary => true,
-        Role::Headroom => !matches!(claim, Claim::Mail),
-        Role::Reserve => matches!(claim, Claim::Small),
     }
 }
 
@@ -154,11 +189,12 @@ pub(super) fn seal(index: &mut Index, current: &Current, abandoned: bool) -> Opt
     segment.durable.then_some(Cut { sequence: current.sequence, end: current.offset })
 }
 
-fn new_segment(spare: &Spare, mark: u64, role: Role) -> Segment {
+fn new_segment(spare: &Spare, mark: u64, epoch: u32, role: Role) -> Segment {
     Segment {
         file: Arc::clone(&spare.file),
         slot: spare.slot,
         mark,
+        epoch,
         capacity: spare.capacity,
         end: DATA,
         live: 0,
@@ -174,5 +210,7 @@ fn new_segment(spare: &Spare, mark: u64, role: Role) -> Segment {
     }
 }
 
+/// Free reserves that unlinks leave to merging, which makes more of them.
+const KEPT_FOR_MERGING: usize = 1;
 /// Zeros written at once: 255 of 256 commits of 4 KiB then leave the file's length as it is.
 const FILL_AHEAD: u64 = 1 << 20;

@@ -1,6 +1,7 @@
 //! Segments cut at every octet and with flipped bits: what is hit is set aside, everything else lives.
 
 use super::*;
+use crate::disk::Disk;
 
 /// Ten messages, the odd ones unlinked, closed in order.
 fn spool() -> FaultyDisk {
@@ -110,13 +111,16 @@ fn a_body_that_looks_like_records_is_a_body() {
 }
 
 #[test]
-fn a_segment_without_a_readable_header_is_set_aside_whole() {
+fn a_segment_without_a_readable_header_is_set_aside_whole_when_nothing_says_what_it_is() {
     let spool = spool();
     let (path, mut contents) = first_segment(&spool);
-    contents[..1024].fill(0x55);
+    contents[..8192].fill(0x55);
     spool.overwrite(&path, contents);
-    assert!(recovered(&spool).1.is_empty());
+    spool.remove(Path::new("/spool/journal/reached")).unwrap();
+    let (run, found) = recovered(&spool);
+    assert!(found.is_empty());
     assert_eq!(spool.files(Path::new("/spool/damaged")).len(), 1);
+    assert!(run.shared.gauges.damaged.get() != 0);
 }
 
 #[test]
@@ -179,7 +183,7 @@ fn a_file_whose_first_page_cannot_be_read_does_not_keep_the_spool_shut() {
         run.store(&Mail::new(id, 1, 3000)).unwrap();
     }
     disk.kill();
-    let files = disk.files(Path::new(SEGMENTS));
+    let files = segments(&disk);
     for (path, _) in [&files[0], &files[files.len() - 1]] {
         disk.spoil(path, 0..1);
         let (mut run, found) = recovered(&disk);

@@ -142,9 +142,11 @@ fn a_hold_that_was_not_kept_is_told() {
     hold.begin(now, HOUR);
     hold.begin(now, HOUR / 60);
     assert_eq!(hold.end(now + HOUR / 2), Ok(HOUR / 2), "a second one does not cut it short");
+    run.store(&Mail::new(1, 1, 100)).unwrap();
+    let hold = &run.shared.hold;
     hold.begin(now, HOUR);
     disk.arm(Fault::SyncError(1));
-    run.store(&Mail::new(1, 1, 100)).unwrap_err();
+    run.store(&Mail::new(2, 1, 100)).unwrap_err();
     assert_eq!(run.shared.hold.end(now), Err(Void::Failed));
 }
 

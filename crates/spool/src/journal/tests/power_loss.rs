@@ -31,6 +31,29 @@ fn nothing_acknowledged_is_lost_and_nothing_finished_returns() {
     assert!(seeds < 100 || seeds <= read.get(), "starts believed only {} summaries", read.get());
 }
 
+/// The mark of a spare stands in the last page too, where records may be.
+#[test]
+fn power_lost_while_a_segment_is_scrubbed_brings_nothing_back_that_its_last_page_finished() {
+    let pages = SEGMENT / 4096 - 2;
+    for (seed, operation) in (0..40).flat_map(|seed| (1..=6).map(move |operation| (seed, operation))) {
+        let disk = FaultyDisk::seeded(seed);
+        disk.lose_pages();
+        let mut run = Run::open(&disk).unwrap();
+        run.recover();
+        // A page for each, the last one for their unlinks.
+        (1..=pages).for_each(|id| run.store(&Mail::new(id, 1, 2000)).unwrap());
+        run.commit((1..=pages).map(Op::Unlink).collect());
+        run.store(&Mail::new(1000, 1, 2000)).unwrap();
+        assert_eq!(run.shared.index().segments.keys().copied().collect::<Vec<_>>(), [1, 2]);
+        disk.arm(Fault::PowerLoss(operation));
+        run.keep_up();
+        drop(run);
+        disk.crash();
+        let found = ids(&Run::open(&disk).unwrap().recover());
+        assert_eq!(found, BTreeSet::from([1000]), "seed {seed}, operation {operation}");
+    }
+}
+
 /// The summaries its starts believed.
 fn live_through(seed: u64) -> u64 {
     let mut read = 0;
@@ -39,6 +62,9 @@ fn live_through(seed: u64) -> u64 {
     let mut model = Model { next: 1 << 20, ..Model::default() };
     if random.one_in(3) {
         disk.set_capacity((6 + random.below(14)) * SEGMENT);
+    }
+    if random.one_in(2) {
+        disk.lose_pages();
     }
     for _ in 0..3 + random.below(4) {
         if !random.one_in(4) {

@@ -132,15 +132,58 @@ fn a_spool_of_the_former_format_is_recovered_and_carried_on() {
     run.keep_up();
     run.store(&Mail::new(5000, 1, 100)).unwrap();
     run.keep_up();
-    let formats: BTreeSet<u8> = disk.files(Path::new(SEGMENTS)).iter().map(|(_, octets)| octets[8]).collect();
+    let formats: BTreeSet<u8> = segments(&disk).iter().map(|(_, octets)| octets[8]).collect();
     assert!(!formats.contains(&1), "{formats:?}");
+}
+
+/// A file that a former release prepared, or used for a while and scrubbed: a page of zeros, and behind it what it held.
+fn old_spares(disk: &FaultyDisk) {
+    for (slot, left) in [(7, false), (8, true)] {
+        let mut spare = FormatOne::segment(9, 0x5151_5151_5151_5151, 0, (0, 0));
+        if left {
+            spare.mail(&Mail::new(900, 2, 3000));
+            spare.end_commit();
+        }
+        spare.octets[..4096].fill(0);
+        spare.write(disk, slot);
+    }
+}
+
+#[test]
+fn the_spares_of_a_former_release_are_taken_for_spares_once_and_marked() {
+    for lost_at in 0..60 {
+        let disk = old_spool();
+        old_spares(&disk);
+        if lost_at != 0 {
+            disk.arm(Fault::PowerLoss(lost_at));
+            // The first start ends somewhere in the midst.
+            if let Ok(mut run) = Run::open(&disk) {
+                run.recover();
+            }
+            disk.crash();
+        }
+        let mut run = Run::open(&disk).unwrap();
+        assert_eq!(ids(&run.recover()), alive(), "power lost at {lost_at}");
+        assert_eq!(run.shared.gauges.damaged.get(), 0, "power lost at {lost_at}");
+        drop(run);
+        disk.kill();
+        let blank = segments(&disk).iter().filter(|(_, octets)| octets[..512].iter().all(|&octet| octet == 0)).count();
+        assert_eq!(blank, 0, "power lost at {lost_at}: a spare without a mark");
+        // From now on zeros are damage.
+        let (path, mut octets) = segments(&disk).pop().unwrap();
+        octets[..4096].fill(0);
+        disk.overwrite(&path, octets);
+        let mut run = Run::open(&disk).unwrap();
+        assert_eq!(ids(&run.recover()), alive(), "power lost at {lost_at}");
+        assert_eq!(run.shared.gauges.damaged.get(), 1, "power lost at {lost_at}");
+    }
 }
 
 #[test]
 fn what_this_release_writes_is_named_so_that_the_former_one_refuses_it() {
     let disk = FaultyDisk::seeded(1);
     Run::open(&disk).unwrap().store(&Mail::new(1, 1, 100)).unwrap();
-    assert_eq!(first_segment(&disk).1[8..12], 3_u32.to_le_bytes());
+    assert_eq!(first_segment(&disk).1[8..12], 4_u32.to_le_bytes());
 }
 
 #[test]
