@@ -129,8 +129,9 @@ fn a_spool_without_room_for_delivery_states_keeps_no_mail_from_its_attempts() {
                 assert!(world.intake.enqueue(envelope, Body::from_static(b"hello\r\n.\r\n")).await);
             }
             world.pass(400).await;
-            assert_eq!(world.log().last().map(String::as_str), Some("300 D ann@x.test retries=2 192.0.2.1"));
-            assert_eq!((world.log().len(), world.stored()), (3, 0));
+            let log = world.log();
+            assert_eq!(log.last().map(String::as_str), Some("300 D ann@x.test retries=2 192.0.2.1"));
+            assert_eq!((log.len(), world.stored()), (3, 0));
         });
     }
 }
