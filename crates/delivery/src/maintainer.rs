@@ -24,6 +24,7 @@ use config::Lookup;
 use message::QueueName;
 use queue::{Arrival, Arrivals, Keys, Moment, QueueId, Queues, WeakIntake};
 use scheduler::Lack;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use self::accounts::{Meter, Owners};
@@ -45,6 +46,7 @@ use crate::seven_bit::Forms;
 use crate::siblings::Sessions;
 use crate::slots::{Grant, Need, Slot};
 use crate::telling::Telling;
+use crate::unreachable::DRAINED_AT_ONCE;
 
 /// Something to be done on the loop, from another thread.
 pub(crate) type Order = Box<dyn FnOnce(&Rc<Maintainer>) + Send>;
@@ -97,6 +99,8 @@ pub(crate) struct Maintainer {
     starved: Cell<Option<(Lack, Instant)>>,
     /// Of lookups that gave no host.
     pub(crate) lookups_told: RefCell<Telling>,
+    /// Of all queues together, messages of drains that may yet be taken.
+    pub(crate) drained: Arc<Semaphore>,
     /// Tasks under way besides `run`: connections, drains, writes.
     tasks: Cell<usize>,
 }
@@ -118,6 +122,7 @@ impl Maintainer {
             queues: RefCell::new(queues),
             hosts: RefCell::default(),
             sessions: RefCell::default(),
+            drained: Arc::new(Semaphore::new(DRAINED_AT_ONCE)),
             door,
             forms: Forms::default(),
             meter,

@@ -141,17 +141,24 @@ impl Maintainer {
         let record = draining.0.clone();
         let mut settling = JoinSet::new();
         loop {
+            // In turn with the other queues, for a hundred thousand of them may be emptied at once. It is never closed.
+            let turn = self.drained.clone().acquire_owned().await.ok();
             match self.next_drained(&record) {
                 Some((attempt, failed, taken)) => {
                     let maintainer = self.clone();
-                    settling.spawn_local(async move { maintainer.fail_taken(attempt, taken, failed).await });
-                    if DRAINED_AT_ONCE <= settling.len() {
-                        settling.join_next().await;
-                    }
+                    settling.spawn_local(async move {
+                        maintainer.fail_taken(attempt, taken, failed).await;
+                        drop(turn);
+                    });
+                    while settling.try_join_next().is_some() {}
                 }
                 // Another verdict may come until the last message is dealt with.
-                None if settling.join_next().await.is_some() => {}
-                None => break,
+                None => {
+                    drop(turn);
+                    if settling.join_next().await.is_none() {
+                        break;
+                    }
+                }
             }
         }
         drop(draining);
@@ -234,5 +241,5 @@ impl Maintainer {
     }
 }
 
-/// Messages of a drain that are read or notified side by side.
-const DRAINED_AT_ONCE: usize = 32;
+/// Messages of all drains of a loop that are read or notified side by side.
+pub(crate) const DRAINED_AT_ONCE: usize = 32;

@@ -34,7 +34,7 @@ use crate::loops::{self, Pools};
 use crate::memory::{MemoryWatch, Watched};
 use crate::notifications::{IncomingBounces, Notifications};
 use crate::statistics::Baseline;
-use crate::{PRODUCT, VERSION, accounting, commands, descriptors, generation, security};
+use crate::{PRODUCT, VERSION, accounting, allocator, commands, descriptors, generation, security};
 
 /// The daemon, up and not yet running.
 pub struct Booted {
@@ -273,7 +273,9 @@ fn start_delivery(
 fn settle(paniclog: &Paniclog, generation: &Generation) -> Result<(), Failure> {
     paniclog.configure(generation);
     descriptors::raise(generation);
-    security::settle(generation)
+    security::settle(generation)?;
+    allocator::give_back_in_background();
+    Ok(())
 }
 
 /// Says what the configuration asks for in vain: to whoever starts the daemon, and to the log.

@@ -4,6 +4,7 @@
 //! reload reach across, `commands` is what an operator can type.
 
 mod accounting;
+mod allocator;
 mod arguments;
 mod background;
 mod boot;

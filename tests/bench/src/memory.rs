@@ -48,7 +48,7 @@ pub fn idle_sessions(port: u16, sessions: usize) -> Result<Vec<TcpStream>, Strin
         let _ = stream.read(&mut reply).map_err(|e| e.to_string())?;
         stream.write_all(b"EHLO idle.example\r\n").map_err(|e| e.to_string())?;
         let _ = stream.read(&mut reply).map_err(|e| e.to_string())?;
-        Ok(stream)
+        if reply.starts_with(b"250") { Ok(stream) } else { Err("a session was turned away".to_owned()) }
     };
     (0..sessions).map(open).collect()
 }

@@ -107,7 +107,7 @@ impl Postrider {
              spoolbase = \"{folder}/spool\"\n\
              pidfile = \"{folder}/pid\"\n\
              gateway = \"127.0.0.1:{sink_port}\"\n\
-             ESMTP_Listener {{ Listen \"127.0.0.1:{port}\" {{ }} }}\n\
+             ESMTP_Listener {{ Listen \"127.0.0.1:{port}\" {{ peer_sessions = 0 }} }}\n\
              Control_Listener {{ Listen \"{folder}/control\" {{ }} }}\n\
              ec_logger \"ec_logger\" {{\n  mainlog = \"{folder}/mainlog.ec\"\n  rejectlog = \"{folder}/rejectlog.ec\"\n  \
              paniclog = \"{folder}/paniclog.ec\"\n  acctlog = \"{folder}/acctlog.ec\"\n}}\n\

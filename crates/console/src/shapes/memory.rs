@@ -29,6 +29,32 @@ pub struct MemoryReport {
     pub exceeded: Exceeded,
     /// Bodies that have left memory because it was short.
     pub bodies_dropped: u64,
+    /// What the allocator tells, if it does.
+    pub allocator: Option<AllocatorReport>,
+}
+
+/// What the allocator counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllocatorReport {
+    /// Asked for and not given back.
+    pub allocated_bytes: u64,
+    /// Pages that this lies in.
+    pub active_bytes: u64,
+    /// Those, and pages that will be given back.
+    pub resident_bytes: u64,
+    /// Addresses without memory.
+    pub retained_bytes: u64,
+}
+
+impl AllocatorReport {
+    fn figures(&self) -> [(&'static str, u64); 4] {
+        [
+            ("allocated", self.allocated_bytes),
+            ("active", self.active_bytes),
+            ("resident", self.resident_bytes),
+            ("retained", self.retained_bytes),
+        ]
+    }
 }
 
 /// The mark that is exceeded.
@@ -110,6 +136,9 @@ impl Shape for MemoryReport {
         }
         line!(text, "Exceeded: {}", self.exceeded.as_str());
         line!(text, "Bodies dropped: {}", self.bodies_dropped);
+        for (name, bytes) in self.allocator.iter().flat_map(AllocatorReport::figures) {
+            line!(text, "Allocator {name}: {bytes}  {}", grouped(bytes));
+        }
         text
     }
 
@@ -143,6 +172,7 @@ impl Shape for MemoryReport {
             "hwm": self.high_water_bytes,
             "exceeded": self.exceeded.as_str(),
             "bodies_dropped": self.bodies_dropped,
+            "allocator": self.allocator.map(|allocator| allocator.figures().into_iter().collect::<Value>()),
         })
     }
 }
@@ -189,6 +219,12 @@ mod tests {
             high_water_bytes: 1_394_606_080,
             exceeded: Exceeded::Goal,
             bodies_dropped: 7,
+            allocator: Some(AllocatorReport {
+                allocated_bytes: 8_000_000,
+                active_bytes: 8_500_000,
+                resident_bytes: 9_000_000,
+                retained_bytes: 1000,
+            }),
         };
         let golden = "\
 memory type               buf size  active objects    peak objects  allocd objects   current bytes
@@ -204,10 +240,15 @@ Goal: 1321205760  1,321,205,760  90.00%
 High-water mark: 1394606080  1,394,606,080  95.00%
 Exceeded: memory_goal
 Bodies dropped: 7
+Allocator allocated: 8000000  8,000,000
+Allocator active: 8500000  8,500,000
+Allocator resident: 9000000  9,000,000
+Allocator retained: 1000  1,000
 ";
         assert_eq!(report.text(), golden);
         assert_eq!(report.json()["fixed"][0]["current_bytes"], 5888);
         assert_eq!((&report.json()["exceeded"], &report.json()["bodies_dropped"]), (&json!("memory_goal"), &json!(7)));
+        assert_eq!(report.json()["allocator"]["active"], 8_500_000);
         let unknown = VariableType { name: "index".into(), current_bytes: 7, ..VariableType::default() };
         let report = MemoryReport { variable: vec![unknown], ..MemoryReport::default() };
         let line = format!("{:<24}{:>16}{:>16}{:>12}\n", "index", 7, "-", 0);

@@ -26,7 +26,7 @@ pub use domain::{
 };
 pub use exposition::Exposition;
 pub use mailq::{Mailq, MailqRow, QueueListing, QueueRow};
-pub use memory::{Exceeded, FixedType, MemoryReport, VariableType};
+pub use memory::{AllocatorReport, Exceeded, FixedType, MemoryReport, VariableType};
 pub use message::{DetailsPart, MessageDetails};
 pub use modules::{ModuleList, ModuleRow};
 pub use paniclog::{Paniclog, PaniclogEntry};

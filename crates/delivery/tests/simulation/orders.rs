@@ -63,6 +63,22 @@ fn the_operators_verdict_takes_the_place_of_a_drain_under_way() {
 }
 
 #[test]
+fn however_many_queues_are_emptied_at_once_few_of_their_messages_are_in_hand() {
+    simulate("", async |world: World| {
+        *world.bounces.pause.lock().unwrap() = Duration::from_secs(10);
+        for domain in 0..100 {
+            let name = format!("d{domain}.test");
+            world.network.no_mx(&name, DnsError::NullMx { name: name.as_str().into() });
+            world.send(FROM, &[format!("ann@{name}").as_str()]).await;
+        }
+        world.pass(15).await;
+        assert_eq!(world.log().len(), 2 * 32, "two loops; the others wait for their turn");
+        world.pass(100).await;
+        assert_eq!((world.log().len(), world.stored()), (100 - 2 * 32, 0));
+    });
+}
+
+#[test]
 fn no_connection_takes_what_the_operator_fails() {
     simulate("max_outbound_connections = 1\n", async |world: World| {
         world.network.host(1);

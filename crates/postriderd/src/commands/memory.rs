@@ -5,11 +5,12 @@
 
 use std::rc::Rc;
 
-use console::shapes::{Exceeded, FixedType, MemoryReport, Shape as _, VariableType};
+use console::shapes::{AllocatorReport, Exceeded, FixedType, MemoryReport, Shape as _, VariableType};
 use console::{Command, CommandError};
 use scheduler::Pressure;
 
 use super::command;
+use crate::allocator::{self, Allocated};
 use crate::house::House;
 use crate::memory::Reading;
 
@@ -25,9 +26,12 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
         Ok(report.reply())
     });
     vec![memory.help(
-        "RSS is what the types add up to: what memory_goal and memory_hwm are compared with. System RSS is what the kernel\n\
-        counts, mapped files too. Unaccounted is resident and belongs to no type: stacks, libraries, and what the allocator\n\
-        keeps of what was freed. Percentages are of the memory the daemon may have.",
+        "RSS is what the types add up to: what memory_goal and memory_hwm are compared with, which are percentages of what\n\
+        the daemon may have less what is unaccounted. System RSS is what the kernel counts, mapped files too. Unaccounted is\n\
+        resident and belongs to no type. Of that the lines of the allocator tell: what is allocated beyond RSS are small\n\
+        things that nobody charges, and sizes rounded up; active beyond allocated are gaps in pages; resident beyond active\n\
+        is freed, and given back within seconds; what System RSS has beyond are code, stacks and files. Retained are\n\
+        addresses without memory. Percentages are of the memory the daemon may have.",
     )]
 }
 
@@ -77,6 +81,12 @@ async fn report(house: &House, wanted: Option<&str>) -> Result<MemoryReport, Com
             Pressure::HighWater => Exceeded::HighWater,
         },
         bodies_dropped: house.meters.total("queue.resident.dropped"),
+        allocator: allocator::figures().map(|Allocated { allocated, active, resident, retained }| AllocatorReport {
+            allocated_bytes: allocated,
+            active_bytes: active,
+            resident_bytes: resident,
+            retained_bytes: retained,
+        }),
     })
 }
 
