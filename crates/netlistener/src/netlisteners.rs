@@ -59,7 +59,7 @@ pub struct Endpoint {
 /// What a generation changes, with its new sockets bound. Dropping it closes them.
 pub struct Plan {
     start: Vec<(ListenSpec, Bound, Arc<[StationHandle]>)>,
-    keep: Vec<Name>,
+    keep: BTreeMap<Name, ListenSpec>,
 }
 
 /// The stations of a pool from another one on, so that listeners of few loops each do not all have the same.
@@ -120,7 +120,7 @@ impl Netlisteners {
 
     /// Binds the sockets among `wanted` that are not listened on yet.
     pub fn prepare(&self, wanted: Vec<ListenSpec>) -> Result<Plan, ListenError> {
-        let mut plan = Plan { start: Vec::new(), keep: Vec::new() };
+        let mut plan = Plan { start: Vec::new(), keep: BTreeMap::new() };
         for (place, spec) in wanted.into_iter().enumerate() {
             // Also of a socket that stays where it is: the next start would refuse what is let pass here.
             let pool = spec.event_loop.as_deref().unwrap_or(&self.default_pool);
@@ -131,7 +131,7 @@ impl Netlisteners {
             })?;
             let name = (spec.word, spec.address.to_string());
             if self.running.contains_key(&name) {
-                plan.keep.push(name);
+                plan.keep.insert(name, spec);
                 continue;
             }
             let stations = beginning_at(&stations, place);
@@ -146,7 +146,8 @@ impl Netlisteners {
     pub fn commit(&mut self, plan: Plan) {
         let kept = std::mem::take(&mut self.running);
         for (name, running) in kept {
-            if plan.keep.contains(&name) {
+            if let Some(spec) = plan.keep.get(&name) {
+                socket::set_mode(spec);
                 self.running.insert(name, running);
             } else {
                 info!(target: "NET", "{} no longer listens on {}", name.0, name.1);

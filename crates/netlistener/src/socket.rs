@@ -78,6 +78,18 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Gives a socket that stays where it is the mode that is asked for now.
+pub(crate) fn set_mode(spec: &ListenSpec) {
+    let ListenAddress::Unix(path) = &spec.address else { return };
+    let Ok(found) = lstat(path) else { return };
+    if FileType::from_raw_mode(found.st_mode) != FileType::Socket || found.st_mode & 0o7777 == spec.file_mode {
+        return;
+    }
+    if let Err(error) = chmod(path, Mode::from_raw_mode(spec.file_mode)) {
+        tracing::error!(target: "NET", "{} keeps its mode, not {:04o}: {error}", path.display(), spec.file_mode);
+    }
+}
+
 fn is_socket(path: &Path) -> bool {
     lstat(path).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Socket)
 }

@@ -300,7 +300,7 @@ const OUTBOUND: &[Outbound] = &[
     ),
     outbound(
         "send_8bitmime",
-        [("send_8bitmime = ifavailable", "BODY=8BITMIME"), ("send_8bitmime = no", "SIZE=395\nRCPT")],
+        [("send_8bitmime = ifavailable", "BODY=8BITMIME"), ("send_8bitmime = no", "SIZE=394\nRCPT")],
     ),
 ];
 
@@ -387,6 +387,10 @@ fn enable_and_file_mode_are_seen_in_the_sockets() {
         std::fs::metadata(daemon.dir().join(name)).expect("a socket").permissions().mode() & 0o777
     };
     assert_eq!((mode("open.sock"), mode("closed.sock")), (0o666, 0o600));
+    let closer = more.replace("0666", "0640");
+    daemon.write_config(&e2e::configuration(&closer, ""));
+    e2e::ask(&daemon, &["config", "reload"]);
+    assert_eq!((mode("open.sock"), mode("closed.sock")), (0o640, 0o600), "a reload closes it");
 }
 
 /// A host that refuses connections is in the log at once, with the error, and in the console; not so if that is turned off.

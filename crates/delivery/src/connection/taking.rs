@@ -129,14 +129,21 @@ impl Connection {
     }
 
     /// Whether the connection has carried all it may: its number, or all there was before a reload changed the way.
-    pub(super) fn used_up(&self, settings: &QueueSettings) -> bool {
-        is_reached(settings.deliveries_max, self.delivered)
-            || is_reached(settings.recipients_max, self.named)
-            || !settings.leads_as(&self.opened_under)
+    pub(super) fn used_up(&mut self, settings: &Rc<QueueSettings>) -> bool {
+        let is_spent =
+            is_reached(settings.deliveries_max, self.delivered) || is_reached(settings.recipients_max, self.named);
+        if is_spent || !settings.leads_as(&self.opened_under) {
+            return true;
+        }
+        // Asked once for each generation, for the answer takes a look at every name in it.
+        if !Rc::ptr_eq(settings, &self.opened_under) {
+            self.opened_under = settings.clone();
+        }
+        false
     }
 
     /// Whether it may carry no more unless one that is on its way is refused.
-    pub(super) fn is_full(&self, settings: &QueueSettings) -> bool {
+    pub(super) fn is_full(&mut self, settings: &Rc<QueueSettings>) -> bool {
         is_reached(settings.deliveries_max, self.carried()) || self.used_up(settings)
     }
 
