@@ -21,12 +21,13 @@ fn prepared(more: &str) -> Daemon {
 /// A field of /proc/PID/status of every thread.
 fn status(daemon: &Daemon, field: &str) -> Vec<String> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.read("pid").trim())).expect("it runs");
+    // A thread of a pool that has ended meanwhile has no status any more.
     let value = |task: std::io::Result<std::fs::DirEntry>| {
-        let text = std::fs::read_to_string(task.expect("a task").path().join("status")).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
-        line.trim_start_matches(':').split_whitespace().collect::<Vec<_>>().join(" ")
+        let text = std::fs::read_to_string(task.ok()?.path().join("status")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(field)).expect("the kernel tells it");
+        Some(line.trim_start_matches(':').split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    tasks.map(value).collect()
+    tasks.filter_map(value).collect()
 }
 
 fn owner(path: &Path) -> u32 {
