@@ -187,7 +187,7 @@ fn bounces_of_many_programs_tell_whom_and_why() {
         let told: Vec<&str> = rest[..begin].lines().filter_map(|line| line.strip_prefix("> ")).collect();
         let to = rest[..begin].lines().find_map(|line| line.strip_prefix("to ")).unwrap_or("b-1@bounces.test");
         let mut body = Vec::new();
-        wire::from_plain(rest[begin..].as_bytes(), &mut body);
+        wire::from_plain(&rest.as_bytes()[begin..], &mut body);
         let (suppressed, to) = (["list@sender.test".to_owned(), to.to_owned()], [to.to_owned()]);
         let reading = Reading { classifier: &classifier, providers: &providers, suppressed: &suppressed, to: &to };
         let found = reading.bounced(&report::read(&body));
