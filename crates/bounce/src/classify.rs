@@ -3,8 +3,8 @@
 //! Takes `code [enhanced] text` as a remote host or this daemon gave it. Pure, usable from any thread.
 //!
 //! `rules.tsv` holds what is known of replies, one rule a line with a text that it decides, and says in which order and why. A text
-//! is read once: [`words`] takes codes and addresses out of it and the rest apart into plain words, one automaton finds every
-//! phrase of every rule, and the rules are asked in their order. So any text of [`REPLY_OCTETS_MAX`] costs microseconds, whatever it
+//! is read once: `words` takes codes and addresses out of it and the rest apart into plain words, one automaton finds every
+//! phrase of every rule, and the rules are asked in their order. So any text of `REPLY_OCTETS_MAX` costs microseconds, whatever it
 //! is made of, which a large regular expression does not promise.
 
 mod rules;
