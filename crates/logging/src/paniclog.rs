@@ -1,7 +1,7 @@
 //! The paniclog: what the daemon says of itself.
 //!
 //! A `tracing` layer. Takes events from any thread, filters them by [`DebugFlags`], keeps the last
-//! [`ENTRIES_PER_LEVEL`] of each level in memory for the console, and hands them to the loggers of the generation in
+//! `ENTRIES_PER_LEVEL` of each level in memory for the console, and hands them to the loggers of the generation in
 //! effect (`core_log_error`), which append `ts: message` lines to their files. They go to standard error, under
 //! `timestampformat`, in the foreground, while there is no logger, and whenever none could keep the line.
 //!

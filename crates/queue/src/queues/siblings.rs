@@ -17,7 +17,7 @@ pub struct SiblingSearch {
 
 impl Queues {
     /// Takes the next message of the queue that seems to be a sibling of one in flight. The search, begun anew for each
-    /// message, ends where [`STRANGERS_MAX`] others in a row are active: siblings came together, are delayed together and
+    /// message, ends where `STRANGERS_MAX` others in a row are active: siblings came together, are delayed together and
     /// are read from the spool in their order, so they stand close, however many sessions or batches were mixed. The table
     /// may not change while a search is used.
     pub fn take_sibling(&mut self, of: &Ticket, search: &mut SiblingSearch) -> Option<Taken> {
