@@ -128,3 +128,10 @@ fn a_word_that_the_file_accepts_without_effect_can_be_set_from_the_console() {
     transaction.set("domain e tls_verify host").expect("accepted now");
     transaction.generation().expect("valid");
 }
+
+#[test]
+fn a_word_in_a_wrong_place_is_told_each_place_once() {
+    let told = Configuration::of_text(registry(), "replicate { class = x }\n").expect_err("not there").render(false);
+    let help = told.lines().find(|line| line.contains("it belongs in")).unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(help.matches("cluster").count(), 1, "{help}");
+}
