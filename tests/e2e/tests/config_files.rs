@@ -37,8 +37,17 @@ fn a_reload_drops_what_was_not_written() {
     let daemon = relay(&sink).start();
     ask(&daemon, &["config", "set", "retry_interval", "77"]);
     let told = ask(&daemon, &["config", "diff"]);
-    assert!(told.to_lowercase().starts_with("retry_interval\n  - 77    "), "{told}");
-    ask(&daemon, &["config", "reload"]);
+    let heading = "--- the files\n+++ what runs\nretry_interval\n  + 77    from the console at ";
+    assert!(told.to_lowercase().starts_with(heading), "{told}");
+    let why = ask(&daemon, &["config", "eval", "--why", "retry_interval"]);
+    assert!(why.contains("set from the console at 20") && why.contains(" by ") && !why.contains(".conf"), "{why}");
+    let dry = ask(&daemon, &["config", "reload", "--dry-run"]);
+    assert!(dry.contains("A reload would drop 1 change made from the console, which no file has:\n  "), "{dry}");
+    let reloaded = ask(&daemon, &["config", "reload"]);
+    let dropped =
+        "Dropped 1 change made from the console, which no file has:\n  retry_interval = 77, set from the console at 20";
+    assert!(reloaded.to_lowercase().contains(&dropped.to_lowercase()), "{reloaded}");
+    assert!(daemon.read("log/paniclog.ec").contains("dropped a change that no file has: "));
     assert_eq!(ask_json(&daemon, &["config", "eval", "retry_interval"])["value"], 1200);
     assert_eq!(ask(&daemon, &["config", "diff"]), "No differences.\n");
 }
