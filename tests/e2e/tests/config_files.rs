@@ -1,6 +1,7 @@
 //! The running configuration and its files: writing back, reloading, and looking before either.
 
-use e2e::{ConsoleSession, SOON, accept, ask, ask_json, configuration, letter, relay};
+use e2e::{ConsoleSession, SOON, accept, ask, ask_json, configuration, letter, relay, wait};
+use rustix::process::Signal;
 use testkit::{Ended, Sink};
 
 #[test]
@@ -93,4 +94,31 @@ fn a_dry_run_tells_what_a_reload_would_do_and_does_nothing() {
     }
     let mut session = ConsoleSession::open(&daemon);
     assert!(session.refused("config diff").contains("did you mean `hostname`?"));
+}
+
+#[test]
+fn what_a_file_accepts_without_effect_may_be_set_and_reloaded_and_nothing_else() {
+    let sink = Sink::start();
+    let daemon = relay(&sink).start();
+    let more = daemon.dir().join("more.conf");
+    let main = |accepted: &str| configuration(&format!("{accepted}include \"{}\"\n", more.display()), "");
+    std::fs::write(&more, "domain \"a.test\" {\n  tls = \"required\"\n}\n").expect("written");
+    daemon.write_config(&main(""));
+    daemon.signal(Signal::HUP);
+    wait(&daemon, "SIGHUP is refused", || daemon.read("log/paniclog.ec").contains("configuration reload refused"));
+    assert!(daemon.read("log/paniclog.ec").contains("more.conf:2:"), "{}", daemon.read("log/paniclog.ec"));
+    daemon.write_config(&main("accept_ineffective = ( \"tls\" )\n"));
+    daemon.signal(Signal::HUP);
+    wait(&daemon, "SIGHUP loads it", || {
+        ask_json(&daemon, &["config", "get", "domain", "a.test", "tls"])["value"] == "required"
+    });
+    ask(&daemon, &["config", "set", "domain", "b.test", "tls", "required"]);
+    let told = daemon.console(&["config", "set", "domain", "b.test", "tls_verify", "host"]).stderr;
+    assert!(told.contains("accept_ineffective = ( \"tls_verify\" )"), "{told}");
+    daemon.signal(Signal::HUP);
+    wait(&daemon, "SIGHUP tells what it drops", || {
+        daemon
+            .read("log/paniclog.ec")
+            .contains("the reload by SIGHUP dropped a change that no file has: domain \"b.test\"")
+    });
 }

@@ -182,6 +182,16 @@ fn a_binding_without_mail_is_told_from_one_that_does_not_exist() {
     assert_eq!(ask(&daemon, &["binding", "delayed", "default", "0"]).lines().count(), 1);
     assert!(refused(&daemon, &["binding", "active", "default"]).contains("behind the binding a number is missing"));
     assert!(refused(&daemon, &["mailq", "-b", "out9"]).contains("no binding is called out9"));
+    assert!(
+        ask(&daemon, &["mailq", "-d", "nosuch.test"])
+            .ends_with("No queue is known for nosuch.test: no mail waits there.\n")
+    );
+    assert!(
+        ask(&daemon, &["domain", "nosuch.test"]).ends_with("No queue is known for nosuch.test: no mail waits there.\n")
+    );
+    assert_eq!(ask_json(&daemon, &["domain", "shop.test"])["known"], true);
+    let told = ask(&daemon, &["binding", "fail", "domain", "default", "all"]);
+    assert_eq!(told, "All domains purged.  1 messages failed.\n");
 }
 
 #[test]

@@ -118,7 +118,9 @@ impl Shape for FailReply {
         if !self.scope.is_known && self.scope.domain.is_some() {
             return self.scope.unknown();
         }
-        let mut text = format!("{} purged. {} messages failed.\n", self.scope.what(), self.failed);
+        // Of all domains of one binding there are two blanks, as documented.
+        let gap = if self.scope.binding.is_some() && self.scope.domain.is_none() { "  " } else { " " };
+        let mut text = format!("{} purged.{gap}{} messages failed.\n", self.scope.what(), self.failed);
         in_flight(&mut text, self.in_flight, "will have its own outcome");
         text
     }

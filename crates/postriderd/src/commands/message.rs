@@ -66,7 +66,8 @@ async fn fail(house: Rc<House>, asked: Invocation, quiet: bool) -> Result<Reply,
     Ok(Reply::new(text, json!({ "message": text.trim_end(), "id": id.to_string(), "failed": 1, "quiet": quiet })))
 }
 
-fn message_id(text: &str) -> Result<MessageId, CommandError> {
+/// The id that a word is.
+pub(super) fn message_id(text: &str) -> Result<MessageId, CommandError> {
     text.parse().map_err(|error| {
         CommandError::Usage(format!("'{text}' is no message id, which looks like 71/A0-03127-08B31BA6: {error}"))
     })

@@ -125,11 +125,19 @@ async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, Comma
         known_binding(house, binding).await?;
     }
     let _room = room_for_queues(house).await?;
-    let mut rows: Vec<MailqRow> = house.engine.queues().await.into_iter().filter(wanted).map(row).collect();
+    let queues = house.engine.queues().await;
+    let is_known = |domain: &&String| queues.iter().any(|queue| queue.name.domain.eq_ignore_ascii_case(domain));
+    let unknown: Vec<String> = arguments.domains.iter().filter(|domain| !is_known(domain)).cloned().collect();
+    let mut rows: Vec<MailqRow> = queues.into_iter().filter(wanted).map(row).collect();
     rows.retain(|row| 0 < row.active + row.delayed);
     rows.sort_by_key(|row| std::cmp::Reverse(row.active + row.delayed));
     rows.truncate(arguments.limit);
-    Ok(Mailq { rows }.reply())
+    let mut reply = Mailq { rows }.reply();
+    for domain in &unknown {
+        reply.text.push_str(&format!("No queue is known for {domain}: no mail waits there.\n"));
+    }
+    reply.json["unknown"] = unknown.into();
+    Ok(reply)
 }
 
 async fn domain(house: &House, name: &str) -> Reply {
