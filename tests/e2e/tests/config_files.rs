@@ -48,7 +48,9 @@ fn a_reload_drops_what_was_not_written() {
     let dropped =
         "Dropped 1 change made from the console, which no file has:\n  retry_interval = 77, set from the console at 20";
     assert!(reloaded.to_lowercase().contains(&dropped.to_lowercase()), "{reloaded}");
-    assert!(daemon.read("log/paniclog.ec").contains("dropped a change that no file has: "));
+    wait(&daemon, "the paniclog has it", || {
+        daemon.read("log/paniclog.ec").contains("dropped a change that no file has: ")
+    });
     assert_eq!(ask_json(&daemon, &["config", "eval", "retry_interval"])["value"], 1200);
     assert_eq!(ask(&daemon, &["config", "diff"]), "No differences.\n");
 }

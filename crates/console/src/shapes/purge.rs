@@ -24,17 +24,14 @@ impl Scope {
         self.domain.as_deref().unwrap_or(ALL)
     }
 
-    /// Why there was nothing to do.
-    fn unknown(&self) -> String {
+    /// Why there was nothing to do, for a domain that no queue is known of.
+    fn tell_unknown(&self, text: &mut String) {
+        let Some(domain) = self.domain.as_ref().filter(|_| !self.is_known) else { return };
         let under = self.binding.as_ref().map(|binding| format!(" under binding {binding}")).unwrap_or_default();
-        let mut text = match &self.domain {
-            Some(domain) => format!("No queue is known for {domain}{under}: no mail waits there.\n"),
-            None => format!("No queue is known{under}: no mail waits there.\n"),
-        };
-        if let (Some(domain), Some(gateway)) = (&self.domain, &self.gateway) {
+        line!(text, "No queue is known for {domain}{under}: no mail waits there.");
+        if let Some(gateway) = &self.gateway {
             line!(text, "Mail for {domain} has the gateway {gateway}, and waits under that name.");
         }
-        text
     }
 
     fn json(&self, mut members: Value) -> Value {
@@ -65,9 +62,6 @@ pub struct FlushReply {
 
 impl Shape for FlushReply {
     fn text(&self) -> String {
-        if !self.scope.is_known && self.scope.domain.is_some() {
-            return self.scope.unknown();
-        }
         let mut text = format!("{} flushed.  {} messages requeued.\n", self.scope.what(), self.requeued);
         if self.due_already != 0 {
             line!(text, "{} messages were due already.", self.due_already);
@@ -79,6 +73,7 @@ impl Shape for FlushReply {
         for (waiting, messages) in &self.held {
             line!(text, "{messages} messages are still held: {}", waiting.here());
         }
+        self.scope.tell_unknown(&mut text);
         text
     }
 
@@ -115,13 +110,11 @@ pub struct FailReply {
 
 impl Shape for FailReply {
     fn text(&self) -> String {
-        if !self.scope.is_known && self.scope.domain.is_some() {
-            return self.scope.unknown();
-        }
         // Of all domains of one binding there are two blanks, as documented.
         let gap = if self.scope.binding.is_some() && self.scope.domain.is_none() { "  " } else { " " };
         let mut text = format!("{} purged.{gap}{} messages failed.\n", self.scope.what(), self.failed);
         in_flight(&mut text, self.in_flight, "will have its own outcome");
+        self.scope.tell_unknown(&mut text);
         text
     }
 
@@ -148,10 +141,8 @@ impl Shape for DelayReply {
             (0, None) => "No messages found.\n".to_owned(),
             (delayed, _) => format!("Delayed {delayed} messages.\n"),
         };
-        if let (0, Some(gateway), false) = (self.delayed, &self.scope.gateway, self.scope.is_known) {
-            line!(text, "Its mail has the gateway {gateway}, and waits under that name.");
-        }
         in_flight(&mut text, self.in_flight, "will have its own outcome");
+        self.scope.tell_unknown(&mut text);
         text
     }
 
@@ -175,15 +166,13 @@ pub struct RerouteReply {
 
 impl Shape for RerouteReply {
     fn text(&self) -> String {
-        if !self.scope.is_known && self.scope.domain.is_some() {
-            return self.scope.unknown();
-        }
         let from = self.scope.domain.as_deref().unwrap_or("all");
         let mut text = format!("Moved {} messages from '{from}' to '{}'\n", self.moved, self.to);
         if self.moved != 0 {
             line!(text, "They stay there until the daemon starts again, or a gateway or a binding changes.");
         }
         in_flight(&mut text, self.in_flight, "will have its own outcome");
+        self.scope.tell_unknown(&mut text);
         text
     }
 
@@ -235,9 +224,7 @@ impl Shape for DryRun {
             more => format!(" (Showing first {shown}; {more} more not listed.)"),
         };
         line!(text, "[dry-run] {what}{towards}: {} messages would be {}.{more}", self.total, self.done);
-        if !self.scope.is_known && self.scope.domain.is_some() {
-            text.push_str(&self.scope.unknown());
-        }
+        self.scope.tell_unknown(&mut text);
         text
     }
 
@@ -302,9 +289,11 @@ mod tests {
         let unknown = Scope { is_known: false, gateway: Some("mx.example".into()), ..scope(Some("shop.example")) };
         let said = "No queue is known for shop.example: no mail waits there.\n\
                     Mail for shop.example has the gateway mx.example, and waits under that name.\n";
-        assert_eq!(FailReply { scope: unknown.clone(), ..Default::default() }.text(), said);
+        let fail = FailReply { scope: unknown.clone(), ..Default::default() };
+        assert_eq!(fail.text(), format!("shop.example purged. 0 messages failed.\n{said}"));
         let flush = FlushReply { scope: unknown.clone(), ..Default::default() };
-        assert_eq!((flush.text().as_str(), &flush.json()["known"]), (said, &false.into()));
+        assert_eq!(flush.text(), format!("shop.example flushed.  0 messages requeued.\n{said}"));
+        assert_eq!(flush.json()["known"], false);
         assert!(
             DelayReply { scope: unknown, ..Default::default() }
                 .text()

@@ -91,8 +91,11 @@ async fn count(house: &House, asked: &Invocation) -> Result<Reply, CommandError>
     Ok(SessionCount { inbound: None, within, masks, addresses }.reply())
 }
 
-/// One network to count in, or the masks to count by.
-fn networks_of(text: &str) -> Option<(Option<(IpAddr, u8)>, (u8, u8))> {
+/// An address, and how many bits of it a network has.
+type Network = (IpAddr, u8);
+
+/// One network to count in, or the shortest and the longest mask to count by.
+fn networks_of(text: &str) -> Option<(Option<Network>, (u8, u8))> {
     let mask = |text: &str| text.parse::<u8>().ok().filter(|mask| *mask <= 128);
     let longest = |address: &IpAddr| if address.is_ipv4() { 32 } else { 128 };
     if let Ok(address) = text.parse::<IpAddr>() {
