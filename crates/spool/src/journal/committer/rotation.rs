@@ -148,10 +148,12 @@ impl Committer {
         };
         let spared = || shared.reserves(&shared.index()).spare(wanted);
         let reserve = |kept| spares.take_reserve(wanted, kept).map(|spare| (spare, Role::Reserve));
+        let headroom = || spares.take_headroom(wanted).map(|spare| (spare, Role::Headroom));
         let found = match claim {
             Claim::Mail => None,
-            Claim::Move => spares.take_headroom(wanted).map(|spare| (spare, Role::Headroom)),
-            Claim::Few | Claim::Rewrite => spared().then(|| reserve(KEPT_FOR_MERGING)).flatten(),
+            Claim::Move => headroom(),
+            Claim::Few => spared().then(|| reserve(KEPT_FOR_MERGING)).flatten().or_else(headroom),
+            Claim::Rewrite => spared().then(|| reserve(KEPT_FOR_MERGING)).flatten(),
             Claim::Unlink => reserve(KEPT_FOR_MERGING),
             Claim::Merge => reserve(0),
         };
