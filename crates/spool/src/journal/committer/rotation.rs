@@ -13,7 +13,7 @@ use crate::journal::batch::size_of_store;
 use crate::journal::hold::Void;
 use crate::journal::inbox::{Claim, Op};
 use crate::journal::index::{Index, Segment, Summarised};
-use crate::journal::reached::Reached;
+use crate::journal::reached::{Reached, Roster};
 use crate::journal::record::{HEADER, PAGE};
 use crate::journal::segment::{CUTS_MAX, Cut, DATA, FORMAT, SegmentHeader, Use};
 use crate::journal::spares::{Role, Spare};
@@ -110,7 +110,10 @@ impl Committer {
         let of = Use { sequence, epoch: self.epoch, slot: spare.slot, mark };
         let before = self.current.as_ref().and_then(Current::cut).or(self.previous);
         // Before anything in it is acknowledged: otherwise a page that is lost may leave what the file held before.
-        if let Err(error) = self.note_down(Reached { of, end: 0, commit: self.commit, closed: false, before }) {
+        let segments = shared.index().durable_segments();
+        let roster = Some(Roster::of(segments.into_iter(), shared.leaving()));
+        let reached = Reached { of, end: 0, commit: self.commit, closed: false, before, roster };
+        if let Err(error) = self.note_down(reached) {
             shared.spares.put(spare, role);
             shared.gauges.failures.add(1);
             shared.hold.void(Void::Failed);
