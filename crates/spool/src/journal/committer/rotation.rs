@@ -16,7 +16,7 @@ use crate::journal::index::{Index, Segment, Summarised};
 use crate::journal::reached::{Reached, Roster};
 use crate::journal::record::{HEADER, PAGE};
 use crate::journal::segment::{CUTS_MAX, Cut, DATA, FORMAT, SegmentHeader, Use};
-use crate::journal::spares::{Role, Spare};
+use crate::journal::spares::{HEADROOMS, Role, Spare};
 
 /// The segment being written.
 pub(super) struct Current {
@@ -61,6 +61,7 @@ impl Committer {
     /// Sees to it that the current segment has room for what comes first. What is moved goes before the unlinks that are owed:
     /// it may have room that they have not, and makes room for them.
     pub(super) fn make_room(&mut self, ops: &VecDeque<Op>) -> Result<(), SpoolError> {
+        self.open_to_mail();
         let owed = self.owes() && !matches!(ops.front(), Some(Op::Copies(..)));
         let front = ops.front().filter(|_| !owed);
         let of_front = |op: &Op| (size_of_store(op), op.claim(self.shared.few_bytes()));
@@ -74,6 +75,19 @@ impl Committer {
             return Ok(());
         }
         self.rotate(wanted, claim)
+    }
+
+    /// Where the headroom is complete again, what survivors have left of the one before is for mail as well. A device without
+    /// inodes has no other room for it.
+    fn open_to_mail(&mut self) {
+        let Some(current) = self.current.as_mut().filter(|current| current.role == Role::Headroom) else { return };
+        if self.shared.spares.count().headrooms < HEADROOMS {
+            return;
+        }
+        current.role = Role::Ordinary;
+        if let Some(segment) = self.shared.index().segments.get_mut(&current.sequence) {
+            segment.role = Role::Ordinary;
+        }
     }
 
     /// Whether an operation may be written to a segment of that role.
