@@ -21,7 +21,7 @@ use message::IdGenerator;
 use module::{Loaded, Modules};
 use netlistener::{Netlisteners, OwnAddresses};
 use queue::Intake;
-use reception::{EsmtpListener, Parts};
+use reception::{EsmtpListener, Parts, Sessions};
 use scheduler::{Clock, Descriptors, Master, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
 use spool::disk::RealDisk;
 use spool::{JournalOptions, Kind, SPOOL_BACKEND, Spool, StateFile, Store, UNLINK_ON_SPOOL_IN_FAILURE};
@@ -48,8 +48,6 @@ pub struct Booted {
     pub console: Rc<Console>,
     /// Event loops, to be ended last.
     pub loops: Pools,
-    /// Flushed at the very end.
-    pub log_writer: LogWriter,
     /// Where the spool's messages go.
     pub intake: Intake,
     /// To be kept ahead of the ids the spool holds.
@@ -101,8 +99,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     };
     let (intake, engine) = start_delivery(&loops, &current, deps, &ground)?;
     let watched = Watched::new(&configuration, &ground.files, &ground.meters, &spool, engine.clone());
-    let memory = MemoryWatch::start(watched)?;
-    let commands = Commands::new();
+    let (memory, commands) = (MemoryWatch::start(watched)?, Commands::new());
     let console = console(&commands, &configuration, &ground);
     let (control, arrivals) = ControlListener::new(&configuration);
     let parts = Parts {
@@ -115,10 +112,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         bounces: Arc::new(IncomingBounces(BounceReader::new(pools.clone(), &ground.meters))),
         system_hostname: node_name().into(),
     };
-    let esmtp = EsmtpListener::new(parts, &ground.meters);
-    let inbound = esmtp.sessions();
-    netlisteners.register(Arc::new(esmtp));
-    netlisteners.register(Arc::new(control));
+    let inbound = serve(&mut netlisteners, EsmtpListener::new(parts, &ground.meters), control);
     let house = Rc::new(House {
         configuration,
         modules,
@@ -138,13 +132,20 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         started: ground.clock.now(),
         baseline: Baseline::new(ground.clock),
         watchdog,
-        log_writer: ground.log_writer.clone(),
+        log_writer: ground.log_writer,
         last_listed: Default::default(),
         stop: watch::Sender::new(None),
     });
     commands::register(&commands, &house).map_err(|duplicate| Failure::Internal(duplicate.to_string()))?;
-    let (log_writer, files) = (ground.log_writer, ground.files);
-    Ok(Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files, memory })
+    Ok(Booted { master, house, arrivals, console, loops, intake, ids, files: ground.files, memory })
+}
+
+/// Makes the listeners known; the sessions of clients.
+fn serve(netlisteners: &mut Netlisteners, esmtp: EsmtpListener, control: ControlListener) -> Sessions {
+    let sessions = esmtp.sessions();
+    netlisteners.register(Arc::new(esmtp));
+    netlisteners.register(Arc::new(control));
+    sessions
 }
 
 impl Ground {

@@ -66,7 +66,7 @@ pub struct House {
     pub baseline: Baseline,
     /// Watches the loops.
     pub watchdog: Watchdog,
-    /// Opens files that lines are written to without waiting.
+    /// Opens files that lines are written to without waiting; flushed at the very end.
     pub log_writer: LogWriter,
     /// What the console has listed last, to complete ids by.
     pub last_listed: LastListed,
