@@ -11,6 +11,7 @@ use config::{Author, Configuration, Diagnostics, Generation, Lookup, NewGenerati
 use delivery::EngineHandle;
 use dns::Resolver;
 use hooks::HookSet;
+use io_wrapper::IoWrappers;
 use jiff::Timestamp;
 use logging::{LogHooks, Paniclog};
 use message::IdGenerator;
@@ -33,6 +34,8 @@ pub struct House {
     pub configuration: Configuration,
     /// What this build can load.
     pub modules: Arc<Modules>,
+    /// Files by URL.
+    pub files: IoWrappers,
     /// Time.
     pub clock: Clock,
     /// Every counter.
@@ -101,6 +104,7 @@ impl House {
         let ground = ChangeGround {
             configuration: self.configuration.clone(),
             modules: self.modules.clone(),
+            files: self.files.clone(),
             netlisteners: self.netlisteners.clone(),
             paniclog: self.paniclog.clone(),
             meters: self.meters.clone(),
@@ -216,6 +220,7 @@ pub fn refused(diagnostics: Diagnostics) -> Refusal {
 struct ChangeGround {
     configuration: Configuration,
     modules: Arc<Modules>,
+    files: IoWrappers,
     netlisteners: Arc<Mutex<Netlisteners>>,
     paniclog: Paniclog,
     meters: Meters,
@@ -233,7 +238,7 @@ impl ChangeGround {
             }
             plan = Some(generation::bind(new, &self.netlisteners)?);
             new.extend(author.clone());
-            generation::prepare(new, Some(&current), &self.modules, &self.meters)
+            generation::prepare(new, Some(&current), &self.modules, &self.files, &self.meters)
         })?;
         if let Some(plan) = plan {
             let mut netlisteners = self.netlisteners.lock().unwrap_or_else(PoisonError::into_inner);

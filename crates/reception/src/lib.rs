@@ -22,6 +22,7 @@ mod relay;
 mod session;
 mod store;
 mod throttle;
+mod tls_door;
 mod validation;
 
 pub use bounces::{BounceReader, BouncedRecipient, IncomingBounce, Reading, TooBusy};
@@ -33,3 +34,4 @@ pub use phases::{
     PostValidateDataSpoolEachRcpt, RecipientArgs, SessionArgs, SessionFacts, ValidateConnect, ValidateData,
     ValidateDataSpool, ValidateDataSpoolEachRcpt, ValidateEhlo, ValidateMailfrom, ValidateRcptto, ValidateSetBinding,
 };
+pub use tls_door::tls_setups;
