@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -50,6 +50,15 @@ impl Stream {
                 Ok(())
             }
             Self::Secured(_) | Self::Broken => Err(broken()),
+        }
+    }
+
+    /// The number of its socket's descriptor, to be shown; -1 once a handshake has failed.
+    pub fn descriptor(&self) -> RawFd {
+        match self {
+            Self::Plain(socket) => socket.as_fd().as_raw_fd(),
+            Self::Secured(stream) => stream.socket().as_fd().as_raw_fd(),
+            Self::Broken => -1,
         }
     }
 
