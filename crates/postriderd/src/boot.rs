@@ -116,6 +116,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let house = Rc::new(House {
         configuration,
         modules,
+        files: ground.files.clone(),
         clock: ground.clock,
         meters: ground.meters,
         paniclog: ground.paniclog,
@@ -198,7 +199,7 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
             unsettled = Some(failure);
             return Err(why);
         }
-        generation::prepare(new, None, &modules, &ground.meters)
+        generation::prepare(new, None, &modules, &ground.files, &ground.meters)
     });
     if let Some(failure) = unsettled {
         return Err(failure);

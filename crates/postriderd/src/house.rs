@@ -11,6 +11,7 @@ use config::{Author, Configuration, ConsoleChange, Diagnostics, Generation, Look
 use delivery::EngineHandle;
 use dns::Resolver;
 use hooks::HookSet;
+use io_wrapper::IoWrappers;
 use jiff::Timestamp;
 use logging::{LogHooks, LogWriter, Paniclog};
 use message::IdGenerator;
@@ -34,6 +35,8 @@ pub struct House {
     pub configuration: Configuration,
     /// What this build can load.
     pub modules: Arc<Modules>,
+    /// Files by URL.
+    pub files: IoWrappers,
     /// Time.
     pub clock: Clock,
     /// Every counter.
@@ -110,6 +113,7 @@ impl House {
         let ground = ChangeGround {
             configuration: self.configuration.clone(),
             modules: self.modules.clone(),
+            files: self.files.clone(),
             netlisteners: self.netlisteners.clone(),
             paniclog: self.paniclog.clone(),
             meters: self.meters.clone(),
@@ -233,6 +237,7 @@ pub fn refused(diagnostics: Diagnostics) -> Refusal {
 struct ChangeGround {
     configuration: Configuration,
     modules: Arc<Modules>,
+    files: IoWrappers,
     netlisteners: Arc<Mutex<Netlisteners>>,
     paniclog: Paniclog,
     meters: Meters,
@@ -250,7 +255,7 @@ impl ChangeGround {
             }
             plan = Some(generation::bind(new, &self.netlisteners)?);
             new.extend(author.clone());
-            generation::prepare(new, Some(&current), &self.modules, &self.meters)
+            generation::prepare(new, Some(&current), &self.modules, &self.files, &self.meters)
         })?;
         if let Some(plan) = plan {
             let mut netlisteners = self.netlisteners.lock().unwrap_or_else(PoisonError::into_inner);

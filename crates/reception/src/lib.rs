@@ -23,6 +23,7 @@ mod session;
 mod sessions;
 mod store;
 mod throttle;
+mod tls_door;
 mod validation;
 
 pub use bounces::{BounceReader, BouncedRecipient, IncomingBounce, Reading, TooBusy};
@@ -35,3 +36,4 @@ pub use phases::{
     ValidateDataSpool, ValidateDataSpoolEachRcpt, ValidateEhlo, ValidateMailfrom, ValidateRcptto, ValidateSetBinding,
 };
 pub use sessions::{SessionReport, Sessions};
+pub use tls_door::tls_setups;
