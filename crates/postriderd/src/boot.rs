@@ -23,7 +23,7 @@ use netlistener::{Netlisteners, OwnAddresses};
 use queue::Intake;
 use reception::{EsmtpListener, Parts, Sessions};
 use scheduler::{Clock, Descriptors, Master, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
-use spool::disk::RealDisk;
+use spool::disk::{Keeping, RealDisk};
 use spool::{JournalOptions, Kind, SPOOL_BACKEND, Spool, StateFile, Store, UNLINK_ON_SPOOL_IN_FAILURE};
 use tokio::sync::watch;
 
@@ -234,7 +234,7 @@ fn open_spool(
 ) -> Result<(Spool, Store), Failure> {
     let kind = generation.get(&SPOOL_BACKEND, &Lookup::Global).parse().map_err(Failure::Configuration)?;
     let options = JournalOptions::configured(generation);
-    let store = Store::open(kind, options, Arc::new(RealDisk), ground.clock, &ground.meters);
+    let store = Store::open(kind, options, Arc::new(Keeping::new(RealDisk)), ground.clock, &ground.meters);
     let store = store.map_err(|error| Failure::Spool(error.to_string()))?;
     let loaded = generation.extension::<Loaded>().unwrap_or_default();
     let mut chain = modules.io_modules(&loaded);
