@@ -24,7 +24,7 @@ use crate::alarm::Alarm;
 use crate::disposition::{Attempt, Failed, Rest};
 use crate::gathering::Siblings;
 use crate::held::{InHand, Tokens};
-use crate::limits::HostLimits;
+use crate::limits::{Awaits, HostLimits};
 use crate::maintainer::Maintainer;
 use crate::opening::{self, NoSession};
 use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
@@ -115,6 +115,7 @@ impl Connection {
         dial: &Rc<Dial>,
     ) -> Result<Self, NoSession> {
         let remote = candidate.remote;
+        record.passed_throttle(Awaits::Connection);
         let stream = connect(maintainer, settings, status, candidate).await?;
         let options = ClientOptions {
             ehlo_name: settings.ehlo_name.clone(),

@@ -23,6 +23,7 @@ mod local;
 mod lookups;
 mod maildir;
 mod maintainer;
+mod memory_wait;
 mod notes;
 mod opening;
 mod options;

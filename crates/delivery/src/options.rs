@@ -415,6 +415,11 @@ impl QueueSettings {
         }
     }
 
+    /// Whether mail of the queue waits, or fails, by what an option says.
+    pub(crate) fn lets_nothing_go(&self) -> bool {
+        self.suspended || self.blackholed
+    }
+
     /// The limits of a host for a queue; `None` if there are none.
     pub(crate) fn host_limits(&self, shared: &Limits, queue: &QueueName, host: &Arc<str>) -> Option<Rc<HostLimits>> {
         let mut hosts = self.hosts.as_ref()?.borrow_mut();
