@@ -87,7 +87,9 @@ fn holds_everybody(nets: &[IpNet]) -> bool {
 /// A stanza that no domain and no host can be named like stands for nothing.
 fn names_of_no_domain(generation: &Generation, reports: &mut Reports) {
     for (node, name) in named(generation).filter(|(_, name)| !is_pattern(name)) {
-        let Some(why) = no_domain(&name) else { continue };
+        // A gateway may be the name of a stanza.
+        let own = name.strip_prefix('#').filter(|own| !own.is_empty() && node.bit == bits::DOMAIN);
+        let Some(why) = own.map_or_else(|| no_domain(&name), no_host_name) else { continue };
         let word = generation.arena().word_text(node.word);
         let message = format!("no {word} is called \"{name}\": {why}");
         let help = match name.strip_prefix('*') {
@@ -130,7 +132,7 @@ fn span_of(node: &Node) -> Span {
     node.name.as_ref().map_or(node.span, Scalar::span)
 }
 
-fn is_pattern(name: &str) -> bool {
+pub(crate) fn is_pattern(name: &str) -> bool {
     1 < name.len() && name.starts_with('/') && name.ends_with('/')
 }
 

@@ -93,7 +93,7 @@ queue_options! {
         "Address that outbound connections leave from; * lets the kernel choose.", an_own_address;
     SUSPEND_DELIVERY: bool = "suspend_delivery", "false", QUEUE, "Hold all mail of this scope: nothing is attempted.";
     ROUTES: Routes = "routes", "", DOMAIN,
-        "Hosts that get this domain's mail, tried in order: name, __mx__, or smtp://host?pref=P&port=N&type=mx|a.";
+        "Hosts that get this domain's mail, tried in order: host, host:port, __mx__, or smtp://host?pref=P&port=N&type=mx|a.";
     MX_FAILURES_TO_DELAY: u64 = "mx_failures_to_delay", "50", DOMAIN,
         "Rounds over all hosts of a domain, in a row, that reached none of them, after which its active mail is delayed. A round in which every host is left alone for an earlier failure, or for which this machine lacks something, does not count. 0: never.";
     CONNECT_TIMEOUT_TO_DELAY: Seconds = "connect_timeout_to_delay", "900", QUEUE,

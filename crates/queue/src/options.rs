@@ -49,7 +49,7 @@ options! {
     BOUNCE_PATTERN: Pattern = "bounce_pattern", "", DOMAIN,
         "Which addresses bounces come to: of mail to bounce_domains, those that match count as bounces; of mail that fails, that from those is logged as bounced. Unset: all.";
     GATEWAY: String = "gateway", "", QUEUE,
-        "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets. It becomes the routing domain.", a_next_hop;
+        "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets; or #name, whose routes stand in domain \"#name\". It becomes the routing domain, and options of that domain hold.", a_next_hop;
 }
 
 fn domain_globs(domains: &[String]) -> Result<(), String> {

@@ -5,6 +5,7 @@
 
 mod binding;
 mod configuration;
+mod gateways;
 mod memory;
 mod message;
 mod options;

@@ -13,7 +13,7 @@ use console::{Command, CommandError, Invocation, Reply};
 use delivery::{AddressReport, ListedMessage, QueueReport};
 use queue::Whereabouts;
 
-use super::{command, waiting};
+use super::{command, gateways, waiting};
 use crate::house::House;
 
 /// The family.
@@ -104,9 +104,12 @@ async fn list(house: &House, kind: ListKind, wanted: impl Fn(&DomainCounts) -> b
 async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, CommandError> {
     let named =
         |wanted: &[String], name: &str| wanted.is_empty() || wanted.iter().any(|one| one.eq_ignore_ascii_case(name));
-    let wanted = |queue: &QueueReport| {
-        named(&arguments.domains, &queue.name.domain) && named(&arguments.bindings, &queue.name.binding)
-    };
+    // The mail of a domain is under its gateway.
+    let generation = house.configuration.current();
+    let hops = arguments.domains.iter().flat_map(|domain| gateways::of_domain(&generation, domain));
+    let domains: Vec<String> = arguments.domains.iter().cloned().chain(hops.map(|(_, gateway)| gateway)).collect();
+    let wanted =
+        |queue: &QueueReport| named(&domains, &queue.name.domain) && named(&arguments.bindings, &queue.name.binding);
     let row = |queue: QueueReport| MailqRow {
         group: queue.name.binding_group.to_string(),
         binding: queue.name.binding.to_string(),
@@ -118,11 +121,15 @@ async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, Comma
         transient_failures: queue.transient,
         deliveries: queue.delivered,
         waiting: queue.wait.map(|wait| waiting(house, &wait)),
+        recipient_domains: None,
     };
     let mut rows: Vec<MailqRow> = house.engine.queues().await.into_iter().filter(wanted).map(row).collect();
     rows.retain(|row| 0 < row.active + row.delayed);
     rows.sort_by_key(|row| std::cmp::Reverse(row.active + row.delayed));
     rows.truncate(arguments.limit);
+    for row in rows.iter_mut().filter(|row| generation.is_gateway(&row.domain)).take(GATEWAYS_LOOKED_INTO) {
+        row.recipient_domains = gateways::recipient_domains(house, Some(&row.binding), &row.domain).await;
+    }
     Ok(Mailq { rows }.reply())
 }
 
@@ -135,6 +142,7 @@ async fn domain(house: &House, name: &str) -> DomainReport {
         .filter_map(|queue| Some((queue.name.binding.to_string(), waiting(house, queue.wait.as_ref()?))))
         .collect();
     let stanza = house.configuration.current().show(&["domain", name], false).ok();
+    let recipient_domains = gateways::recipient_domains(house, None, name).await;
     DomainReport {
         domain: name.to_owned(),
         config: stanza.map(|answer| answer.text),
@@ -146,6 +154,7 @@ async fn domain(house: &House, name: &str) -> DomainReport {
         consecutive_connection_failures: report.consecutive_failures,
         consecutive_failed_lookups: report.failed_lookups,
         waiting: waits,
+        recipient_domains,
         active: sum(|queue| (queue.active + queue.in_flight) as u64),
         delayed: sum(|queue| queue.delayed as u64),
         deliveries: sum(|queue| queue.delivered),
@@ -171,17 +180,14 @@ fn without_addresses(house: &House, domain: &str) -> DomainRoute {
         let answer = house.configuration.current().eval_text(&["domain", domain, option]).ok()?;
         answer.json["value"].as_str().map(str::to_owned)
     };
-    let gateway = value("gateway").filter(|gateway| !gateway.is_empty() && gateway != domain);
+    if let Some(sentence) = gateways::sentence(&gateways::of_domain(&house.configuration.current(), domain)) {
+        return DomainRoute::Described(sentence);
+    }
     match value("delivery_method").as_deref() {
         Some("maildir") => {
             DomainRoute::Described(format!("is delivered into {}", value("maildir_path").unwrap_or_default()))
         }
-        _ => match gateway {
-            Some(gateway) => {
-                DomainRoute::Described(format!("has the gateway {gateway}, its mail is under: domain {gateway}"))
-            }
-            None => DomainRoute::Unresolved,
-        },
+        _ => DomainRoute::Unresolved,
     }
 }
 
@@ -240,3 +246,6 @@ async fn show_queue(house: &House, arguments: ShowqueueArguments) -> QueueListin
     let listing = house.engine.listing(binding.as_deref(), &domain, offset, limit).await;
     QueueListing { rows: listing.into_iter().map(row).collect() }
 }
+
+/// Rows of `mailq` of which it is told whose mail they are.
+const GATEWAYS_LOOKED_INTO: usize = 20;
