@@ -245,6 +245,9 @@ impl Reading {
         let nothing_yet = Diagnostics::default();
         let mut generation = Generation::new(number, registry.clone(), merged, loaded.sources, nothing_yet);
         advise(&generation, &mut reports);
+        if reports.has_errors() {
+            return Err(reports.finish(&generation.sources));
+        }
         generation.warnings = reports.finish(&generation.sources);
         Ok(generation)
     }

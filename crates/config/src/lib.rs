@@ -62,6 +62,7 @@
 mod address;
 mod advice;
 mod assignment;
+mod bindings;
 mod bounds;
 mod changes;
 pub mod checks;

@@ -13,7 +13,10 @@ use config::{
 use hooks::HookSet;
 use logging::LogHooks;
 use message::QueueName;
-use queue::{BOUNCE_DOMAINS, DEFAULT_BINDING, DomainGlobs, RELAY_DOMAINS, ResidentLimits, RetryOptions};
+use queue::{
+    BLACKHOLE, BOUNCE_DOMAINS, Blackhole, DEFAULT_BINDING, DomainGlobs, RELAY_DOMAINS, ResidentLimits, RetryOptions,
+    SUSPEND_DELIVERY,
+};
 use scheduler::Descriptors;
 use smtp::client::Timeouts;
 
@@ -38,8 +41,6 @@ queue_options! {
         "How mail of a queue leaves: esmtp, lmtp (RFC 2033, to lmtp_port), or maildir (into folders on this machine, see maildir_path).";
     LMTP_PORT: u16 = "lmtp_port", "2003", QUEUE,
         "Port of the next hop under delivery_method lmtp, where a gateway or route names none.";
-    BLACKHOLE: Blackhole = "blackhole", "false", QUEUE,
-        "internal: fail all mail of this scope instead of delivering it, what is queued and what comes. true and inline: as internal; its recipients are not refused at RCPT yet.";
     MX_FAILURES_FALLBACK_TO_A: i64 = "mx_failures_fallback_to_a", "3", DOMAIN,
         "Consecutive lookups of a domain's mail hosts that got no answer after which its own address is tried. -1: never.";
     FULLY_RESOLVE_BEFORE_SMTP: bool = "fully_resolve_before_smtp", "true", QUEUE,
@@ -91,7 +92,6 @@ queue_options! {
         "Name given in EHLO: __hostname__ for this machine's, or a name.", a_host_name;
     BIND_ADDRESS: String = "bind_address", r#""*""#, BINDING,
         "Address that outbound connections leave from; * lets the kernel choose.", an_own_address;
-    SUSPEND_DELIVERY: bool = "suspend_delivery", "false", QUEUE, "Hold all mail of this scope: nothing is attempted.";
     ROUTES: Routes = "routes", "", DOMAIN,
         "Hosts that get this domain's mail, tried in order: host, host:port, __mx__, or smtp://host?pref=P&port=N&type=mx|a.";
     MX_FAILURES_TO_DELAY: u64 = "mx_failures_to_delay", "50", DOMAIN,
@@ -154,25 +154,6 @@ impl OptionType for DeliveryMethod {
     const EXPECTED: &'static str = "esmtp, lmtp or maildir";
     fn parse(value: &Value) -> Result<Self, String> {
         one_of(value, &[("esmtp", Self::Esmtp), ("lmtp", Self::Lmtp), ("maildir", Self::Maildir)])
-    }
-}
-
-/// Whether mail is swallowed. Closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blackhole {
-    /// It is delivered.
-    No,
-    /// It fails in its queue.
-    Internal,
-}
-
-impl OptionType for Blackhole {
-    const EXPECTED: &'static str = "false, true, inline or internal";
-    fn parse(value: &Value) -> Result<Self, String> {
-        if let Ok(is_on) = bool::parse(value) {
-            return Ok(if is_on { Self::Internal } else { Self::No });
-        }
-        one_of(value, &[("inline", Self::Internal), ("internal", Self::Internal)])
     }
 }
 
@@ -397,7 +378,7 @@ impl QueueSettings {
             suspended_by_option: generation.read(&SUSPEND_DELIVERY, chain),
             suspended: generation.read(&SUSPEND_DELIVERY, chain)
                 || generation.get(&DEFAULT_BINDING, &Lookup::Global).suspends(queue),
-            blackholed: generation.read(&BLACKHOLE, chain) == Blackhole::Internal,
+            blackholed: generation.read(&BLACKHOLE, chain) != Blackhole::No,
             fallback_to_address: u64::try_from(generation.read(&MX_FAILURES_FALLBACK_TO_A, chain)).ok(),
             best_hosts_only: best_hosts_only.matches(&queue.domain),
             fully_resolves: generation.read(&FULLY_RESOLVE_BEFORE_SMTP, chain) || relay_domains.matches(&queue.domain),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use config::{Generation, Lookup, Origin};
 use dns::DnsError;
 use message::{Envelope, MessageId, QueueName};
-use queue::Whereabouts;
+use queue::{BLACKHOLE, Blackhole, SUSPEND_DELIVERY, Whereabouts};
 use scheduler::Lack;
 use smtp::Reply;
 use smtp::client::Stage;
@@ -21,8 +21,7 @@ use smtp::client::Stage;
 use crate::limits::{Awaits, LimitName};
 use crate::maintainer::Maintainer;
 use crate::options::{
-    BLACKHOLE, Blackhole, MAX_OUTBOUND_CONNECTIONS, OUTBOUND_THROTTLE_CONNECTIONS, OUTBOUND_THROTTLE_MESSAGES,
-    SCOPE_MAX_OUTBOUND_CONNECTIONS, SUSPEND_DELIVERY,
+    MAX_OUTBOUND_CONNECTIONS, OUTBOUND_THROTTLE_CONNECTIONS, OUTBOUND_THROTTLE_MESSAGES, SCOPE_MAX_OUTBOUND_CONNECTIONS,
 };
 use crate::record::{DomainRecord, Status};
 use crate::route::Candidate;
@@ -300,7 +299,7 @@ impl Maintainer {
         let generation = self.deps.configuration.current();
         let name = QueueName { binding_group: binding_group.clone(), binding: binding.clone(), domain: "".into() };
         let lookup = Lookup::Queue { binding_group, binding, domain: "" };
-        let option = if generation.get(&BLACKHOLE, &lookup) == Blackhole::Internal {
+        let option = if generation.get(&BLACKHOLE, &lookup) != Blackhole::No {
             BLACKHOLE.name()
         } else if generation.get(&SUSPEND_DELIVERY, &lookup) {
             SUSPEND_DELIVERY.name()
