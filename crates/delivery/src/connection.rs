@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use message::Body;
@@ -71,6 +72,8 @@ pub(crate) struct Connection {
     candidate: Candidate,
     /// Its place among the connections of the address.
     dial: Rc<Dial>,
+    /// The name it was opened with.
+    ehlo_name: Arc<str>,
     /// What led here.
     opened_under: Rc<QueueSettings>,
     /// The limits of the host, and the settings they belong to.
@@ -117,8 +120,9 @@ impl Connection {
         let remote = candidate.remote;
         record.passed_throttle(Awaits::Connection);
         let stream = connect(maintainer, settings, status, candidate).await?;
+        let ehlo_name = maintainer.ehlo_name(record, settings).await;
         let options = ClientOptions {
-            ehlo_name: settings.ehlo_name.clone(),
+            ehlo_name: ehlo_name.clone(),
             timeouts: settings.timeouts,
             pipelining: true,
             lmtp: settings.method == DeliveryMethod::Lmtp,
@@ -135,6 +139,7 @@ impl Connection {
             },
             candidate: candidate.clone(),
             dial: dial.clone(),
+            ehlo_name,
             opened_under: settings.clone(),
             host: (settings.clone(), settings.host_limits(&maintainer.shared.limits, &record.name, &candidate.host)),
             first: None,
@@ -357,6 +362,10 @@ impl Connection {
     /// One transaction, once the body has a form that the server takes.
     fn submit(&mut self, messages: Siblings, settings: &Rc<QueueSettings>) {
         let first = &messages[0];
+        if !settings.ehlo_name.fits(&self.ehlo_name, &first.envelope().reverse_path) {
+            self.maintainer.put_back(messages.into_iter());
+            return self.session.quit();
+        }
         let Some(body) = first.body().cloned() else { return self.maintainer.put_back(messages.into_iter()) };
         let (batch, eight_bit) = (first.envelope().batch, first.envelope().eight_bit);
         if !eight_bit || self.session.extensions().eight_bit_mime || settings.transform == Transform8BitMime::No {

@@ -10,6 +10,7 @@ mod alarm;
 mod barred;
 mod connection;
 mod disposition;
+mod ehlo_name;
 mod engine;
 mod failed_here;
 mod gathering;

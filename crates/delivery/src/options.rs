@@ -21,6 +21,7 @@ use scheduler::Descriptors;
 use smtp::client::Timeouts;
 
 use crate::barred::Barred;
+use crate::ehlo_name::EhloName;
 use crate::limits::{HostLimits, Limits, QueueLimits, ScopedLimit};
 use crate::route_option::{RouteEntry, Routes};
 
@@ -89,7 +90,7 @@ queue_options! {
     RSET_TIMEOUT: Seconds = "rset_timeout", "30", QUEUE, "Seconds for the reply to RSET.";
     REMOTE_SMTP_PORT: u16 = "remote_smtp_port", "25", QUEUE, "Port of the next hop, where a gateway or route names none.";
     EHLO_HOSTNAME: String = "ehlo_hostname", "__hostname__", QUEUE,
-        "Name given in EHLO: __hostname__ for this machine's, or a name.", a_host_name;
+        "Name given in EHLO: __hostname__ for this machine's, __message__ for the domain of the sender, whose mail then has sessions of its own, or a name.", a_host_name;
     BIND_ADDRESS: String = "bind_address", r#""*""#, BINDING,
         "Address that outbound connections leave from; * lets the kernel choose.", an_own_address;
     ROUTES: Routes = "routes", "", DOMAIN,
@@ -301,7 +302,7 @@ pub(crate) struct QueueSettings {
     pub(crate) transform: Transform8BitMime,
     pub(crate) connect_timeout: Seconds,
     pub(crate) timeouts: Timeouts,
-    pub(crate) ehlo_name: Arc<str>,
+    pub(crate) ehlo_name: EhloName,
     pub(crate) hostname: Arc<str>,
     pub(crate) bind_address: Option<IpAddr>,
     pub(crate) suspended: bool,
@@ -341,10 +342,7 @@ impl QueueSettings {
             usize::try_from(server.most).map_or(usize::MAX, |most| most.max(1)),
             number(&SERVER_RESERVE_OUTBOUND_CONNECTIONS),
         );
-        let ehlo_name = match generation.read(&EHLO_HOSTNAME, chain) {
-            name if name == "__hostname__" || name.is_empty() => hostname.clone(),
-            name => name.into(),
-        };
+        let ehlo_name = EhloName::new(&generation.read(&EHLO_HOSTNAME, chain), hostname);
         Self {
             logs: generation.extension::<HookSet>().map(|set| LogHooks::of(&set)).unwrap_or_default(),
             retry: RetryOptions::resolve(generation, queue),

@@ -114,8 +114,8 @@ fn a_door_gives_its_mail_a_binding_and_policy_may_give_another() {
         async |house| {
             let mut client = house.client().await;
             client.open().await;
-        client.say("RSET").await;
-        client.say("MAIL FROM:<>").await;
+            client.say("RSET").await;
+            client.say("MAIL FROM:<>").await;
             client.say("RCPT TO:<b@here.test>").await;
             assert!(client.data("Subject: x\r\n").await.starts_with("250"));
             assert_eq!(leaves(&house, 1).await, ["default/alone here.test"]);
