@@ -19,7 +19,7 @@ use crate::tree::Span;
 pub struct Gateway {
     /// The routing domain, in lower case.
     pub name: String,
-    /// Where it is set: `FILE:LINE`.
+    /// Where it is set: `FILE:LINE`, or from the console.
     pub place: String,
 }
 
@@ -50,8 +50,7 @@ impl Generation {
 
     fn as_gateway(&self, setting: &Setting) -> Option<Gateway> {
         let name = setting.value.scalar()?.text().trim_end_matches('.').to_ascii_lowercase();
-        let (file, line, _) = self.sources.line_of(setting.span);
-        (!name.is_empty()).then(|| Gateway { name, place: format!("{}:{line}", file.display()) })
+        (!name.is_empty()).then(|| Gateway { name, place: self.sources.place_of(setting.span) })
     }
 }
 
@@ -100,7 +99,7 @@ pub(crate) fn options_without_a_queue(generation: &Generation, reports: &mut Rep
         let lines: Vec<String> =
             settings.iter().map(|setting| format!("{} = {}", name(setting), setting.value.source())).collect();
         let stanza = around.wrapped(&format!("domain \"{}\" {{ {} }}", gateway.name, lines.join("  ")));
-        let help = format!("write {stanza}; the gateway is set in {}", gateway.place);
+        let help = format!("write {stanza} (the gateway: {})", gateway.place);
         reports.push(Fault::warning(first.span, message).help(help));
     }
 }
@@ -219,7 +218,7 @@ mod tests {
         let text = "domain \"x.test\" {\n  gateway = \"Smart.test:25\"\n  outbound_throttle_messages = 5\n}\n";
         let all = told(text);
         assert_eq!(all.len(), 1, "{all:?}");
-        assert!(all[0].starts_with("3:3: outbound_throttle_messages holds for no queue here: the mail of domain \"x.test\" waits in that of its gateway smart.test:25; write domain \"smart.test:25\" { outbound_throttle_messages = 5 }; the gateway is set in "), "{all:?}");
+        assert!(all[0].starts_with("3:3: outbound_throttle_messages holds for no queue here: the mail of domain \"x.test\" waits in that of its gateway smart.test:25; write domain \"smart.test:25\" { outbound_throttle_messages = 5 } (the gateway: "), "{all:?}");
         let several = "domain \"x.test\" { gateway = \"s.test\" delivery_method = \"lmtp\" retry_interval = 60 outbound_throttle_messages = 5 }\n";
         let all = told(several);
         assert!(
@@ -228,7 +227,7 @@ mod tests {
                     .contains("delivery_method, retry_interval and outbound_throttle_messages hold for no queue here"),
             "{all:?}"
         );
-        assert!(all[0].contains("write domain \"s.test\" { delivery_method = \"lmtp\"  retry_interval = 60  outbound_throttle_messages = 5 };"), "{all:?}");
+        assert!(all[0].contains("write domain \"s.test\" { delivery_method = \"lmtp\"  retry_interval = 60  outbound_throttle_messages = 5 } ("), "{all:?}");
         let pattern = "domain \"/\\.x\\.test$/\" { gateway = \"s.test\" retry_interval = 60 }\n";
         assert!(told(pattern)[0].contains("the mail of domain \"/"), "{:?}", told(pattern));
         let of_all =
@@ -238,7 +237,7 @@ mod tests {
         let all = told(inside);
         assert!(
             all.iter().any(|one| one.contains(
-                "write binding_group \"g\" { binding \"b\" { domain \"s.test\" { retry_interval = 60 } } };"
+                "write binding_group \"g\" { binding \"b\" { domain \"s.test\" { retry_interval = 60 } } } ("
             )),
             "{all:?}"
         );

@@ -120,6 +120,8 @@ impl Connection {
         let remote = candidate.remote;
         record.passed_throttle(Awaits::Connection);
         let stream = connect(maintainer, settings, status, candidate).await?;
+        let tracers = &maintainer.shared.tracers;
+        let stream = tracers.watch(stream, &record.name, (status.id, remote), maintainer.deps.clock);
         let ehlo_name = maintainer.ehlo_name(record, settings).await;
         let options = ClientOptions {
             ehlo_name: ehlo_name.clone(),

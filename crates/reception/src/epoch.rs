@@ -25,6 +25,9 @@ const OPTION_SETS_MAX: usize = 256;
 /// Queue names kept.
 const QUEUE_NAMES_MAX: usize = 4096;
 
+/// Queue names by recipient domain.
+type OfBinding = HashMap<Box<str>, QueueName>;
+
 pub(crate) struct Epoch {
     pub(crate) generation: Arc<Generation>,
     pub(crate) phases: Phases,
@@ -34,7 +37,7 @@ pub(crate) struct Epoch {
     throttles: Arc<Throttles>,
     options: RefCell<Vec<(Chain, Rc<ListenerOptions>)>>,
     /// By binding and recipient domain.
-    queues: RefCell<HashMap<Arc<str>, HashMap<Box<str>, QueueName>>>,
+    queues: RefCell<HashMap<Arc<str>, OfBinding>>,
     /// Messages so far, whose turns the bindings of a group have.
     turns: Cell<usize>,
     /// Some recipients are refused as blackholed.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Generation, Lookup};
 use console::shapes::RecipientDomains;
+use delivery::Selection;
 
 use crate::house::House;
 
@@ -43,10 +44,11 @@ pub async fn recipient_domains(house: &House, binding: Option<&str>, domain: &st
     if !house.configuration.current().is_gateway(domain) {
         return None;
     }
-    let listed = house.engine.listing(binding, domain, 0, LOOKED_AT + 1).await;
-    let is_partial = LOOKED_AT < listed.len();
+    let selection = Selection { binding: binding.map(str::to_owned), domain: Some(domain.to_owned()) };
+    let listing = house.engine.listing(&selection, 0, LOOKED_AT).await;
+    let is_partial = LOOKED_AT < listing.total;
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for message in listed.iter().take(LOOKED_AT) {
+    for message in &listing.messages {
         *counts.entry(message.envelope.forward_path.mailbox().domain().to_ascii_lowercase()).or_default() += 1;
     }
     let mut counts: Vec<(String, u64)> = counts.into_iter().collect();
