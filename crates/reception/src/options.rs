@@ -11,7 +11,7 @@ use config::{
     one_of, scopes,
 };
 use message::envelope::Dictionary;
-use queue::{BOUNCE_DOMAINS, DomainGlobs, RELAY_DOMAINS};
+use queue::{Assigned, BOUNCE_DOMAINS, DomainGlobs, RELAY_DOMAINS};
 use smtp::{Blanks, Extensions, Injection, Limits, Reply, ServerOptions, Timeouts, replies};
 
 use crate::conformance::{self, HeaderRules};
@@ -292,8 +292,12 @@ pub const RELAY_FOR_SENDING_DOMAINS: Opt<Vec<String>> = Opt::new(
 pub const OPEN_RELAY: Opt<bool> =
     Opt::new("open_relay", "false", scopes::LISTENER_ONLY, "Lets every client send to any domain.");
 /// See its doc.
-pub const CONTEXT: Opt<Dict> =
-    Opt::new("context", "", scopes::LISTENER_ONLY, "Connection variables that every session begins with.");
+pub const CONTEXT: Opt<Dict> = Opt::new(
+    "context",
+    "",
+    scopes::LISTENER_ONLY,
+    "Connection variables that every session begins with. binding names the binding that its mail leaves by, binding_group the group whose bindings take messages in turn, unless policy says otherwise.",
+);
 /// See its doc.
 pub const PATHWAY: Opt<String> =
     Opt::new("pathway", "", CHOOSES_PATHWAY, "The pathway whose options apply to these sessions.");
@@ -420,6 +424,8 @@ pub struct ListenerOptions {
     pub throttle: Option<SharedThrottle>,
     /// Connection variables to begin with.
     pub context: Dictionary,
+    /// What mail leaves by unless policy says otherwise.
+    pub assigned: Assigned,
     /// The reply to a session whose options have changed.
     pub reconfigured: Reply,
 }
@@ -442,6 +448,7 @@ impl PartialEq for ListenerOptions {
             && self.policy_timeout == other.policy_timeout
             && self.throttle == other.throttle
             && self.context == other.context
+            && self.assigned == other.assigned
             && self.reconfigured == other.reconfigured
     }
 }
@@ -475,6 +482,7 @@ impl ListenerOptions {
             policy_timeout: reader.read(&POLICY_TIMEOUT).into(),
             throttle: throttles.of(reader.read(&INBOUND_THROTTLE_MESSAGES), now),
             context: reader.context(),
+            assigned: reader.assigned(),
             reconfigured: reader.reconfigured(),
             server: Arc::new(reader.server(hostname)),
         }
@@ -576,6 +584,12 @@ impl Reader<'_> {
         }
         context.extend(self.read(&CONTEXT).0.into_iter().map(|(key, value)| (key.into(), value.into())));
         context
+    }
+
+    fn assigned(&self) -> Assigned {
+        let context = self.read(&CONTEXT);
+        let value = |key| context.get(key).unwrap_or("");
+        Assigned::resolve(self.generation, value("binding_group"), value("binding"))
     }
 
     fn reconfigured(&self) -> Reply {

@@ -25,7 +25,7 @@ use crate::link::{Event, Link};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
 use crate::phases::SessionFacts;
-use crate::refusal::{POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
+use crate::refusal::{BLACKHOLED, POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
 use crate::sessions::Presence;
 use crate::store::{Bringing, Kept};
 use crate::validation;
@@ -258,6 +258,7 @@ impl Session {
                 self.decided.relaying_denied = Some(self.context_with(&[Phase::Ehlo, Phase::MailFrom, Phase::RcptTo]));
                 return Verdict::Refuse(RELAYING_DENIED);
             }
+            Phase::RcptTo if self.is_blackholed() => return Verdict::Refuse(BLACKHOLED),
             Phase::Connect | Phase::RcptTo => {}
             Phase::Data => {
                 if self.shop.pressure.get() == Pressure::HighWater {
@@ -313,6 +314,11 @@ impl Session {
         self.is_trusted()
             || relay::recipient_is_ours(&self.options, &transaction.reverse_path, forward_path.mailbox())
             || bounces::is_bounce_address(&self.options, &self.epoch.generation, forward_path.mailbox())
+    }
+
+    fn is_blackholed(&self) -> bool {
+        let domain = self.core.forward_path().map_or("", |forward_path| forward_path.mailbox().domain());
+        self.epoch.refuses_as_blackholed(&self.options.assigned, domain)
     }
 
     /// Whether the client may relay to anyone.
