@@ -49,6 +49,7 @@ mod waiting;
 pub use engine::{Deps, Engine, EngineHandle, Hostname};
 pub use limits::{Awaits, ScopedLimit};
 pub use listings::{BindingReport, LISTING_MAX, ListedMessage};
+pub use maintainer::MEASURES;
 pub use options::{Aggressiveness, DeliveryMethod, OPTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS};
 pub use reports::{AddressReport, ConnectionReport, Counts, DomainReport, MessageReport, QueueReport};
 pub use route_option::{RouteEntry, RouteTarget, Routes};

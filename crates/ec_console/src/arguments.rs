@@ -17,7 +17,8 @@ ENDPOINT is one of
   [V6ADDR]:PORT   the same by IPv6 address: [::1]:2025
 A first word that holds none of '/', ':' and '@' is the command's. Without an
 endpoint it is the first that exists of ./run/control and /run/postrider/control,
-else /tmp/2025.
+else /tmp/2025; before every command that changes something, standard error then says
+which daemon it goes to.
 
 COMMAND is one console command. Without one, commands are read from standard input,
 one a line (empty lines and lines that begin with # are skipped), or, when that is a
@@ -54,6 +55,8 @@ pub enum Action {
 pub struct Run {
     /// The listener.
     pub endpoint: Endpoint,
+    /// Whether it was given, and not found.
+    pub is_named: bool,
     /// The command line, if one was given.
     pub command: Option<String>,
     /// Whether `--json` stood before the endpoint.
@@ -79,11 +82,13 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Action, String
         }
     }
     // No endpoint is without these, and no command's first word has one.
-    let endpoint = match words.next_if(|word| word.contains(['/', ':', '@'])) {
+    let named = words.next_if(|word| word.contains(['/', ':', '@']));
+    let is_named = named.is_some();
+    let endpoint = match named {
         Some(endpoint) => endpoint.parse()?,
         None => Endpoint::default_of(|socket| Path::new(socket).exists()),
     };
-    Ok(Action::Run(Run { endpoint, command: command_line(words), json }))
+    Ok(Action::Run(Run { endpoint, is_named, command: command_line(words), json }))
 }
 
 /// One line of the words. A single word may be a whole command line and stays as it is.

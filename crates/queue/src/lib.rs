@@ -28,6 +28,7 @@ pub use options::{
     MAX_RETRY_INTERVAL, MESSAGE_EXPIRATION, MaxRetries, NEVER_ATTEMPT_EXPIRED_MESSAGES, NEVER_RETRY, OPTIONS,
     RELAY_DOMAINS, RETRY_INTERVAL, ResidentLimits,
 };
+pub use queues::MEASURES;
 pub use queues::{
     BindingRow, DelayedPlace, Found, Listed, QUEUED_BYTES, QueueId, Queues, Room, Row, SiblingSearch, Taken, Ticket,
     Totals, Transient, Whereabouts,

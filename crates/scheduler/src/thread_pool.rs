@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use crate::job::{Completion, Job, Outcome, Rejected};
+use crate::measure::Measure;
 use crate::{Clock, Counter, Meters, PoolStats};
 
 /// In which order queued jobs are started.
@@ -422,3 +423,26 @@ impl Pool {
         self.room_async.notify_waiters();
     }
 }
+
+/// What is counted of thread pools.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter("scheduler.pool.*.entered", "jobs", "Jobs that a thread pool took.").by(&["pool"]),
+    Measure::counter(
+        "scheduler.pool.*.left",
+        "jobs",
+        "Jobs of a thread pool that ended, were run by their submitter, or were dropped at a stop.",
+    )
+    .by(&["pool"]),
+    Measure::counter(
+        "scheduler.pool.*.waited",
+        "jobs",
+        "Jobs whose submitter had to wait for room in the pool's backlog.",
+    )
+    .by(&["pool"]),
+    Measure::counter(
+        "scheduler.pool.*.panics",
+        "panics",
+        "Jobs of a thread pool that ended by a panic. In the daemon a panic ends the process, so there it stays zero.",
+    )
+    .by(&["pool"]),
+];

@@ -24,7 +24,7 @@ pub use configuration::ConfigReloaded;
 pub use domain::{
     DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, ListKind,
 };
-pub use exposition::Exposition;
+pub use exposition::{Exposition, family_of};
 pub use mailq::{Mailq, MailqRow, QueueListing, QueueRow};
 pub use memory::{AllocatorReport, Exceeded, FixedType, MemoryReport, VariableType};
 pub use message::{DetailsPart, MessageDetails};
