@@ -76,8 +76,7 @@ struct Ground {
 
 /// Brings the daemon up to the point where it listens.
 pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
-    let ground = Ground::lay(arguments.foreground)?;
-    let mut footprint = Footprint::default();
+    let (ground, mut footprint) = (Ground::lay(arguments.foreground)?, Footprint::default());
     let (configuration, modules) = configured(&arguments.configuration, &ground, &mut footprint)?;
     let current = configuration.current();
     let (watchdog, master) = master(&current, &ground)?;

@@ -313,7 +313,7 @@ pub const MEASURES: &[Measure] = &[
     Measure::counter("scheduler.loop.*.mailbox.entered", "closures", "Pieces of work that other threads sent to an event loop.").by(&["loop"]),
     Measure::counter("scheduler.loop.*.mailbox.left", "closures", "Those of them that were run.").by(&["loop"]),
     Measure::counter("scheduler.loop.*.mailbox.refused", "closures", "Those that came after the loop had been told to stop, and were not taken.").by(&["loop"]),
-    Measure::counter("scheduler.loop.*.panics", "panics", "Pieces of work and tasks of an event loop that ended by a panic. In the daemon a panic ends the process, so there it stays zero.").by(&["loop"]),
+    Measure::counter("scheduler.loop.*.panics", "panics", "Pieces of work and tasks of an event loop that ended by a panic. There it ends the daemon, so a running one has none.").by(&["loop"]),
     Measure::counter("scheduler.loop.*.blocked", "times", "Times that an event loop was silent for longer than watchdog_interval.").by(&["loop"]),
 ];
 

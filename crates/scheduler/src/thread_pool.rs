@@ -451,7 +451,7 @@ pub const MEASURES: &[Measure] = &[
     Measure::counter(
         "scheduler.pool.*.panics",
         "panics",
-        "Jobs of a thread pool that ended by a panic. In the daemon a panic ends the process, so there it stays zero.",
+        "Jobs of a thread pool that ended by a panic over the content of one message, which fails that message. Any other panic ends the daemon.",
     )
     .by(&["pool"]),
 ];
