@@ -28,6 +28,8 @@ pub const UNREACHABLE: Reply =
 pub const BLACKHOLED: Reply = Reply::new(554, (5, 7, 0), "[internal] Blackholed");
 /// The operator's `fail domain`.
 pub const PURGED: Reply = Reply::new(554, (5, 7, 0), "[internal] Message manually purged");
+/// The operator's `message fail`.
+pub const MANUALLY_FAILED: Reply = Reply::new(554, (5, 7, 0), "[internal] manually failed");
 /// The remote host ended a session before it had answered for any message.
 pub const SESSION_ENDED: Reply = Reply::new(451, (4, 4, 2), "[internal] connection closed by remote host");
 /// The spool has lost the body.

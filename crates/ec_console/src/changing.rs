@@ -15,6 +15,12 @@ pub fn only_looks(line: &str) -> bool {
 /// Beginnings of commands that look.
 const LOOKS: &[&[&str]] = &[
     &["?"],
+    &["active"],
+    &["delayed"],
+    &["domains"],
+    &["meters"],
+    &["paniclog"],
+    &["dns_cache", "lookup"],
     &["binding", "active"],
     &["binding", "delayed"],
     &["binding", "summary"],
@@ -28,7 +34,6 @@ const LOOKS: &[&[&str]] = &[
     &["config", "showrecurse"],
     &["count"],
     &["dig"],
-    &["dns_cache"],
     &["domain"],
     &["help"],
     &["inbound"],

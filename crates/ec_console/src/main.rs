@@ -35,6 +35,9 @@ fn main() -> ExitCode {
 }
 
 fn carry_out(run: Run) -> Result<u8, Unreachable> {
+    if let Some(note) = &run.note {
+        let _ = writeln!(std::io::stderr(), "ec_console: {note}");
+    }
     let mut client = Client::connect(run.endpoint)?;
     if !run.is_named {
         client.say_where();

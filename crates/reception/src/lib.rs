@@ -20,6 +20,7 @@ mod recipients;
 mod refusal;
 mod relay;
 mod session;
+mod sessions;
 mod store;
 mod throttle;
 mod validation;
@@ -34,3 +35,4 @@ pub use phases::{
     PostValidateDataSpoolEachRcpt, RecipientArgs, SessionArgs, SessionFacts, ValidateConnect, ValidateData,
     ValidateDataSpool, ValidateDataSpoolEachRcpt, ValidateEhlo, ValidateMailfrom, ValidateRcptto, ValidateSetBinding,
 };
+pub use sessions::{SessionReport, Sessions};
