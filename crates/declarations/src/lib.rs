@@ -10,9 +10,10 @@ use std::sync::Arc;
 use config::{Declared, Registry};
 use logging::LogWriter;
 use module::{Catalogue, Error, Module, Modules};
-use scheduler::{Clock, Meters};
+use scheduler::{Clock, Measure, Meters};
 
 pub mod daemon;
+pub mod fitness;
 mod schemes;
 pub mod security;
 
@@ -51,6 +52,25 @@ impl Declarations {
         writer.stop();
         declared
     }
+}
+
+/// Everything this build counts, as it is declared beside its use.
+pub fn measures() -> Vec<&'static Measure> {
+    let rooms = [
+        daemon::MEASURES,
+        bounce::MEASURES,
+        console::MEASURES,
+        delivery::MEASURES,
+        dns::MEASURES,
+        logging::MEASURES,
+        netlistener::MEASURES,
+        queue::MEASURES,
+        reception::MEASURES,
+        spool::MEASURES,
+    ];
+    let mut measures: Vec<&Measure> = rooms.into_iter().flatten().chain(scheduler::measures()).collect();
+    measures.sort_by_key(|measure| measure.name);
+    measures
 }
 
 /// The `.ecm` files of the modules linked in.

@@ -53,6 +53,7 @@ mod waiting;
 pub use engine::{Deps, Engine, EngineHandle, Hostname};
 pub use limits::{Awaits, ScopedLimit};
 pub use listings::{BindingReport, LISTING_MAX, ListedMessage, Listing};
+pub use maintainer::MEASURES;
 pub use options::{Aggressiveness, DeliveryMethod, OPTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS};
 pub use orders::{Chosen, Effect, Selection, Single};
 pub use reports::{AddressReport, ConnectionReport, Counts, DomainReport, MessageReport, QueueReport};

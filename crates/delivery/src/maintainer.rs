@@ -27,6 +27,7 @@ use scheduler::Lack;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
+pub use self::accounts::MEASURES;
 use self::accounts::{Meter, Owners};
 use self::resolution::Whole;
 use self::sweep::RETIRE_AFTER;

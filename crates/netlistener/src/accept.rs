@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scheduler::{Counter, Descriptors, Lack, Meters, Step};
+use scheduler::{Counter, Descriptors, Lack, Measure, Meters, Step};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tracing::{debug, error};
@@ -323,3 +323,48 @@ pub(crate) fn hand_over_failed(meter: &Counter, peer: Option<SocketAddr>, why: i
     let peer = peer.map_or_else(|| "a local client".to_owned(), |peer| peer.to_string());
     error!(target: "NET", "the connection of {peer} could not change loops and is closed: {why}");
 }
+
+/// What is counted at the door of each listener.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter("netlistener.*.accepted", "connections", "Connections that became sessions.").by(&["listener"]),
+    Measure::counter(
+        "netlistener.*.handed_over",
+        "connections",
+        "Those of them that another event loop than the accepting one serves.",
+    )
+    .by(&["listener"]),
+    Measure::counter(
+        "netlistener.*.hand_over_failed",
+        "connections",
+        "Those that could not be brought to their loop, and were closed.",
+    )
+    .by(&["listener"]),
+    Measure::counter("netlistener.*.denied", "connections", "Connections turned away by always_deny.")
+        .by(&["listener"]),
+    Measure::counter(
+        "netlistener.*.over_limit",
+        "connections",
+        "Connections turned away at a cap: of sessions, or of connections that wait for their PROXY header.",
+    )
+    .by(&["listener"]),
+    Measure::counter(
+        "netlistener.*.without_proxy_header",
+        "connections",
+        "Connections closed because no PROXY header came in time, or what came was none.",
+    )
+    .by(&["listener"]),
+    Measure::counter("netlistener.*.overloaded", "connections", "Connections turned away for want of memory.")
+        .by(&["listener"]),
+    Measure::counter(
+        "netlistener.*.out_of_descriptors",
+        "connections",
+        "Connections turned away because descriptors, or their share of them, were used up.",
+    )
+    .by(&["listener"]),
+    Measure::counter(
+        "netlistener.*.failed",
+        "connections",
+        "Connections that were gone before they could be accepted.",
+    )
+    .by(&["listener"]),
+];

@@ -28,6 +28,7 @@ use crate::generation;
 use crate::loops;
 use crate::statistics::Baseline;
 use declarations::daemon::WATCHDOG_INTERVAL;
+use declarations::fitness::{self, Purpose};
 
 /// The rooms.
 pub struct House {
@@ -253,6 +254,7 @@ impl ChangeGround {
             if reach == Reach::Kept {
                 generation::check_reachable(new, &current)?;
             }
+            fitness::verdict(&fitness::faults(new, &self.modules, Purpose::Reload))?;
             plan = Some(generation::bind(new, &self.netlisteners)?);
             new.extend(author.clone());
             generation::prepare(new, Some(&current), &self.modules, &self.files, &self.meters)

@@ -30,6 +30,7 @@ pub use options::{
     MAX_RETRIES, MAX_RETRY_INTERVAL, MESSAGE_EXPIRATION, MaxRetries, NEVER_ATTEMPT_EXPIRED_MESSAGES, NEVER_RETRY,
     OPTIONS, RELAY_DOMAINS, RETRY_INTERVAL, ResidentLimits, SUSPEND_DELIVERY,
 };
+pub use queues::MEASURES;
 pub use queues::{
     BindingRow, DelayedPlace, Found, Listed, QUEUED_BYTES, QueueId, Queues, Room, Row, SiblingSearch, Taken, Ticket,
     Totals, Transient, Whereabouts,

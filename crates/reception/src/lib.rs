@@ -28,6 +28,7 @@ mod validation;
 
 pub use bounces::{BounceReader, BouncedRecipient, IncomingBounce, Reading, TooBusy};
 pub use context::{Scope, ValidationContext};
+pub use listener::MEASURES;
 pub use listener::{EsmtpListener, Parts, RECEIVING};
 pub use options::{HOSTNAME, ListenerOptions, OPTIONS};
 pub use phases::{

@@ -26,7 +26,7 @@ pub use configuration::ConfigReloaded;
 pub use domain::{
     DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, ListKind,
 };
-pub use exposition::Exposition;
+pub use exposition::{Exposition, family_of};
 pub use logs::{LogsReopened, ReopenedLog};
 pub use mailq::{Mailq, MailqRow, QueueListing, QueueRow};
 pub use memory::{AllocatorReport, Exceeded, FixedType, MemoryReport, VariableType};

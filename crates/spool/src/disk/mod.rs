@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub use crash_points::CrashPoints;
 pub use keeping::Keeping;
-pub use real::RealDisk;
+pub use real::{RealDisk, check_free};
 
 /// A file system, as far as the spool needs one.
 pub trait Disk: Send + Sync {
