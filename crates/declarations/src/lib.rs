@@ -1,4 +1,4 @@
-//! What this build declares: the options of every crate, and the modules linked in. The daemon and the offline tools read
+//! What this build declares: the options and hooks of every crate, and the modules linked in. The daemon and the offline tools read
 //! the same list, so that a file which a tool calls valid is one that the daemon loads.
 //!
 //! Out: a registry with every option, and the modules ready for their life cycle. Runs once at start. Whoever adds a crate
@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use config::{Declared, Registry};
+use hooks::{DeclaredHook, HookRegistry};
 use logging::LogWriter;
 use module::{Catalogue, Error, Module, Modules};
 use scheduler::{Clock, Meters};
@@ -51,6 +52,12 @@ impl Declarations {
         writer.stop();
         declared
     }
+}
+
+/// Every hook of the build. Providers are counted in `meters`.
+pub fn hook_registry(clock: Clock, meters: &Meters) -> HookRegistry {
+    let rooms: [&'static [&'static dyn DeclaredHook]; 3] = [bounce::HOOKS, logging::HOOKS, reception::HOOKS];
+    HookRegistry::new(clock, meters, rooms)
 }
 
 /// The `.ecm` files of the modules linked in.

@@ -15,6 +15,7 @@ use console::{Arrivals, Commands, Console, ControlListener, UserNames};
 use declarations::{Declarations, Schemes};
 use delivery::{Deps, Engine, EngineHandle, Itself, Tcp};
 use dns::{DnsRuntime, Resolver, Settings};
+use hooks::HookRegistry;
 use io_wrapper::IoWrappers;
 use logging::{LogWriter, Paniclog};
 use message::IdGenerator;
@@ -64,6 +65,7 @@ pub struct Booted {
 struct Ground {
     clock: Clock,
     meters: Meters,
+    hooks: HookRegistry,
     files: IoWrappers,
     schemes: Schemes,
     log_writer: LogWriter,
@@ -120,6 +122,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let house = Rc::new(House {
         configuration,
         modules,
+        hooks: ground.hooks,
         clock: ground.clock,
         meters: ground.meters,
         paniclog: ground.paniclog,
@@ -145,13 +148,15 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
 impl Ground {
     fn lay(foreground: bool) -> Result<Self, Failure> {
         let (clock, meters) = (Clock::system(), Meters::new());
+        let hooks = declarations::hook_registry(clock, &meters);
+        crate::abort_on_panic(Some(hooks.clone()));
         let schemes = Schemes::register(clock).map_err(|error| Failure::Internal(error.to_string()))?;
         let files = schemes.files.clone();
         let log_writer = LogWriter::new(clock, &meters, files.clone());
         let paniclog = Paniclog::new(clock, log_writer.stderr());
         paniclog.set_foreground(foreground);
         paniclog.install().map_err(|error| Failure::Internal(error.to_string()))?;
-        Ok(Self { clock, meters, files, schemes, log_writer, paniclog })
+        Ok(Self { clock, meters, hooks, files, schemes, log_writer, paniclog })
     }
 }
 
@@ -192,7 +197,7 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
             unsettled = Some(failure);
             return Err(why);
         }
-        generation::prepare(new, None, &modules, &ground.meters)
+        generation::prepare(new, None, &modules, &ground.hooks, &ground.meters)
     });
     if let Some(failure) = unsettled {
         return Err(failure);
@@ -206,7 +211,9 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
 
 fn master(generation: &Generation, ground: &Ground) -> Result<(Watchdog, Master), Failure> {
     let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
-    let watchdog = Watchdog::start(ground.clock, watchdog_limit(generation), &ground.meters, report)
+    let hooks = ground.hooks.clone();
+    let told = move |seen| report(seen, &hooks);
+    let watchdog = Watchdog::start(ground.clock, watchdog_limit(generation), &ground.meters, told)
         .map_err(system("start the watchdog"))?;
     let master = Master::new(&watchdog, &ground.meters).map_err(system("start the master scheduler"))?;
     Ok((watchdog, master))
@@ -326,10 +333,13 @@ fn node_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn report(report: Report) {
+fn report(report: Report, hooks: &HookRegistry) {
     match report {
-        Report::Blocked { name, silent_for } => {
-            tracing::error!(target: "START", "event loop {name} is blocked: silent for {:.1} s", silent_for.as_secs_f64());
+        Report::Blocked { name, silent_for, doing } => {
+            let holder =
+                hooks.provider(doing).map(|(hook, module)| format!(", held by module {module} in hook {hook}"));
+            let (seconds, holder) = (silent_for.as_secs_f64(), holder.unwrap_or_default());
+            tracing::error!(target: "START", "event loop {name} is blocked: silent for {seconds:.1} s{holder}");
         }
         Report::Recovered { name, blocked_for } => {
             tracing::warn!(target: "START", "event loop {name} goes on after {:.1} s", blocked_for.as_secs_f64());

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{Generation, ListenAddress, Lookup, NewGeneration};
-use hooks::{HookSet, HookSetBuilder};
+use hooks::{HookRegistry, HookSet, HookSetBuilder};
 use module::{Loaded, Modules};
 use netlistener::{Netlisteners, Plan, listen_specs};
 use scheduler::{MemoryCharge, Meters};
@@ -19,10 +19,11 @@ pub fn prepare(
     new: &mut NewGeneration,
     current: Option<&Generation>,
     modules: &Modules,
+    hooks: &HookRegistry,
     meters: &Meters,
 ) -> Result<(), String> {
     check(new)?;
-    let mut hooks = HookSetBuilder::new();
+    let mut hooks = HookSetBuilder::of(hooks);
     let loaded = modules.init(new, current, &mut hooks).map_err(|error| error.to_string())?;
     if current.is_none() {
         // Before the daemon gives up the rights of root, if it has them: what a module opens here it opens with those.

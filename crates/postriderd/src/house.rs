@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use config::{Author, Configuration, Diagnostics, Generation, Lookup, NewGeneration};
 use delivery::EngineHandle;
 use dns::Resolver;
-use hooks::HookSet;
+use hooks::{HookRegistry, HookSet};
 use jiff::Timestamp;
 use logging::{LogHooks, Paniclog};
 use message::IdGenerator;
@@ -33,6 +33,8 @@ pub struct House {
     pub configuration: Configuration,
     /// What this build can load.
     pub modules: Arc<Modules>,
+    /// Every hook.
+    pub hooks: HookRegistry,
     /// Time.
     pub clock: Clock,
     /// Every counter.
@@ -101,6 +103,7 @@ impl House {
         let ground = ChangeGround {
             configuration: self.configuration.clone(),
             modules: self.modules.clone(),
+            hooks: self.hooks.clone(),
             netlisteners: self.netlisteners.clone(),
             paniclog: self.paniclog.clone(),
             meters: self.meters.clone(),
@@ -216,6 +219,7 @@ pub fn refused(diagnostics: Diagnostics) -> Refusal {
 struct ChangeGround {
     configuration: Configuration,
     modules: Arc<Modules>,
+    hooks: HookRegistry,
     netlisteners: Arc<Mutex<Netlisteners>>,
     paniclog: Paniclog,
     meters: Meters,
@@ -233,7 +237,7 @@ impl ChangeGround {
             }
             plan = Some(generation::bind(new, &self.netlisteners)?);
             new.extend(author.clone());
-            generation::prepare(new, Some(&current), &self.modules, &self.meters)
+            generation::prepare(new, Some(&current), &self.modules, &self.hooks, &self.meters)
         })?;
         if let Some(plan) = plan {
             let mut netlisteners = self.netlisteners.lock().unwrap_or_else(PoisonError::into_inner);

@@ -29,7 +29,8 @@ pub use context::{Scope, ValidationContext};
 pub use listener::{EsmtpListener, Parts, RECEIVING};
 pub use options::{HOSTNAME, ListenerOptions, OPTIONS};
 pub use phases::{
-    CoreValidateDataSpoolEachRcpt, FinalValidation, FinalValidation2, FinalVerdict, MessageArgs, PostFinalValidation,
-    PostValidateDataSpoolEachRcpt, RecipientArgs, SessionArgs, SessionFacts, ValidateConnect, ValidateData,
-    ValidateDataSpool, ValidateDataSpoolEachRcpt, ValidateEhlo, ValidateMailfrom, ValidateRcptto, ValidateSetBinding,
+    CoreValidateDataSpoolEachRcpt, FinalValidation, FinalValidation2, FinalVerdict, HOOKS, MessageArgs,
+    PostFinalValidation, PostValidateDataSpoolEachRcpt, RecipientArgs, SessionArgs, SessionFacts, ValidateConnect,
+    ValidateData, ValidateDataSpool, ValidateDataSpoolEachRcpt, ValidateEhlo, ValidateMailfrom, ValidateRcptto,
+    ValidateSetBinding,
 };

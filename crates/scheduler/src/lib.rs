@@ -8,6 +8,7 @@
 
 mod clock;
 mod descriptors;
+mod doing;
 mod event_loop;
 mod job;
 mod lack;
@@ -27,6 +28,7 @@ mod wheel;
 
 pub use clock::Clock;
 pub use descriptors::{Descriptors, Shares};
+pub use doing::Doing;
 pub use event_loop::{LoopHandle, LoopPool};
 pub use job::{Completion, Job, Outcome, Rejected};
 pub use lack::{Lack, Step};

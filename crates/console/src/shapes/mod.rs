@@ -8,6 +8,7 @@ mod binding;
 mod configuration;
 mod domain;
 mod exposition;
+mod hooks;
 mod mailq;
 mod memory;
 mod message;
@@ -25,6 +26,7 @@ pub use domain::{
     DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, ListKind,
 };
 pub use exposition::Exposition;
+pub use hooks::{CalledHook, HookList, HookProvider, HookRow};
 pub use mailq::{Mailq, MailqRow, QueueListing, QueueRow};
 pub use memory::{AllocatorReport, Exceeded, FixedType, MemoryReport, VariableType};
 pub use message::{DetailsPart, MessageDetails};
