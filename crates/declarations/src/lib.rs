@@ -14,6 +14,7 @@ use module::{Catalogue, Error, Module, Modules};
 use scheduler::{Clock, Meters};
 
 pub mod daemon;
+pub mod daemon_hooks;
 mod schemes;
 pub mod security;
 
@@ -56,8 +57,8 @@ impl Declarations {
 
 /// Every hook of the build. Providers are counted in `meters`.
 pub fn hook_registry(clock: Clock, meters: &Meters) -> HookRegistry {
-    let rooms: [&'static [&'static dyn DeclaredHook]; 3] = [bounce::HOOKS, logging::HOOKS, reception::HOOKS];
-    HookRegistry::new(clock, meters, rooms)
+    let rooms: [&'static [&'static dyn DeclaredHook]; 3] = [bounce::HOOKS, logging::HOOKS, daemon_hooks::HOOKS];
+    HookRegistry::new(clock, meters, rooms.into_iter().chain(reception::HOOKS))
 }
 
 /// The `.ecm` files of the modules linked in.

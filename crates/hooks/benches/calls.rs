@@ -49,12 +49,18 @@ impl Hook for Four {
 }
 
 const HOOKS: &[&dyn DeclaredHook] = &[&Listed::<Four>::NEW];
-const CALLS: u32 = 20_000_000;
+const CALLS: u32 = 5_000_000;
+
+/// What this thread has had of a processor: other work on the machine is not counted.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
 
 fn measure(what: &str, point: &HookPoint<Four>, runtime: &tokio::runtime::Runtime) {
-    let (clock, mut context) = (Clock::system(), Vec::new());
+    let mut context = Vec::new();
     let best = (0..5).map(|_| {
-        let before = clock.now();
+        let before = processor_time();
         runtime.block_on(async {
             for _ in 0..CALLS {
                 let mut args = (black_box(&1), black_box("RCPT TO:<a@b.example>"), black_box(&2), &mut context);
@@ -63,7 +69,7 @@ fn measure(what: &str, point: &HookPoint<Four>, runtime: &tokio::runtime::Runtim
                 }
             }
         });
-        clock.now() - before
+        processor_time() - before
     });
     let best = best.min().unwrap_or(Duration::ZERO);
     println!("{what}: {:.2} ns a call", best.as_secs_f64() * 1e9 / f64::from(CALLS));

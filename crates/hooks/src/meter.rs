@@ -26,8 +26,9 @@ pub struct ProviderMeter {
 #[derive(Default)]
 #[repr(align(64))]
 struct Shard {
-    calls: AtomicU64,
     polls: AtomicU64,
+    /// Of those, polls of a call that had been suspended.
+    again: AtomicU64,
     timed: AtomicU64,
     nanos: AtomicU64,
     longest: AtomicU64,
@@ -68,8 +69,9 @@ impl ProviderMeter {
         }
     }
 
-    pub(crate) fn called(&self) {
-        self.shard().calls.fetch_add(1, Ordering::Relaxed);
+    /// The next poll is no new call.
+    pub(crate) fn goes_on(&self) {
+        self.shard().again.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Runs one poll under the thread's mark.
@@ -126,7 +128,7 @@ impl ProviderMeter {
         };
         let longest = self.shards.iter().map(|shard| shard.longest.load(Ordering::Relaxed)).max().unwrap_or(0);
         Figures {
-            calls: sum(|shard| &shard.calls),
+            calls: sum(|shard| &shard.polls).saturating_sub(sum(|shard| &shard.again)),
             suspensions: self.suspensions.get(),
             refusals: self.refusals.get(),
             errors: self.errors.get(),

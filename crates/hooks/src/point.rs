@@ -92,16 +92,20 @@ impl<H: Hook> HookPoint<H> {
         for registered in &chain.providers {
             let mut slot = Slot::default();
             let mut suspended = false;
-            registered.meter.called();
-            let answer = poll_fn(|context| match registered.poll(chain.declaration, args, &mut slot, context) {
-                Poll::Pending if !chain.declaration.suspends => Poll::Ready(Err(Fault::Suspended)),
-                Poll::Pending => {
-                    if !std::mem::replace(&mut suspended, true) {
-                        registered.meter.suspended();
-                    }
-                    Poll::Pending
+            let answer = poll_fn(|context| {
+                if suspended {
+                    registered.meter.goes_on();
                 }
-                ready => ready,
+                match registered.poll(chain.declaration, args, &mut slot, context) {
+                    Poll::Pending if !chain.declaration.suspends => Poll::Ready(Err(Fault::Suspended)),
+                    Poll::Pending => {
+                        if !std::mem::replace(&mut suspended, true) {
+                            registered.meter.suspended();
+                        }
+                        Poll::Pending
+                    }
+                    ready => ready,
+                }
             })
             .await;
             drop(slot);
@@ -118,7 +122,6 @@ impl<H: Hook> HookPoint<H> {
         let Some(chain) = &self.chain else { return None };
         for registered in &chain.providers {
             let mut slot = Slot::default();
-            registered.meter.called();
             let polled = registered.poll(chain.declaration, args, &mut slot, &mut Context::from_waker(Waker::noop()));
             drop(slot);
             let answer = match polled {

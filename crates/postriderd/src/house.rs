@@ -26,6 +26,7 @@ use crate::generation;
 use crate::loops;
 use crate::statistics::Baseline;
 use declarations::daemon::WATCHDOG_INTERVAL;
+use declarations::daemon_hooks::PostConfigCommit;
 
 /// The rooms.
 pub struct House {
@@ -127,6 +128,9 @@ impl House {
 
     /// Brings the rooms that keep something of a generation up to a new one.
     async fn follow(&self, generation: &Generation) {
+        if let Some(set) = generation.extension::<HookSet>() {
+            set.point::<PostConfigCommit>().call_now(&mut ());
+        }
         loops::configure_thread_pools(generation, &self.pools);
         self.watchdog.set_limit(watchdog_limit(generation));
         descriptors::warn(&self.descriptors, generation);

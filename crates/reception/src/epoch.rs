@@ -16,6 +16,7 @@ use queue::DefaultBinding;
 
 use crate::options::ListenerOptions;
 use crate::phases::Phases;
+use crate::session_hooks::SessionHooks;
 use crate::throttle::Throttles;
 
 /// The word of the stanza.
@@ -28,6 +29,7 @@ const QUEUE_NAMES_MAX: usize = 4096;
 pub(crate) struct Epoch {
     pub(crate) generation: Arc<Generation>,
     pub(crate) phases: Phases,
+    pub(crate) hooks: SessionHooks,
     pub(crate) logs: LogHooks,
     pub(crate) default_binding: DefaultBinding,
     system_hostname: Arc<str>,
@@ -42,6 +44,7 @@ impl Epoch {
         let hooks = generation.extension::<HookSet>().unwrap_or_default();
         Self {
             phases: Phases::of(&hooks),
+            hooks: SessionHooks::of(&hooks),
             logs: LogHooks::of(&hooks),
             default_binding: generation.get(&queue::DEFAULT_BINDING, &Lookup::Global),
             generation,

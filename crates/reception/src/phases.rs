@@ -144,7 +144,15 @@ impl SessionArgs<'_> {
         let mut session = session(self.session);
         let mut context = context(self.context);
         let [session, context] = [Value::Object(&mut session), Value::Object(&mut context)];
+        let transaction = |kind| self.transaction.map(|transaction| Parts::new(kind, [Part::Shown(transaction)]));
         match declaration.parameters.len() {
+            2 if declaration.parameters[0].kind == Kind::Recipients => {
+                let mut recipients = transaction(Kind::Recipients);
+                call(&mut [
+                    Value::object(recipients.as_mut().map(|recipients| recipients as &mut dyn Object)),
+                    context,
+                ]);
+            }
             2 => call(&mut [session, context]),
             3 => call(&mut [Value::text(&line), session, context]),
             _ => {
@@ -184,6 +192,7 @@ fn context(context: &mut ValidationContext) -> Parts<'_, 1> {
     Parts::new(Kind::ValidationContext, [Part::Open(context)])
 }
 
+const LIST: &[Parameter] = &[Parameter::new("list_node *", "list", Kind::Recipients), Parameter::context("vctx")];
 const RCPTTO: &[Parameter] =
     &[Parameter::message("msg"), Parameter::string("str"), Parameter::session("ac"), Parameter::context("vctx")];
 const FINAL: Rule = Rule::Chain {
@@ -362,9 +371,100 @@ phase!(
     suspends: true,
     tier: Tier::A,
 );
+phase!(
+    /// A client has been accepted, before any other phase. A code set in the context refuses it.
+    ValidateAccept, (SessionArgs, ()),
+    scope: "core",
+    name: "validate_accept",
+    returns: "int",
+    parameters: &[Parameter::session("ac"), Parameter::context("c")],
+    rule: Rule::VALIDATE,
+    failing: Failing::Defers,
+    needs: Needs::Nothing,
+    suspends: true,
+    tier: Tier::A,
+);
+phase!(
+    /// After every provider of validate_connect, unless the client is refused by then.
+    CoreValidateConnect, (SessionArgs, ()),
+    scope: "core",
+    name: "validate_connect",
+    returns: "void",
+    parameters: &[Parameter::session("ac"), Parameter::context("c")],
+    rule: Rule::Every,
+    failing: Failing::Defers,
+    needs: Needs::Nothing,
+    suspends: true,
+    tier: Tier::A,
+);
+phase!(
+    /// After validate_rcptto has taken a recipient, which is not yet among those shown. A code set in the context refuses it.
+    ValidateRcpttoList, (SessionArgs, ()),
+    scope: "validate",
+    name: "rcptto_list",
+    returns: "int",
+    parameters: LIST,
+    rule: Rule::VALIDATE,
+    failing: Failing::Defers,
+    needs: Needs::Envelope,
+    suspends: true,
+    tier: Tier::B,
+);
+phase!(
+    /// Once, with DATA. A code set in the context refuses the message before it comes.
+    ValidateRcpttoListFinal, (SessionArgs, ()),
+    scope: "validate",
+    name: "rcptto_list_final",
+    returns: "int",
+    parameters: &[Parameter::new("list_node *", "node", Kind::Recipients), Parameter::context("vctx")],
+    rule: Rule::VALIDATE,
+    failing: Failing::Defers,
+    needs: Needs::Envelope,
+    suspends: true,
+    tier: Tier::B,
+);
+phase!(
+    /// The first of the phases of each recipient.
+    PreMsgEachRcpt, (RecipientArgs, ()),
+    scope: "core",
+    name: "pre_msg_each_rcpt",
+    returns: "void",
+    parameters: &[Parameter::message("msg"), Parameter::session("ac")],
+    rule: Rule::Every,
+    failing: Failing::PassedOver,
+    needs: Needs::Body,
+    suspends: true,
+    tier: Tier::B,
+);
+phase!(
+    /// The last of the phases of each recipient that was not refused.
+    PostMsgEachRcpt, (RecipientArgs, ()),
+    scope: "core",
+    name: "post_msg_each_rcpt",
+    returns: "void",
+    parameters: &[Parameter::message("msg"), Parameter::session("ac"), Parameter::context("vctx")],
+    rule: Rule::Every,
+    failing: Failing::PassedOver,
+    needs: Needs::Body,
+    suspends: true,
+    tier: Tier::A,
+);
+phase!(
+    /// After validate_set_binding, if it has changed binding or binding group.
+    PostValidateSetBinding, (RecipientArgs, ()),
+    scope: "core",
+    name: "post_validate_set_binding",
+    returns: "void",
+    parameters: &[Parameter::message("m")],
+    rule: Rule::Every,
+    failing: Failing::PassedOver,
+    needs: Needs::Envelope,
+    suspends: false,
+    tier: Tier::A,
+);
 
 /// The phases, for the registry of hooks.
-pub const HOOKS: &[&dyn DeclaredHook] = &[
+pub(crate) const PHASES: &[&dyn DeclaredHook] = &[
     &Listed::<ValidateConnect>::NEW,
     &Listed::<ValidateEhlo>::NEW,
     &Listed::<ValidateMailfrom>::NEW,
@@ -378,24 +478,38 @@ pub const HOOKS: &[&dyn DeclaredHook] = &[
     &Listed::<FinalValidation2>::NEW,
     &Listed::<FinalValidation>::NEW,
     &Listed::<PostFinalValidation>::NEW,
+    &Listed::<ValidateAccept>::NEW,
+    &Listed::<CoreValidateConnect>::NEW,
+    &Listed::<ValidateRcpttoList>::NEW,
+    &Listed::<ValidateRcpttoListFinal>::NEW,
+    &Listed::<PreMsgEachRcpt>::NEW,
+    &Listed::<PostMsgEachRcpt>::NEW,
+    &Listed::<PostValidateSetBinding>::NEW,
 ];
 
 /// The phases of one generation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Phases {
+    pub(crate) accept: HookPoint<ValidateAccept>,
     pub(crate) connect: HookPoint<ValidateConnect>,
+    pub(crate) core_connect: HookPoint<CoreValidateConnect>,
     pub(crate) ehlo: HookPoint<ValidateEhlo>,
     pub(crate) mailfrom: HookPoint<ValidateMailfrom>,
     pub(crate) rcptto: HookPoint<ValidateRcptto>,
+    pub(crate) rcptto_list: HookPoint<ValidateRcpttoList>,
+    pub(crate) rcptto_list_final: HookPoint<ValidateRcpttoListFinal>,
     pub(crate) data: HookPoint<ValidateData>,
     pub(crate) data_spool: HookPoint<ValidateDataSpool>,
+    pub(crate) pre_msg: HookPoint<PreMsgEachRcpt>,
     pub(crate) each_rcpt: HookPoint<ValidateDataSpoolEachRcpt>,
     pub(crate) core_each_rcpt: HookPoint<CoreValidateDataSpoolEachRcpt>,
     pub(crate) post_each_rcpt: HookPoint<PostValidateDataSpoolEachRcpt>,
     pub(crate) set_binding: HookPoint<ValidateSetBinding>,
+    pub(crate) post_set_binding: HookPoint<PostValidateSetBinding>,
     pub(crate) final2: HookPoint<FinalValidation2>,
     pub(crate) finalize: HookPoint<FinalValidation>,
     pub(crate) post_final: HookPoint<PostFinalValidation>,
+    pub(crate) post_msg: HookPoint<PostMsgEachRcpt>,
     /// No phase has a provider: the variables that policy would read need not be set.
     pub(crate) idle: bool,
 }
@@ -403,25 +517,36 @@ pub(crate) struct Phases {
 impl Phases {
     pub(crate) fn of(set: &HookSet) -> Self {
         let mut phases = Self {
+            accept: set.point(),
             connect: set.point(),
+            core_connect: set.point(),
             ehlo: set.point(),
             mailfrom: set.point(),
             rcptto: set.point(),
+            rcptto_list: set.point(),
+            rcptto_list_final: set.point(),
             data: set.point(),
             data_spool: set.point(),
+            pre_msg: set.point(),
             each_rcpt: set.point(),
             core_each_rcpt: set.point(),
             post_each_rcpt: set.point(),
             set_binding: set.point(),
+            post_set_binding: set.point(),
             final2: set.point(),
             finalize: set.point(),
             post_final: set.point(),
+            post_msg: set.point(),
             idle: false,
         };
-        phases.idle = phases.connect.is_empty()
+        phases.idle = phases.accept.is_empty()
+            && phases.connect.is_empty()
+            && phases.core_connect.is_empty()
             && phases.ehlo.is_empty()
             && phases.mailfrom.is_empty()
             && phases.rcptto.is_empty()
+            && phases.rcptto_list.is_empty()
+            && phases.rcptto_list_final.is_empty()
             && phases.data.is_empty()
             && phases.data_spool.is_empty()
             && phases.recipients_idle();
@@ -430,12 +555,15 @@ impl Phases {
 
     /// No phase of the single recipient has a provider.
     pub(crate) fn recipients_idle(&self) -> bool {
-        self.each_rcpt.is_empty()
+        self.pre_msg.is_empty()
+            && self.each_rcpt.is_empty()
             && self.core_each_rcpt.is_empty()
             && self.post_each_rcpt.is_empty()
             && self.set_binding.is_empty()
+            && self.post_set_binding.is_empty()
             && self.final2.is_empty()
             && self.finalize.is_empty()
             && self.post_final.is_empty()
+            && self.post_msg.is_empty()
     }
 }

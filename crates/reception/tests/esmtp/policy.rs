@@ -376,7 +376,7 @@ fn foreign(
 #[test]
 fn a_provider_in_another_language_sees_and_decides_what_one_of_rust_does() {
     fn hooks(plain: &mut HookSetBuilder, seen: &Seen) {
-        let registry = HookRegistry::new(scheduler::Clock::system(), &scheduler::Meters::new(), [reception::HOOKS]);
+        let registry = HookRegistry::new(scheduler::Clock::system(), &scheduler::Meters::new(), reception::HOOKS);
         let mut builder = HookSetBuilder::of(&registry);
         log_hooks(&mut builder, seen);
         let session_types = "(void *, ec_string *, accept_construct *, validate_context *)";
