@@ -1,5 +1,5 @@
-//! The hooks against the reference: every documented one of tiers A and B is called or awaits a named room, none stands twice,
-//! and a prototype that differs has its reason in `hooks_departures.tsv`.
+//! The hooks against the reference: every documented one of tiers A and B is called or awaits a named room, none stands
+//! twice, and a prototype that differs has its reason in `hooks_departures.tsv`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! What a call costs: `cargo bench -p hooks`. A hook nobody provides, one provider of Rust, one by name with four arguments.
+//! What a call costs: `cargo bench -p hooks`. A hook nobody provides, one provider of Rust, one by name with four
+//! arguments.
 
 use std::hint::black_box;
 use std::sync::Arc;

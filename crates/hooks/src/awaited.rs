@@ -1,7 +1,7 @@
 //! The documented hooks that nothing calls yet, each with what it waits for: `awaited.tsv`, part of the program.
 //!
-//! A provider of one is refused, for it would never run. `crates/declarations/tests/hooks.rs` holds the file and the declarations
-//! to the reference.
+//! A provider of one is refused, for it would never run. `crates/declarations/tests/hooks.rs` holds the file and the
+//! declarations to the reference.
 
 /// One row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
-//! What a hook is: name, C prototype, arguments, how answers combine, where it runs. One constant beside the code that calls it.
+//! What a hook is: name, C prototype, arguments, how answers combine, where it runs. One constant beside the code that
+//! calls it.
 //!
-//! Everything that is told of a hook comes from here: registration by name, `module hooks`, the manual's reference of hooks.
+//! Everything that is told of a hook comes from here: registration by name, `module hooks`, the manual's reference of
+//! hooks.
 
 use std::fmt;
 
@@ -228,7 +230,8 @@ impl fmt::Display for Rule {
     }
 }
 
-/// What becomes of a call when a provider fails: gives an answer that means nothing, an error, or suspends where it may not.
+/// What becomes of a call when a provider fails: gives an answer that means nothing, an error, or suspends where it may
+/// not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failing {
     /// The call goes on as if the provider was not there.

@@ -1,9 +1,10 @@
 //! Hook points: named call-outs, declared as data beside the code that calls them, with ordered providers.
 //!
-//! Who owns a call-out point declares it once ([`Declaration`]) in a type that implements [`Hook`], and lists it in its crate's
-//! `HOOKS`, as it lists its options. The [`HookRegistry`] of the process knows every point. Providers register into the
-//! [`HookSet`] of one configuration generation: Rust by the hook's type, other languages by its name ([`Provide`]). A session or
-//! delivery attempt keeps the set of the generation it started with. A [`HookPoint`] without providers costs one branch.
+//! Who owns a call-out point declares it once ([`Declaration`]) in a type that implements [`Hook`], and lists it in its
+//! crate's `HOOKS`, as it lists its options. The [`HookRegistry`] of the process knows every point. Providers register
+//! into the [`HookSet`] of one configuration generation: Rust by the hook's type, other languages by its name
+//! ([`Provide`]). A session or delivery attempt keeps the set of the generation it started with. A [`HookPoint`]
+//! without providers costs one branch.
 //!
 //! Knows nothing of what the hooks mean; what policy calls a message or a session comes through as an [`Object`].
 

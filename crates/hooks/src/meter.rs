@@ -2,7 +2,8 @@
 //!
 //! Calls are counted by the thread that makes them: its own cache line, nothing shared with other loops. What is rare
 //! (suspensions, refusals, errors) goes to the counters `hooks.suspensions{hook,module}` and so on at once. One poll in
-//! `SAMPLED` is timed. While a provider runs its thread is marked with the meter's number, so that the watchdog can name it.
+//! `SAMPLED` is timed. While a provider runs its thread is marked with the meter's number, so that the watchdog can
+//! name it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

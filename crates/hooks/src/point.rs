@@ -22,8 +22,8 @@ pub trait Hook: 'static {
     /// The arguments as values, one for each declared parameter, for providers in other languages.
     fn show(args: &mut Self::Args<'_>, call: &mut dyn FnMut(&mut [Value<'_>]));
 
-    /// What an answer means that ends the chain; none if it means nothing after all, and counts as a failure. Never asked
-    /// where every provider is called.
+    /// What an answer means that ends the chain; none if it means nothing after all, and counts as a failure. Never
+    /// asked where every provider is called.
     fn verdict(returned: Returned) -> Option<Self::Verdict>;
 
     /// What is decided because a provider failed; asked where the declaration says [`Failing::Defers`].
@@ -85,8 +85,8 @@ impl<H: Hook> HookPoint<H> {
         self.chain.is_none()
     }
 
-    /// Calls the providers in order under the hook's rule. The verdict, and the module that gave it. Dropping the call drops
-    /// what a suspended provider remembers of it.
+    /// Calls the providers in order under the hook's rule. The verdict, and the module that gave it. Dropping the call
+    /// drops what a suspended provider remembers of it.
     pub async fn call(&self, args: &mut H::Args<'_>) -> Option<(H::Verdict, Arc<str>)> {
         let Some(chain) = &self.chain else { return None };
         for registered in &chain.providers {
@@ -116,8 +116,8 @@ impl<H: Hook> HookPoint<H> {
         None
     }
 
-    /// As [`HookPoint::call`], for points where nothing can wait (loggers, option getters, worker threads): a provider that
-    /// suspends has failed.
+    /// As [`HookPoint::call`], for points where nothing can wait (loggers, option getters, worker threads): a provider
+    /// that suspends has failed.
     pub fn call_now(&self, args: &mut H::Args<'_>) -> Option<(H::Verdict, Arc<str>)> {
         let Some(chain) = &self.chain else { return None };
         for registered in &chain.providers {

@@ -40,9 +40,9 @@ pub type PolledProvider<H> = Arc<
 
 /// A provider in another language, registered by the hook's name.
 pub trait Provide: Send + Sync {
-    /// Answers, or suspends the call after it has seen to it that `context` is woken. It is polled again then, and may be
-    /// without cause; `slot` is what it remembers of this call. Called on the thread that the hook's declaration names; must
-    /// not block. The values hold for this poll only.
+    /// Answers, or suspends the call after it has seen to it that `context` is woken. It is polled again then, and may
+    /// be without cause; `slot` is what it remembers of this call. Called on the thread that the hook's declaration
+    /// names; must not block. The values hold for this poll only.
     fn poll(&self, arguments: &mut [Value<'_>], slot: &mut Slot, context: &mut Context<'_>) -> Poll<Returned>;
 }
 

@@ -1,7 +1,7 @@
 //! Hooks that modules declare at run time, so that they reach each other without being linked together.
 //!
-//! The first to name one with a prototype declares it, for the life of the process; whoever comes with another prototype is
-//! refused. Such a hook has no Rust type: its providers and callers agree on values.
+//! The first to name one with a prototype declares it, for the life of the process; whoever comes with another
+//! prototype is refused. Such a hook has no Rust type: its providers and callers agree on values.
 
 use crate::declaration::{Declaration, Failing, Needs, Parameter, Rule, Runs, Tier};
 use crate::point::Hook;

@@ -149,8 +149,8 @@ impl HookSetBuilder {
         self.insert(place, module, Way::<H>::Polled(provider));
     }
 
-    /// Registers a provider in another language: `title` is `scope_name`, `types` its parameter types as C's macros write them
-    /// ([`Declaration::types`]).
+    /// Registers a provider in another language: `title` is `scope_name`, `types` its parameter types as C's macros
+    /// write them ([`Declaration::types`]).
     pub fn by_name(
         &mut self,
         place: Place,

@@ -1,8 +1,8 @@
 //! What a provider in another language is handed: the arguments of a call as values, in the order of the C prototype.
 //!
-//! Values borrow from what exists at the point of the call; nothing is copied to make one. The objects of policy (message,
-//! session, …) come through as an [`Object`]: this crate knows their kind and nothing else of them, and the crate that has their
-//! accessors asks for the parts they are views of.
+//! Values borrow from what exists at the point of the call; nothing is copied to make one. The objects of policy
+//! (message, session, …) come through as an [`Object`]: this crate knows their kind and nothing else of them, and the
+//! crate that has their accessors asks for the parts they are views of.
 
 use std::any::{Any, TypeId};
 use std::time::Duration;
@@ -129,8 +129,8 @@ impl<'a> Value<'a> {
 
 /// An object of policy: a view of parts that exist at the point of a call. Not to be kept beyond one poll.
 ///
-/// The crate that knows what a message is implements this for its own view, and finds the view's parts again from here; a
-/// point of a crate below it hands over [`Parts`].
+/// The crate that knows what a message is implements this for its own view, and finds the view's parts again from here;
+/// a point of a crate below it hands over [`Parts`].
 pub trait Object {
     /// Which object it is.
     fn kind(&self) -> Kind;

@@ -2,6 +2,7 @@
 
 mod body;
 pub mod date;
+mod defect;
 pub mod dsn;
 pub mod envelope;
 pub mod header;

@@ -21,6 +21,7 @@ mod refusal;
 mod relay;
 mod session;
 mod session_hooks;
+mod sessions;
 mod store;
 mod throttle;
 mod validation;
@@ -40,6 +41,7 @@ pub use session_hooks::{
     ConfigGetDomainRelay, ConnectionArgs, DecInboundConnections, IncInboundConnections, PreCanRelayTo, RelayArgs,
     ServerEsmtpSessionAbort,
 };
+pub use sessions::{SessionReport, Sessions};
 
 /// Every hook of reception, for the registry of hooks.
 pub const HOOKS: [&[&dyn hooks::DeclaredHook]; 2] = [phases::PHASES, session_hooks::SESSION_HOOKS];

@@ -53,7 +53,8 @@ pub struct MessageArgs<'a> {
     pub context: &'a mut ValidationContext,
 }
 
-/// What the phases of each recipient are shown. The envelope may be changed; the body is shared with the other recipients.
+/// What the phases of each recipient are shown. The envelope may be changed; the body is shared with the other
+/// recipients.
 pub struct RecipientArgs<'a> {
     /// The session.
     pub session: &'a SessionFacts,
@@ -398,7 +399,8 @@ phase!(
     tier: Tier::A,
 );
 phase!(
-    /// After validate_rcptto has taken a recipient, which is not yet among those shown. A code set in the context refuses it.
+    /// After validate_rcptto has taken a recipient, which is not yet among those shown. A code set in the context
+    /// refuses it.
     ValidateRcpttoList, (SessionArgs, ()),
     scope: "validate",
     name: "rcptto_list",

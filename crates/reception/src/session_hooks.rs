@@ -23,7 +23,8 @@ pub struct RelayArgs<'a> {
     pub domain: &'a str,
     /// What is answered: not 0 means that mail for the domain is taken.
     pub verdict: i64,
-    /// Set to 1 (VALIDATE_DONE) by a provider of [`PreCanRelayTo`] whose verdict is to hold whatever the configuration says.
+    /// Set to 1 (VALIDATE_DONE) by a provider of [`PreCanRelayTo`] whose verdict is to hold whatever the configuration
+    /// says.
     pub decided: i64,
 }
 
@@ -99,8 +100,8 @@ impl Hook for PreCanRelayTo {
         needs: Needs::Envelope,
         suspends: false,
         tier: Tier::A,
-        meaning: "Before the configuration says whether a recipient's domain is relayed for: with *cont = VALIDATE_DONE (1), *rv \
-                  holds in its place.",
+        meaning: "Before the configuration says whether a recipient's domain is relayed for: with *cont = VALIDATE_DONE (1), \
+                  *rv holds in its place.",
     };
     type Args<'a> = RelayArgs<'a>;
     type Verdict = ();
@@ -135,8 +136,8 @@ impl Hook for ConfigGetDomainRelay {
         needs: Needs::Envelope,
         suspends: false,
         tier: Tier::A,
-        meaning: "Whether a recipient's domain is relayed for: who returns other than 0 has said so in *retval, in place of the \
-                  configuration.",
+        meaning: "Whether a recipient's domain is relayed for: who returns other than 0 has said so in *retval, in place of \
+                  the configuration.",
     };
     type Args<'a> = RelayArgs<'a>;
     type Verdict = ();

@@ -1,8 +1,8 @@
 //! What a thread is doing: one number, for whoever looks at the thread from outside.
 //!
-//! Foreign code that runs on a loop (a provider of a hook) is marked with a number of its caller's choice while it runs. The
-//! watchdog reads the number of a loop that is silent, and the panic hook that of its own thread; what a number means, only
-//! who chose it knows. A mark costs two stores.
+//! Foreign code that runs on a loop (a provider of a hook) is marked with a number of its caller's choice while it
+//! runs. The watchdog reads the number of a loop that is silent, and the panic hook that of its own thread; what a
+//! number means, only who chose it knows. A mark costs two stores.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -7,6 +7,7 @@
 //! Knows nothing of mail or of configuration files.
 
 mod clock;
+mod containment;
 mod descriptors;
 mod doing;
 mod event_loop;
@@ -27,6 +28,7 @@ mod watchdog;
 mod wheel;
 
 pub use clock::Clock;
+pub use containment::is_contained;
 pub use descriptors::{Descriptors, Shares};
 pub use doing::Doing;
 pub use event_loop::{LoopHandle, LoopPool};

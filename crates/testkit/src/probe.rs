@@ -1,13 +1,13 @@
-//! The module `probe`: provides every hook by its name, as a module in another language would, writes down what it is handed, and
-//! decides nothing.
+//! The module `probe`: provides every hook by its name, as a module in another language would, writes down what it is
+//! handed, and decides nothing.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hooks::{Declaration, HookSetBuilder, Place, Returned, Rule, Slot, Value};
 
-/// Provides every hook that the builder's registry knows. `saw` gets a line for each call: `validate_ehlo(EHLO pc, session,
-/// validation context)`.
+/// Provides every hook that the builder's registry knows. `saw` gets a line for each call: `validate_ehlo(EHLO pc,
+/// session, validation context)`.
 pub fn probe(builder: &mut HookSetBuilder, saw: impl Fn(String) + Send + Sync + 'static) {
     let saw = Arc::new(saw);
     for declaration in builder.registry().declarations() {
