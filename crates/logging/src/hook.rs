@@ -49,12 +49,11 @@ macro_rules! log_hook {
     };
 }
 
+/// Shows a record as values.
+type Show<H> = fn(&mut <H as Hook>::Args<'_>, &mut dyn FnMut(&mut [Value<'_>]));
+
 /// Calls `show`; it stands for a closure's type, which no annotation can spell.
-fn shown<H: Hook>(
-    args: &mut H::Args<'_>,
-    call: &mut dyn FnMut(&mut [Value<'_>]),
-    show: fn(&mut H::Args<'_>, &mut dyn FnMut(&mut [Value<'_>])),
-) {
+fn shown<H: Hook>(args: &mut H::Args<'_>, call: &mut dyn FnMut(&mut [Value<'_>]), show: Show<H>) {
     show(args, call);
 }
 
