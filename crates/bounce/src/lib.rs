@@ -18,7 +18,7 @@ mod reading;
 pub use bouncer::{Bouncer, BouncerParts, FailedMessage, Hostname};
 pub use class::{BounceClass, Category};
 pub use classify::Classifier;
-pub use hook::{BounceErrorClassify, BounceText};
+pub use hook::{BounceErrorClassify, BounceText, HOOKS};
 pub use options::OPTIONS;
 pub use reader::MEASURES;
 pub use reader::{BounceReader, IncomingBounce};

@@ -1,4 +1,4 @@
-//! What this build declares: the options of every crate, and the modules linked in. The daemon and the offline tools read
+//! What this build declares: the options and hooks of every crate, and the modules linked in. The daemon and the offline tools read
 //! the same list, so that a file which a tool calls valid is one that the daemon loads.
 //!
 //! Out: a registry with every option, and the modules ready for their life cycle. Runs once at start. Whoever adds a crate
@@ -8,11 +8,13 @@
 use std::sync::Arc;
 
 use config::{Declared, Registry};
+use hooks::{DeclaredHook, HookRegistry};
 use logging::LogWriter;
 use module::{Catalogue, Error, Module, Modules};
 use scheduler::{Clock, Measure, Meters};
 
 pub mod daemon;
+pub mod daemon_hooks;
 pub mod fitness;
 mod schemes;
 pub mod security;
@@ -71,6 +73,12 @@ pub fn measures() -> Vec<&'static Measure> {
     let mut measures: Vec<&Measure> = rooms.into_iter().flatten().chain(scheduler::measures()).collect();
     measures.sort_by_key(|measure| measure.name);
     measures
+}
+
+/// Every hook of the build. Providers are counted in `meters`.
+pub fn hook_registry(clock: Clock, meters: &Meters) -> HookRegistry {
+    let rooms: [&'static [&'static dyn DeclaredHook]; 3] = [bounce::HOOKS, logging::HOOKS, daemon_hooks::HOOKS];
+    HookRegistry::new(clock, meters, rooms.into_iter().chain(reception::HOOKS))
 }
 
 /// The `.ecm` files of the modules linked in.

@@ -1,27 +1,42 @@
 //! All providers of one configuration generation.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::point::{Hook, HookPoint, Provider, Registered};
+use crate::declaration::{self, Declaration};
+use crate::error::HookError;
+use crate::meter::{Figures, ProviderMeter};
+use crate::point::{Chain, Hook, HookPoint, Registered, Way};
+use crate::provider::{Place, PolledProvider, Provide, Provider};
+use crate::registry::HookRegistry;
+use crate::runtime::{RuntimeDeclaration, RuntimeHook};
 
 /// The providers of every hook, fixed for one generation. Look points up once per session or queue and keep them.
 #[derive(Default)]
 pub struct HookSet {
+    registry: HookRegistry,
     points: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
-    descriptions: Vec<HookDescription>,
+    of_modules: HashMap<String, HookPoint<RuntimeHook>>,
+    providers: BTreeMap<String, Vec<Arc<ProviderMeter>>>,
 }
 
 /// One hook, for `module hooks`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct HookDescription {
-    /// `<scope>_<hook>`.
-    pub name: &'static str,
-    /// The C prototype.
-    pub prototype: &'static str,
-    /// The modules that provide it, in calling order.
-    pub modules: Vec<String>,
+    /// What it is.
+    pub declaration: &'static Declaration,
+    /// Its providers, in calling order.
+    pub providers: Vec<ProviderDescription>,
+}
+
+/// One provider of a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderDescription {
+    /// The module.
+    pub module: String,
+    /// What was counted of it since the start, over all generations.
+    pub figures: Figures,
 }
 
 impl HookSet {
@@ -31,25 +46,68 @@ impl HookSet {
         point.cloned().unwrap_or_default()
     }
 
-    /// The hooks that have providers, in name order.
-    pub fn descriptions(&self) -> &[HookDescription] {
-        &self.descriptions
+    /// The point of a hook that a module declared; an empty one if nobody provides it.
+    pub fn point_of_module(&self, title: &str) -> HookPoint<RuntimeHook> {
+        self.of_modules.get(title).cloned().unwrap_or_default()
+    }
+
+    /// Every hook, whether it is provided or not, in name order.
+    pub fn descriptions(&self) -> Vec<HookDescription> {
+        let describe = |declaration: &'static Declaration| {
+            let providers = self.providers.get(&declaration.title()).map_or(&[][..], Vec::as_slice);
+            let of = |meter: &Arc<ProviderMeter>| ProviderDescription {
+                module: meter.module.to_string(),
+                figures: meter.figures(),
+            };
+            HookDescription { declaration, providers: providers.iter().map(of).collect() }
+        };
+        self.registry.declarations().into_iter().map(describe).collect()
+    }
+
+    /// Every hook of the process.
+    pub fn registry(&self) -> &HookRegistry {
+        &self.registry
     }
 }
 
-trait Chain: Any + Send {
-    fn finish(self: Box<Self>) -> (TypeId, Box<dyn Any + Send + Sync>, HookDescription);
+/// The providers of one hook, while they are collected.
+#[doc(hidden)]
+pub trait AnyChain: Any + Send {
+    #[doc(hidden)]
+    fn add(&mut self, place: Place, provider: Arc<dyn Provide>, meter: Arc<ProviderMeter>);
+    #[doc(hidden)]
+    fn seal(self: Box<Self>, set: &mut HookSet);
+    #[doc(hidden)]
+    fn hook(&self) -> TypeId;
+    #[doc(hidden)]
     fn as_any(&mut self) -> &mut dyn Any;
 }
 
-struct Providers<H: Hook>(Vec<Registered<H>>);
+impl<H: Hook> Chain<H> {
+    fn insert(&mut self, place: Place, way: Way<H>, meter: Arc<ProviderMeter>) {
+        let at = if place == Place::First { 0 } else { self.providers.len() };
+        self.providers.insert(at, Registered { way, meter });
+    }
+}
 
-impl<H: Hook> Chain for Providers<H> {
-    fn finish(self: Box<Self>) -> (TypeId, Box<dyn Any + Send + Sync>, HookDescription) {
-        let modules = self.0.iter().map(|registered| registered.module.to_string()).collect();
-        let description = HookDescription { name: H::NAME, prototype: H::PROTOTYPE, modules };
-        let point = HookPoint::<H> { providers: Some(self.0.into()) };
-        (TypeId::of::<H>(), Box::new(point), description)
+impl<H: Hook> AnyChain for Chain<H> {
+    fn add(&mut self, place: Place, provider: Arc<dyn Provide>, meter: Arc<ProviderMeter>) {
+        self.insert(place, Way::ByName(provider), meter);
+    }
+
+    fn seal(self: Box<Self>, set: &mut HookSet) {
+        let title = self.declaration.title();
+        set.providers.insert(title.clone(), self.providers.iter().map(|registered| registered.meter.clone()).collect());
+        let point = HookPoint { chain: Some(Arc::new(*self)) };
+        let any: Box<dyn Any + Send + Sync> = Box::new(point);
+        match any.downcast::<HookPoint<RuntimeHook>>() {
+            Ok(of_module) => drop(set.of_modules.insert(title, *of_module)),
+            Err(any) => drop(set.points.insert(TypeId::of::<H>(), any)),
+        }
+    }
+
+    fn hook(&self) -> TypeId {
+        TypeId::of::<H>()
     }
 
     fn as_any(&mut self) -> &mut dyn Any {
@@ -57,125 +115,90 @@ impl<H: Hook> Chain for Providers<H> {
     }
 }
 
-/// Collects providers while a generation is prepared. Used on the master scheduler only.
+/// Collects providers while a generation is prepared. Used on one thread at a time.
 #[derive(Default)]
 pub struct HookSetBuilder {
-    chains: HashMap<TypeId, Box<dyn Chain>>,
+    registry: HookRegistry,
+    chains: HashMap<TypeId, Box<dyn AnyChain>>,
+    of_modules: HashMap<String, Box<dyn AnyChain>>,
 }
 
 impl HookSetBuilder {
-    /// Nothing registered yet.
+    /// Nothing registered yet, and no hook that could be found by its name.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Nothing registered yet, of the hooks of a process.
+    pub fn of(registry: &HookRegistry) -> Self {
+        Self { registry: registry.clone(), ..Self::default() }
+    }
+
     /// Puts a provider before those registered so far.
     pub fn first<H: Hook>(&mut self, module: &str, provider: Provider<H>) {
-        self.chain::<H>().insert(0, Registered { module: module.into(), provider });
+        self.insert(Place::First, module, Way::<H>::AtOnce(provider));
     }
 
     /// Puts a provider after those registered so far.
     pub fn last<H: Hook>(&mut self, module: &str, provider: Provider<H>) {
-        self.chain::<H>().push(Registered { module: module.into(), provider });
+        self.insert(Place::Last, module, Way::<H>::AtOnce(provider));
+    }
+
+    /// Registers a provider that may suspend.
+    pub fn polled<H: Hook>(&mut self, place: Place, module: &str, provider: PolledProvider<H>) {
+        self.insert(place, module, Way::<H>::Polled(provider));
+    }
+
+    /// Registers a provider in another language: `title` is `scope_name`, `types` its parameter types as C's macros
+    /// write them ([`Declaration::types`]).
+    pub fn by_name(
+        &mut self,
+        place: Place,
+        title: &str,
+        types: &str,
+        module: &str,
+        provider: Arc<dyn Provide>,
+    ) -> Result<(), HookError> {
+        let found = self.registry.find(title, types)?;
+        let meter = self.registry.meter(found.declaration(), module);
+        let empty = found.empty();
+        let chain = if empty.hook() == TypeId::of::<RuntimeHook>() {
+            self.of_modules.entry(title.to_owned()).or_insert(empty)
+        } else {
+            self.chains.entry(empty.hook()).or_insert(empty)
+        };
+        chain.add(place, provider, meter);
+        Ok(())
+    }
+
+    /// Declares a hook of a module's own ([`HookRegistry::declare`]).
+    pub fn declare(&mut self, hook: RuntimeDeclaration) -> Result<&'static Declaration, HookError> {
+        self.registry.declare(hook)
+    }
+
+    /// Every hook of the process.
+    pub fn registry(&self) -> &HookRegistry {
+        &self.registry
     }
 
     /// Fixes the set.
     pub fn finish(self) -> Arc<HookSet> {
-        let mut set = HookSet::default();
-        for chain in self.chains.into_values() {
-            let (id, point, description) = chain.finish();
-            set.points.insert(id, point);
-            set.descriptions.push(description);
-        }
-        set.descriptions.sort_by_key(|description| description.name);
+        let mut set = HookSet { registry: self.registry, ..HookSet::default() };
+        self.chains.into_values().chain(self.of_modules.into_values()).for_each(|chain| chain.seal(&mut set));
         Arc::new(set)
     }
 
-    fn chain<H: Hook>(&mut self) -> &mut Vec<Registered<H>> {
-        let chain = self.chains.entry(TypeId::of::<H>()).or_insert_with(|| Box::new(Providers::<H>(Vec::new())));
-        // The entry under H's TypeId is only ever made by the line above.
-        &mut chain.as_any().downcast_mut::<Providers<H>>().expect("keyed by the hook's type").0
+    fn insert<H: Hook>(&mut self, place: Place, module: &str, way: Way<H>) {
+        let declaration: &'static declaration::Declaration = H::DECLARATION;
+        let meter = self.registry.meter(declaration, module);
+        let new = || Box::new(Chain::<H> { declaration, providers: Vec::new() }) as Box<dyn AnyChain>;
+        let chain = self.chains.entry(TypeId::of::<H>()).or_insert_with(new);
+        // The entry under H's type is only ever made by the line above, or by the hook's own entry in the registry.
+        let chain = chain.as_any().downcast_mut::<Chain<H>>().expect("keyed by the hook's type");
+        chain.insert(place, way, meter);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::point::{Answer, Rule};
-
-    struct Verdicts;
-    impl Hook for Verdicts {
-        const NAME: &'static str = "test_verdicts";
-        const PROTOTYPE: &'static str = "int test_verdicts(void *closure, char *seen)";
-        const RULE: Rule = Rule::FirstDone;
-        type Args<'a> = &'a mut Vec<&'static str>;
-        type Verdict = u16;
-    }
-
-    struct Log;
-    impl Hook for Log {
-        const NAME: &'static str = "test_log";
-        const PROTOTYPE: &'static str = "void test_log(void *closure)";
-        const RULE: Rule = Rule::EveryProvider;
-        type Args<'a> = &'a mut Vec<&'static str>;
-        type Verdict = ();
-    }
-
-    fn says(name: &'static str, verdict: Option<u16>) -> Provider<Verdicts> {
-        Arc::new(move |seen: &mut &mut Vec<&'static str>| {
-            seen.push(name);
-            verdict.map_or(Answer::Cont, Answer::Done)
-        })
-    }
-
-    #[test]
-    fn first_prepends_last_appends_and_the_first_verdict_ends_the_chain() {
-        let mut builder = HookSetBuilder::new();
-        builder.last::<Verdicts>("b", says("b", Some(550)));
-        builder.last::<Verdicts>("c", says("c", Some(450)));
-        builder.first::<Verdicts>("a", says("a", None));
-        let set = builder.finish();
-        let mut seen = Vec::new();
-        let (verdict, module) = set.point::<Verdicts>().call_now(&mut &mut seen).unwrap();
-        assert_eq!((verdict, &*module, seen), (550, "b", vec!["a", "b"]));
-        assert_eq!(set.descriptions()[0].modules, ["a", "b", "c"]);
-    }
-
-    #[test]
-    fn a_void_hook_runs_every_provider() {
-        let mut builder = HookSetBuilder::new();
-        for name in ["x", "y"] {
-            builder.last::<Log>(
-                name,
-                Arc::new(move |seen: &mut &mut Vec<&'static str>| {
-                    seen.push(name);
-                    Answer::Done(())
-                }),
-            );
-        }
-        let mut seen = Vec::new();
-        assert!(builder.finish().point::<Log>().call_now(&mut &mut seen).is_none());
-        assert_eq!(seen, ["x", "y"]);
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_provider_that_would_block_is_called_again_when_ready() {
-        let mut builder = HookSetBuilder::new();
-        builder.last::<Verdicts>(
-            "slow",
-            Arc::new(|seen: &mut &mut Vec<&'static str>| {
-                seen.push("asked");
-                if seen.len() == 1 { Answer::Again(Box::pin(tokio::task::yield_now())) } else { Answer::Done(451) }
-            }),
-        );
-        let mut seen = Vec::new();
-        let verdict = builder.finish().point::<Verdicts>().call(&mut &mut seen).await;
-        assert_eq!(verdict.map(|(code, _)| code), Some(451));
-        assert_eq!(seen, ["asked", "asked"]);
-    }
-
-    #[test]
-    fn a_hook_nobody_provides_is_empty() {
-        assert!(HookSetBuilder::new().finish().point::<Log>().is_empty());
-    }
-}
+#[path = "set_tests.rs"]
+mod tests;

@@ -3,7 +3,12 @@
 //! Called on the loop of the session or queue that the record is about, so a provider may not block and may not suspend.
 //! Every provider runs; none can decide anything.
 
-use hooks::{Hook, HookPoint, HookSet, Rule};
+use hooks::{
+    Declaration, DeclaredHook, Failing, Hook, HookPoint, HookSet, Kind, Listed, Needs, Parameter, Part, Parts,
+    Returned, Rule, Runs, Tier, Value,
+};
+use message::Envelope;
+use smtp::Mailbox;
 
 use crate::record::{
     AccountingRecord, DeliveryRecord, ErrorRecord, FailureRecord, ImportRecord, OutOfBandRecord, ReceptionRecord,
@@ -11,90 +16,221 @@ use crate::record::{
 };
 
 macro_rules! log_hook {
-    ($(#[$doc:meta])* $hook:ident, $name:literal, $prototype:literal, $args:ty) => {
-        $(#[$doc])*
+    ($(#[doc = $meaning:literal])* $hook:ident, $args:ty, $tier:expr, $runs:expr, $needs:expr, $name:literal, $parameters:expr, $show:expr) => {
+        $(#[doc = $meaning])*
         #[derive(Debug)]
         pub enum $hook {}
 
         impl Hook for $hook {
-            const NAME: &'static str = $name;
-            const PROTOTYPE: &'static str = $prototype;
-            const RULE: Rule = Rule::EveryProvider;
+            const DECLARATION: &'static Declaration = &Declaration {
+                scope: "core",
+                name: $name,
+                returns: "void",
+                parameters: $parameters,
+                rule: Rule::Every,
+                failing: Failing::PassedOver,
+                runs: $runs,
+                needs: $needs,
+                suspends: false,
+                tier: $tier,
+                meaning: concat!($($meaning),*).trim_ascii(),
+            };
             type Args<'a> = $args;
             type Verdict = ();
+
+            fn show(args: &mut Self::Args<'_>, call: &mut dyn FnMut(&mut [Value<'_>])) {
+                shown::<Self>(args, call, $show);
+            }
+
+            fn verdict(_: Returned) -> Option<()> {
+                None
+            }
         }
     };
 }
 
+/// Shows a record as values.
+type Show<H> = fn(&mut <H as Hook>::Args<'_>, &mut dyn FnMut(&mut [Value<'_>]));
+
+/// Calls `show`; it stands for a closure's type, which no annotation can spell.
+fn shown<H: Hook>(args: &mut H::Args<'_>, call: &mut dyn FnMut(&mut [Value<'_>]), show: Show<H>) {
+    show(args, call);
+}
+
+/// A message of which the envelope is there.
+fn message(envelope: &Envelope) -> Parts<'_, 1> {
+    Parts::new(Kind::Message, [Part::Shown(envelope)])
+}
+
+fn show_failure(record: &mut FailureRecord<'_>, call: &mut dyn FnMut(&mut [Value<'_>])) {
+    let (mut message, reply) = (message(record.envelope), record.reply);
+    let (at, text, length) = (Value::Time(record.at), Value::text(reply), Value::length(reply));
+    call(&mut [Value::Object(&mut message), Value::Absent, at, text, length]);
+}
+
+/// The number of a reception state, `MC_STATE_START` being the first.
+fn rejection_state(phase: &str) -> i64 {
+    match phase {
+        "awaiting ehlo/helo" => 2,
+        "awaiting mailfrom" => 4,
+        "awaiting rcptto" => 6,
+        "data phase" => 8,
+        "reading body" => 9,
+        "sending body response" => 10,
+        "relaying denied" => 13,
+        _ => 0,
+    }
+}
+
+const OUTBOUND: &[Parameter] = &[
+    Parameter::message("msg"),
+    Parameter::domain("dr"),
+    Parameter::now(),
+    Parameter::text("note"),
+    Parameter::number("note_len"),
+];
+const FORMAT: Parameter = Parameter::text("format");
+const ARGUMENTS: Parameter = Parameter::new("va_list", "args", Kind::Other);
+const ARGUMENTS_OF_ERROR: Parameter = Parameter::new("va_list", "arg", Kind::Other);
+
 log_hook!(
     /// A message was received.
-    LogReception,
-    "core_log_reception_v1",
-    "void core_log_reception_v1(void *closure, accept_construct *ac, ec_message *msg, struct timeval *now, const char *note, int note_len)",
-    ReceptionRecord<'a>
+    LogReception, ReceptionRecord<'a>, Tier::A, Runs::Any, Needs::Envelope,
+    "log_reception_v1",
+    &[
+        Parameter::session("ac"),
+        Parameter::message("msg"),
+        Parameter::now(),
+        Parameter::text("note"),
+        Parameter::number("note_len"),
+    ],
+    |record, call| {
+        let mut message = message(record.envelope);
+        call(&mut [Value::Absent, Value::Object(&mut message), Value::Time(record.at), Value::Absent, Value::Number(0)]);
+    }
 );
 log_hook!(
     /// A message was delivered.
-    LogDelivery,
-    "core_log_delivery_v1",
-    "void core_log_delivery_v1(void *closure, ec_message *msg, domain_record *dr, struct timeval *now, const char *note, int note_len)",
-    DeliveryRecord<'a>
+    LogDelivery, DeliveryRecord<'a>, Tier::A, Runs::Any, Needs::Envelope,
+    "log_delivery_v1",
+    OUTBOUND,
+    |record, call| {
+        let mut message = message(record.envelope);
+        call(&mut [Value::Object(&mut message), Value::Absent, Value::Time(record.at), Value::Absent, Value::Number(0)]);
+    }
 );
 log_hook!(
     /// An attempt failed for now.
-    LogTransientFailure,
-    "core_log_transient_failure_v1",
-    "void core_log_transient_failure_v1(void *closure, ec_message *msg, domain_record *dr, struct timeval *now, const char *note, int note_len)",
-    FailureRecord<'a>
+    LogTransientFailure, FailureRecord<'a>, Tier::A, Runs::Any, Needs::Envelope,
+    "log_transient_failure_v1",
+    OUTBOUND,
+    show_failure
 );
 log_hook!(
     /// A message failed for good.
-    LogPermanentFailure,
-    "core_log_permanent_failure_v1",
-    "void core_log_permanent_failure_v1(void *closure, ec_message *msg, domain_record *dr, struct timeval *now, const char *note, int note_len)",
-    FailureRecord<'a>
+    LogPermanentFailure, FailureRecord<'a>, Tier::A, Runs::Any, Needs::Envelope,
+    "log_permanent_failure_v1",
+    OUTBOUND,
+    show_failure
 );
 log_hook!(
     /// A bounce came as mail.
-    LogOutOfBandBounce,
-    "core_log_bounce_outband",
-    "void core_log_bounce_outband(void *closure, ec_message *msg, struct timeval *now, const char *recipient, int code, const char *note, int note_len)",
-    OutOfBandRecord<'a>
+    LogOutOfBandBounce, OutOfBandRecord<'a>, Tier::C, Runs::Any, Needs::Envelope,
+    "log_bounce_outband",
+    &[
+        Parameter::message("msg"),
+        Parameter::now(),
+        Parameter::text("recipient"),
+        Parameter::number("code"),
+        Parameter::text("note"),
+        Parameter::number("note_len"),
+    ],
+    |record, call| {
+        let mut message = message(record.envelope);
+        let (recipient, reply) = (record.recipient.map(Mailbox::as_str), record.reply);
+        call(&mut [
+            Value::Object(&mut message),
+            Value::Time(record.at),
+            recipient.map_or(Value::Absent, Value::text),
+            Value::Number(record.class.into()),
+            Value::text(reply),
+            Value::length(reply),
+        ]);
+    }
 );
 log_hook!(
-    /// A client was refused something.
-    LogRejection,
-    "core_log_rejection",
-    "void core_log_rejection(void *closure, struct timeval *now, accept_construct *ac, validate_context *ctx, int phase, const char *format, va_list args)",
-    RejectionRecord<'a>
+    /// A client was refused something. The text is given as it is, without arguments.
+    LogRejection, RejectionRecord<'a>, Tier::A, Runs::Any, Needs::Nothing,
+    "log_rejection",
+    &[
+        Parameter::now(),
+        Parameter::session("ac"),
+        Parameter::context("ctx"),
+        Parameter::number("phase"),
+        FORMAT,
+        ARGUMENTS,
+    ],
+    |record, call| {
+        let mut context = Parts::new(Kind::ValidationContext, [Part::Shown(record.context)]);
+        call(&mut [
+            Value::Time(record.at),
+            Value::Absent,
+            Value::Object(&mut context),
+            Value::Number(rejection_state(record.phase)),
+            Value::text(record.text),
+            Value::Absent,
+        ]);
+    }
 );
 log_hook!(
-    /// The daemon says something of itself. Called on any thread.
-    LogError,
-    "core_log_error",
-    "void core_log_error(void *closure, struct timeval *now, int level, const char *format, va_list arg)",
-    ErrorRecord<'a>
+    /// The daemon says something of itself. The text is given as it is, without arguments.
+    LogError, ErrorRecord<'a>, Tier::A, Runs::Any, Needs::Nothing,
+    "log_error",
+    &[Parameter::now(), Parameter::number("level"), FORMAT, ARGUMENTS_OF_ERROR],
+    |record, call| {
+        let level = Value::Number(record.level as i64);
+        call(&mut [Value::Time(record.at), level, Value::text(record.message), Value::Absent]);
+    }
 );
 log_hook!(
     /// Somebody was, or was not, let in or allowed something.
-    LogAccounting,
-    "core_aaa_log",
-    "void core_aaa_log(void *closure, ec_accounting_record *rec)",
-    AccountingRecord<'a>
+    LogAccounting, AccountingRecord<'a>, Tier::A, Runs::Any, Needs::Nothing,
+    "aaa_log",
+    &[Parameter::new("ec_accounting_record *", "rec", Kind::Accounting)],
+    |record, call| {
+        // The record is a view of what has no life of its own: who wants a part of it takes a copy.
+        let user = record.user.to_owned();
+        call(&mut [Value::Object(&mut Parts::new(Kind::Accounting, [Part::Shown(&user)]))]);
+    }
 );
 log_hook!(
-    /// A message was, or was not, taken in from another spool. Called on the import's own thread.
-    LogImport,
-    "core_log_import",
-    "void core_log_import(void *closure, struct timeval *now, message_id *old_id, message_id *new_id, int result, const char *spool_dir)",
-    ImportRecord<'a>
+    /// A message was, or was not, taken in from another spool.
+    LogImport, ImportRecord<'a>, Tier::B, Runs::Worker, Needs::Id,
+    "log_spool_import",
+    &[
+        Parameter::message("m"),
+        Parameter::new("message_id *", "orig_id", Kind::Text),
+        Parameter::now(),
+        Parameter::new("ec_spool_ctx *", "ctx", Kind::Other),
+        Parameter::number("result"),
+    ],
+    |record, call| {
+        let old = record.old.to_string();
+        call(&mut [
+            Value::Absent,
+            Value::text(&old),
+            Value::Time(record.at),
+            Value::Absent,
+            Value::Number(record.result as i64),
+        ]);
+    }
 );
 log_hook!(
     /// `reopen logs` was given: files are to be opened again by their paths.
-    LogReopen,
-    "core_log_reopen",
-    "void core_log_reopen(void *closure)",
-    Reopening<'a>
+    LogReopen, Reopening<'a>, Tier::A, Runs::Worker, Needs::Nothing,
+    "log_reopen",
+    &[],
+    |_, call| call(&mut [])
 );
 
 /// An order to open log files again.
@@ -121,6 +257,20 @@ pub struct Reopened {
     /// What went wrong; its lines still go to the old file then.
     pub error: Option<String>,
 }
+
+/// The log hooks, for the registry of hooks.
+pub const HOOKS: &[&dyn DeclaredHook] = &[
+    &Listed::<LogReception>::NEW,
+    &Listed::<LogDelivery>::NEW,
+    &Listed::<LogTransientFailure>::NEW,
+    &Listed::<LogPermanentFailure>::NEW,
+    &Listed::<LogOutOfBandBounce>::NEW,
+    &Listed::<LogRejection>::NEW,
+    &Listed::<LogError>::NEW,
+    &Listed::<LogAccounting>::NEW,
+    &Listed::<LogImport>::NEW,
+    &Listed::<LogReopen>::NEW,
+];
 
 /// The log hooks of one generation. A session or queue looks them up once and keeps them.
 #[derive(Clone, Debug, Default)]

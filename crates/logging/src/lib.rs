@@ -28,8 +28,8 @@ mod writer;
 pub use debug_flags::{DebugFlags, Level};
 pub use file::{Heartbeat, LogFile};
 pub use hook::{
-    LogAccounting, LogDelivery, LogError, LogHooks, LogImport, LogOutOfBandBounce, LogPermanentFailure, LogReception,
-    LogRejection, LogReopen, LogTransientFailure, Reopened, Reopening,
+    HOOKS, LogAccounting, LogDelivery, LogError, LogHooks, LogImport, LogOutOfBandBounce, LogPermanentFailure,
+    LogReception, LogRejection, LogReopen, LogTransientFailure, Reopened, Reopening,
 };
 pub use line::Stamp;
 pub use options::OPTIONS;

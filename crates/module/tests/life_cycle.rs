@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use config::{Configuration, Environment, Generation, Lookup, NewGeneration, Opt, Registry, Scope};
-use hooks::{Answer, Hook, HookSet, HookSetBuilder, Rule};
+use hooks::{Answer, Declaration, Hook, HookSet, HookSetBuilder, Returned, RuntimeHook, Value};
 use module::{Catalogue, Error, Loaded, Module, Modules, Setup, Stage};
 
 static GREETING: Opt<String> = Opt::new("greeting", "hello", &[Scope::Module("alpha")], "What alpha says.");
@@ -15,11 +15,18 @@ static WIDE_KEY: Opt<String> = Opt::new("wide_key", "", &[Scope::Global, Scope::
 /// Called by the tests; each instance answers with its name.
 struct Roll;
 impl Hook for Roll {
-    const NAME: &'static str = "test_roll";
-    const PROTOTYPE: &'static str = "void test_roll(void *closure)";
-    const RULE: Rule = Rule::EveryProvider;
+    const DECLARATION: &'static Declaration =
+        &Declaration { scope: "test", name: "roll", returns: "void", ..*RuntimeHook::DECLARATION };
     type Args<'a> = &'a mut Vec<String>;
     type Verdict = ();
+
+    fn show(_: &mut Self::Args<'_>, call: &mut dyn FnMut(&mut [Value<'_>])) {
+        call(&mut []);
+    }
+
+    fn verdict(_: Returned) -> Option<()> {
+        None
+    }
 }
 
 /// A module that writes down what happens to it.

@@ -16,6 +16,7 @@ use declarations::fitness::{self, LISTENERS, Purpose};
 use declarations::{Declarations, Schemes};
 use delivery::{Deps, Engine, EngineHandle, Itself, Tcp};
 use dns::{DnsRuntime, Resolver, Settings};
+use hooks::HookRegistry;
 use io_wrapper::IoWrappers;
 use logging::{LogWriter, Paniclog};
 use message::IdGenerator;
@@ -66,6 +67,7 @@ pub struct Booted {
 struct Ground {
     clock: Clock,
     meters: Meters,
+    hooks: HookRegistry,
     files: IoWrappers,
     schemes: Schemes,
     log_writer: LogWriter,
@@ -121,6 +123,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         configuration,
         modules,
         files: ground.files.clone(),
+        hooks: ground.hooks.clone(),
         clock: ground.clock,
         meters: ground.meters,
         paniclog: ground.paniclog,
@@ -157,13 +160,15 @@ fn serve(netlisteners: &mut Netlisteners, esmtp: EsmtpListener, control: Control
 impl Ground {
     fn lay(foreground: bool) -> Result<Self, Failure> {
         let (clock, meters) = (Clock::system(), Meters::new());
+        let hooks = declarations::hook_registry(clock, &meters);
+        crate::abort_on_panic(Some(hooks.clone()));
         let schemes = Schemes::register(clock).map_err(|error| Failure::Internal(error.to_string()))?;
         let files = schemes.files.clone();
         let log_writer = LogWriter::new(clock, &meters, files.clone());
         let paniclog = Paniclog::new(clock, log_writer.stderr());
         paniclog.set_foreground(foreground);
         paniclog.install().map_err(|error| Failure::Internal(error.to_string()))?;
-        Ok(Self { clock, meters, files, schemes, log_writer, paniclog })
+        Ok(Self { clock, meters, hooks, files, schemes, log_writer, paniclog })
     }
 }
 
@@ -212,7 +217,9 @@ fn configure(
             unsettled = Some(failure);
             return Err(why);
         }
-        generation::prepare(new, None, &modules, &ground.files, &ground.meters)
+        let means =
+            generation::Means { modules: &modules, files: &ground.files, hooks: &ground.hooks, meters: &ground.meters };
+        generation::prepare(new, None, &means)
     });
     if let Some(failure) = unsettled {
         return Err(failure);
@@ -226,7 +233,9 @@ fn configure(
 
 fn master(generation: &Generation, ground: &Ground) -> Result<(Watchdog, Master), Failure> {
     let system = |what: &'static str| move |error: std::io::Error| Failure::System(format!("cannot {what}: {error}"));
-    let watchdog = Watchdog::start(ground.clock, watchdog_limit(generation), &ground.meters, report)
+    let hooks = ground.hooks.clone();
+    let told = move |seen| report(seen, &hooks);
+    let watchdog = Watchdog::start(ground.clock, watchdog_limit(generation), &ground.meters, told)
         .map_err(system("start the watchdog"))?;
     let master = Master::new(&watchdog, &ground.meters).map_err(system("start the master scheduler"))?;
     Ok((watchdog, master))
@@ -368,10 +377,13 @@ fn node_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn report(report: Report) {
+fn report(report: Report, hooks: &HookRegistry) {
     match report {
-        Report::Blocked { name, silent_for } => {
-            tracing::error!(target: "START", "event loop {name} is blocked: silent for {:.1} s", silent_for.as_secs_f64());
+        Report::Blocked { name, silent_for, doing } => {
+            let holder =
+                hooks.provider(doing).map(|(hook, module)| format!(", held by module {module} in hook {hook}"));
+            let (seconds, holder) = (silent_for.as_secs_f64(), holder.unwrap_or_default());
+            tracing::error!(target: "START", "event loop {name} is blocked: silent for {seconds:.1} s{holder}");
         }
         Report::Recovered { name, blocked_for } => {
             tracing::warn!(target: "START", "event loop {name} goes on after {:.1} s", blocked_for.as_secs_f64());

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{Generation, NewGeneration};
-use hooks::{HookSet, HookSetBuilder};
+use hooks::{HookRegistry, HookSet, HookSetBuilder};
 use io_wrapper::IoWrappers;
 use module::{Loaded, Modules};
 use netlistener::{Netlisteners, Plan, listen_specs};
@@ -15,16 +15,24 @@ use tls::TlsContexts;
 
 use declarations::fitness::{CONTROL_LISTENER, LISTENERS};
 
+/// What a generation is prepared with.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// What this build can load.
+    pub modules: &'a Modules,
+    /// Files, by URL.
+    pub files: &'a IoWrappers,
+    /// Every hook.
+    pub hooks: &'a HookRegistry,
+    /// Every counter.
+    pub meters: &'a Meters,
+}
+
 /// Initialises the modules of a generation and fixes its hooks. `current` is the running one, none at the start.
-pub fn prepare(
-    new: &mut NewGeneration,
-    current: Option<&Generation>,
-    modules: &Modules,
-    files: &IoWrappers,
-    meters: &Meters,
-) -> Result<(), String> {
+pub fn prepare(new: &mut NewGeneration, current: Option<&Generation>, means: &Means<'_>) -> Result<(), String> {
+    let Means { modules, files, hooks, meters } = *means;
     new.extend::<TlsContexts>(Arc::new(tls_contexts(new, files)?));
-    let mut hooks = HookSetBuilder::new();
+    let mut hooks = HookSetBuilder::of(hooks);
     let loaded = modules.init(new, current, &mut hooks).map_err(|error| error.to_string())?;
     if current.is_none() {
         // Before the daemon gives up the rights of root, if it has them: what a module opens here it opens with those.

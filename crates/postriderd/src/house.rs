@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use config::{Author, Configuration, ConsoleChange, Diagnostics, Generation, Lookup, NewGeneration, dropped_changes};
 use delivery::EngineHandle;
 use dns::Resolver;
-use hooks::HookSet;
+use hooks::{HookRegistry, HookSet};
 use io_wrapper::IoWrappers;
 use jiff::Timestamp;
 use logging::{LogHooks, LogWriter, Paniclog};
@@ -24,10 +24,11 @@ use tokio::sync::watch;
 
 use crate::commands::LastListed;
 use crate::descriptors;
-use crate::generation;
+use crate::generation::{self, Means};
 use crate::loops;
 use crate::statistics::Baseline;
 use declarations::daemon::WATCHDOG_INTERVAL;
+use declarations::daemon_hooks::PostConfigCommit;
 use declarations::fitness::{self, Purpose};
 
 /// The rooms.
@@ -38,6 +39,8 @@ pub struct House {
     pub modules: Arc<Modules>,
     /// Files by URL.
     pub files: IoWrappers,
+    /// Every hook.
+    pub hooks: HookRegistry,
     /// Time.
     pub clock: Clock,
     /// Every counter.
@@ -115,6 +118,7 @@ impl House {
             configuration: self.configuration.clone(),
             modules: self.modules.clone(),
             files: self.files.clone(),
+            hooks: self.hooks.clone(),
             netlisteners: self.netlisteners.clone(),
             paniclog: self.paniclog.clone(),
             meters: self.meters.clone(),
@@ -138,6 +142,9 @@ impl House {
 
     /// Brings the rooms that keep something of a generation up to a new one.
     async fn follow(&self, generation: &Generation) {
+        if let Some(set) = generation.extension::<HookSet>() {
+            set.point::<PostConfigCommit>().call_now(&mut ());
+        }
         loops::configure_thread_pools(generation, &self.pools);
         self.watchdog.set_limit(watchdog_limit(generation));
         descriptors::warn(&self.descriptors, generation);
@@ -239,6 +246,7 @@ struct ChangeGround {
     configuration: Configuration,
     modules: Arc<Modules>,
     files: IoWrappers,
+    hooks: HookRegistry,
     netlisteners: Arc<Mutex<Netlisteners>>,
     paniclog: Paniclog,
     meters: Meters,
@@ -257,7 +265,8 @@ impl ChangeGround {
             fitness::verdict(&fitness::faults(new, &self.modules, Purpose::Reload))?;
             plan = Some(generation::bind(new, &self.netlisteners)?);
             new.extend(author.clone());
-            generation::prepare(new, Some(&current), &self.modules, &self.files, &self.meters)
+            let means = Means { modules: &self.modules, files: &self.files, hooks: &self.hooks, meters: &self.meters };
+            generation::prepare(new, Some(&current), &means)
         })?;
         if let Some(plan) = plan {
             let mut netlisteners = self.netlisteners.lock().unwrap_or_else(PoisonError::into_inner);

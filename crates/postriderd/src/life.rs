@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use config::Lookup;
+use hooks::HookSet;
 use io_wrapper::IoWrappers;
 use message::IdGenerator;
 
@@ -18,6 +19,7 @@ use crate::pidfile::Pidfile;
 use crate::signals::Signals;
 use crate::{PRODUCT, VERSION, background, descriptors, generation};
 use declarations::daemon::PIDFILE;
+use declarations::daemon_hooks::{ControlShutdown, ControlShutdownEx, Shutdown};
 
 /// Runs the daemon to its end.
 pub fn live(booted: Booted, signals: Signals, in_background: bool) -> Result<(), Failure> {
@@ -41,6 +43,7 @@ pub fn live(booted: Booted, signals: Signals, in_background: bool) -> Result<(),
         tracing::info!(target: "START", "Milestone: stopping ({why})");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         limit_the_stop();
+        tell_of_the_stop(&rooms, why);
         stop_rooms(&rooms).await;
         Ok(pidfile)
     });
@@ -52,6 +55,14 @@ pub fn live(booted: Booted, signals: Signals, in_background: bool) -> Result<(),
     house.log_writer.stop();
     // The last thing of it that is seen to go; with it, if the start failed, what that had made.
     result.map(drop)
+}
+
+/// While everything still runs.
+fn tell_of_the_stop(house: &House, why: &str) {
+    if let Some(set) = house.configuration.current().extension::<HookSet>() {
+        set.point::<ControlShutdown>().call_now(&mut ());
+        set.point::<ControlShutdownEx>().call_now(&mut Shutdown { why, status: 0 });
+    }
 }
 
 /// Tells whoever has started it in front where it can be reached.

@@ -28,6 +28,7 @@ mod statistics;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use hooks::HookRegistry;
 
 use arguments::Arguments;
 use exit::Failure;
@@ -65,19 +66,23 @@ fn main() -> ExitCode {
 /// A defect that panics ends the process, on whatever thread: mail that was accepted is in the journal and starting again
 /// is the tested way back, while going on could leave a queue or a session stranded without a word. Only a contained job is
 /// spared, whose panic is a failure of the one message it worked on.
-fn abort_on_panic() {
-    std::panic::set_hook(Box::new(|panic| {
+///
+/// Once there are hooks it is said which module's provider the thread was in.
+fn abort_on_panic(hooks: Option<HookRegistry>) {
+    std::panic::set_hook(Box::new(move |panic| {
         if scheduler::is_contained() {
             tracing::error!(target: "THREADS", "internal error over the content of one message: {panic}");
             return;
         }
-        eprintln!("postriderd: internal error, aborting (accepted mail is in the spool): {panic}");
+        let provider = hooks.as_ref().and_then(HookRegistry::current_provider);
+        let inside = provider.map(|(hook, module)| format!(" in hook {hook} of module {module}")).unwrap_or_default();
+        eprintln!("postriderd: internal error{inside}, aborting (accepted mail is in the spool): {panic}");
         std::process::abort();
     }));
 }
 
 fn run(arguments: &Arguments, signals: Result<Signals, Failure>) -> Result<(), Failure> {
-    abort_on_panic();
+    abort_on_panic(None);
     let signals = signals?;
     security::renounce()?;
     if arguments.background_child {

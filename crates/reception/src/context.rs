@@ -59,6 +59,11 @@ impl ValidationContext {
         self.note = note.to_owned();
     }
 
+    /// Whether policy has decided to refuse.
+    pub(crate) fn refuses(&self) -> bool {
+        self.disconnect || (400..600).contains(&self.code)
+    }
+
     /// Takes the refusal, if policy has decided on one: the reply, and whether to close the connection.
     pub(crate) fn take_refusal(&mut self) -> Option<(Reply, bool)> {
         let (code, note) = (std::mem::take(&mut self.code), std::mem::take(&mut self.note));

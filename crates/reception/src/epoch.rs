@@ -16,6 +16,7 @@ use queue::{Assigned, BLACKHOLE, Blackhole, DefaultBinding};
 
 use crate::options::ListenerOptions;
 use crate::phases::Phases;
+use crate::session_hooks::SessionHooks;
 use crate::throttle::Throttles;
 
 /// The word of the stanza.
@@ -31,6 +32,7 @@ type OfBinding = HashMap<Box<str>, QueueName>;
 pub(crate) struct Epoch {
     pub(crate) generation: Arc<Generation>,
     pub(crate) phases: Phases,
+    pub(crate) hooks: SessionHooks,
     pub(crate) logs: LogHooks,
     pub(crate) default_binding: DefaultBinding,
     system_hostname: Arc<str>,
@@ -52,6 +54,7 @@ impl Epoch {
         Self {
             has_blackholes: of_all || ["domain", "binding", "binding_group"].into_iter().any(is_set),
             phases: Phases::of(&hooks),
+            hooks: SessionHooks::of(&hooks),
             logs: LogHooks::of(&hooks),
             default_binding: generation.get(&queue::DEFAULT_BINDING, &Lookup::Global),
             generation,

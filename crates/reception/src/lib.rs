@@ -20,6 +20,7 @@ mod recipients;
 mod refusal;
 mod relay;
 mod session;
+mod session_hooks;
 mod sessions;
 mod store;
 mod throttle;
@@ -32,9 +33,18 @@ pub use listener::MEASURES;
 pub use listener::{EsmtpListener, Parts, RECEIVING};
 pub use options::{HOSTNAME, ListenerOptions, OPTIONS};
 pub use phases::{
-    CoreValidateDataSpoolEachRcpt, FinalValidation, FinalValidation2, FinalVerdict, MessageArgs, PostFinalValidation,
-    PostValidateDataSpoolEachRcpt, RecipientArgs, SessionArgs, SessionFacts, ValidateConnect, ValidateData,
-    ValidateDataSpool, ValidateDataSpoolEachRcpt, ValidateEhlo, ValidateMailfrom, ValidateRcptto, ValidateSetBinding,
+    CoreValidateConnect, CoreValidateDataSpoolEachRcpt, FinalValidation, FinalValidation2, FinalVerdict, MessageArgs,
+    PostFinalValidation, PostMsgEachRcpt, PostValidateDataSpoolEachRcpt, PostValidateSetBinding, PreMsgEachRcpt,
+    RecipientArgs, SessionArgs, SessionFacts, ValidateAccept, ValidateConnect, ValidateData, ValidateDataSpool,
+    ValidateDataSpoolEachRcpt, ValidateEhlo, ValidateMailfrom, ValidateRcptto, ValidateRcpttoList,
+    ValidateRcpttoListFinal, ValidateSetBinding,
+};
+pub use session_hooks::{
+    ConfigGetDomainRelay, ConnectionArgs, DecInboundConnections, IncInboundConnections, PreCanRelayTo, RelayArgs,
+    ServerEsmtpSessionAbort,
 };
 pub use sessions::{SessionReport, Sessions};
 pub use tls_door::tls_setups;
+
+/// Every hook of reception, for the registry of hooks.
+pub const HOOKS: [&[&dyn hooks::DeclaredHook]; 2] = [phases::PHASES, session_hooks::SESSION_HOOKS];

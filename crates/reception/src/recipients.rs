@@ -14,7 +14,7 @@ use message::{Body, Envelope, FailedHere};
 use smtp::Reply;
 
 use crate::context::ValidationContext;
-use crate::phases::{FinalVerdict, RecipientArgs};
+use crate::phases::{FinalVerdict, Phases, RecipientArgs};
 use crate::refusal;
 use crate::store::Bringing;
 use crate::validation::{self, Rejected};
@@ -63,12 +63,13 @@ impl Bringing<'_> {
         let phases = &self.epoch.phases;
         let session = self.facts;
         let mut args = RecipientArgs { session, envelope, body, context: &mut *self.context };
+        phases.pre_msg.call(&mut args).await;
         let module = phases.each_rcpt.call(&mut args).await.map(|(_, module)| module);
         phases.core_each_rcpt.call(&mut args).await;
         phases.post_each_rcpt.call(&mut args).await;
         refused(args.context, module)?;
 
-        phases.set_binding.call_now(&mut args);
+        set_binding(phases, &mut args);
         self.route_again(envelope);
 
         let mut args = RecipientArgs { session, envelope, body, context: &mut *self.context };
@@ -84,6 +85,7 @@ impl Bringing<'_> {
         }
         phases.finalize.call(&mut args).await;
         phases.post_final.call(&mut args).await;
+        phases.post_msg.call(&mut args).await;
         let variables = args.context.variables.clone();
         envelope.context = variables;
         Ok(())
@@ -126,6 +128,17 @@ impl Bringing<'_> {
             context: &context.variables,
             text: text.get(4..).unwrap_or(""),
         });
+    }
+}
+
+/// Chooses binding and binding group; whoever wants to know is told only of a change.
+fn set_binding(phases: &Phases, args: &mut RecipientArgs<'_>) {
+    let queue = &args.envelope.queue;
+    let before = (!phases.post_set_binding.is_empty()).then(|| (queue.binding_group.clone(), queue.binding.clone()));
+    phases.set_binding.call_now(args);
+    let queue = &args.envelope.queue;
+    if before.is_some_and(|before| (&before.0, &before.1) != (&queue.binding_group, &queue.binding)) {
+        phases.post_set_binding.call_now(args);
     }
 }
 

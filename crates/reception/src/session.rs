@@ -26,6 +26,7 @@ use crate::listener::Shop;
 use crate::options::ListenerOptions;
 use crate::phases::SessionFacts;
 use crate::refusal::{BLACKHOLED, POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
+use crate::session_hooks::SessionHooks;
 use crate::sessions::Presence;
 use crate::store::{Bringing, Kept};
 use crate::validation;
@@ -37,9 +38,13 @@ pub(crate) async fn serve(shop: Rc<Shop>, accepted: Accepted) {
     let _charge = shop.owners.sessions.charge(shop.session_held.get());
     let meter = shop.meter.clone();
     let (mut session, mut link) = Session::new(shop, accepted);
+    SessionHooks::tell(&session.epoch.hooks.begins, &session.facts);
     if session.begin(&mut link).await && session.converse(&mut link).await {
         link.close().await;
+    } else {
+        SessionHooks::tell(&session.epoch.hooks.aborted, &session.facts);
     }
+    SessionHooks::tell(&session.epoch.hooks.ends, &session.facts);
     meter.sessions_left.add(1);
 }
 
@@ -264,6 +269,12 @@ impl Session {
                 if self.shop.pressure.get() == Pressure::HighWater {
                     return Verdict::Refuse(replies::NO_MEMORY);
                 }
+                if !self.epoch.phases.rcptto_list_final.is_empty() {
+                    let verdict = self.ask(phase).await;
+                    if !matches!(verdict, Verdict::Accept) {
+                        return verdict;
+                    }
+                }
                 // Counted here, where a message is sure to come: a MAIL may lead to none.
                 let throttle = self.options.throttle.as_ref();
                 if throttle.is_some_and(|throttle| !throttle.take(self.shop.clock.now())) {
@@ -272,6 +283,11 @@ impl Session {
                 return self.take_data();
             }
         }
+        self.ask(phase).await
+    }
+
+    /// Policy's verdict on a phase before the message.
+    async fn ask(&mut self, phase: Phase) -> Verdict {
         let asked = validation::ask(&self.epoch.phases, phase, &self.core, &self.facts, &mut self.context);
         match tokio::time::timeout(self.options.policy_timeout, asked).await {
             Ok((verdict, module)) => {
@@ -312,13 +328,19 @@ impl Session {
             return false;
         };
         self.is_trusted()
-            || relay::recipient_is_ours(&self.options, &transaction.reverse_path, forward_path.mailbox())
+            || self.takes_for(&transaction.reverse_path, forward_path.mailbox())
             || bounces::is_bounce_address(&self.options, &self.epoch.generation, forward_path.mailbox())
     }
 
     fn is_blackholed(&self) -> bool {
         let domain = self.core.forward_path().map_or("", |forward_path| forward_path.mailbox().domain());
         self.epoch.refuses_as_blackholed(&self.options.assigned, domain)
+    }
+
+    /// Whether a client that may not relay may name this recipient all the same: policy's word goes before the configuration's.
+    fn takes_for(&self, reverse_path: &ReversePath, recipient: &Mailbox) -> bool {
+        let by_policy = self.epoch.hooks.may_relay_to(recipient.domain());
+        by_policy.unwrap_or_else(|| relay::recipient_is_ours(&self.options, reverse_path, recipient))
     }
 
     /// Whether the client may relay to anyone.
@@ -459,7 +481,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Ehlo => "validate_ehlo",
         Phase::MailFrom => "validate_mailfrom",
         Phase::RcptTo => "validate_rcptto",
-        Phase::Data => "validate_data",
+        Phase::Data => "validate_rcptto_list_final",
     }
 }
 

@@ -25,19 +25,19 @@ pub(crate) async fn ask(
         return (Verdict::Accept, None);
     }
     set_variables(phase, core, facts, context);
-    let args = SessionArgs {
+    let mut args = SessionArgs {
         session: facts,
         transaction: core.transaction(),
         forward_path: core.forward_path(),
         context: &mut *context,
     };
     let module = match phase {
-        Phase::Connect => call(&phases.connect, args).await,
-        Phase::Ehlo => call(&phases.ehlo, args).await,
-        Phase::MailFrom => call(&phases.mailfrom, args).await,
-        Phase::RcptTo => call(&phases.rcptto, args).await,
+        Phase::Connect => connect(phases, &mut args).await,
+        Phase::Ehlo => call(&phases.ehlo, &mut args).await,
+        Phase::MailFrom => call(&phases.mailfrom, &mut args).await,
+        Phase::RcptTo => recipient(phases, &mut args).await,
         // validate_data runs once the message is there.
-        Phase::Data => None,
+        Phase::Data => call(&phases.rcptto_list_final, &mut args).await,
     };
     match context.take_refusal() {
         Some((reply, true)) => (Verdict::Disconnect(reply), module),
@@ -46,11 +46,27 @@ pub(crate) async fn ask(
     }
 }
 
-async fn call<H>(point: &HookPoint<H>, mut args: SessionArgs<'_>) -> Option<Arc<str>>
+async fn connect(phases: &Phases, args: &mut SessionArgs<'_>) -> Option<Arc<str>> {
+    let mut module = call(&phases.accept, args).await;
+    if !args.context.refuses() {
+        module = call(&phases.connect, args).await;
+    }
+    if !args.context.refuses() {
+        module = call(&phases.core_connect, args).await;
+    }
+    module
+}
+
+async fn recipient(phases: &Phases, args: &mut SessionArgs<'_>) -> Option<Arc<str>> {
+    let module = call(&phases.rcptto, args).await;
+    if args.context.refuses() { module } else { call(&phases.rcptto_list, args).await }
+}
+
+async fn call<H>(point: &HookPoint<H>, args: &mut SessionArgs<'_>) -> Option<Arc<str>>
 where
     H: for<'a> Hook<Args<'a> = SessionArgs<'a>>,
 {
-    if point.is_empty() { None } else { point.call(&mut args).await.map(|(_, module)| module) }
+    if point.is_empty() { None } else { point.call(args).await.map(|(_, module)| module) }
 }
 
 /// The documented variables of each phase (reference: extending.md section 2).

@@ -9,6 +9,7 @@
 mod clock;
 mod containment;
 mod descriptors;
+mod doing;
 mod event_loop;
 mod job;
 mod lack;
@@ -30,6 +31,7 @@ mod wheel;
 pub use clock::Clock;
 pub use containment::is_contained;
 pub use descriptors::{Descriptors, Shares};
+pub use doing::Doing;
 pub use event_loop::{LoopHandle, LoopPool};
 pub use job::{Completion, Job, Outcome, Rejected};
 pub use lack::{Lack, Step};

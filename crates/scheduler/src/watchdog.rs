@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::{Clock, Counter, Meters};
+use crate::{Clock, Counter, Doing, Meters};
 
 /// What the watchdog saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Report {
         name: String,
         /// Since its last beat.
         silent_for: Duration,
+        /// What it is marked with ([`crate::Doing`]); zero if with nothing.
+        doing: u64,
     },
     /// It beats again.
     Recovered {
@@ -88,7 +90,7 @@ impl Watchdog {
         }
     }
 
-    /// A heart for the loop of that name. The loop is forgotten when its heart is dropped.
+    /// A heart for the loop of that name, which is the calling thread's. The loop is forgotten when its heart is dropped.
     pub(crate) fn watch(&self, name: &str) -> Beating {
         Beating(self.0.as_ref().map(|shared| shared.watch(name)))
     }
@@ -108,6 +110,7 @@ impl Shared {
             last_beat: AtomicU64::new(self.millis_now()),
             silent_since: AtomicU64::new(NEVER),
             blocked: self.meters.counter(&format!("scheduler.loop.{name}.blocked")),
+            doing: Doing::of_this_thread(),
         });
         lock(&self.hearts).push(Arc::downgrade(&heart));
         (Arc::downgrade(self), heart)
@@ -145,6 +148,8 @@ struct Heart {
     /// The last beat before a reported silence, else `NEVER`. Written by the watchdog's thread only.
     silent_since: AtomicU64,
     blocked: Counter,
+    /// Written by the loop's thread.
+    doing: Arc<AtomicU64>,
 }
 
 impl Heart {
@@ -159,7 +164,8 @@ impl Heart {
         if silent_since == NEVER && limit < silent_for {
             self.silent_since.store(beat, Ordering::Relaxed);
             self.blocked.add(1);
-            return Some(Report::Blocked { name: self.name.clone(), silent_for: Duration::from_millis(silent_for) });
+            let (silent_for, doing) = (Duration::from_millis(silent_for), self.doing.load(Ordering::Relaxed));
+            return Some(Report::Blocked { name: self.name.clone(), silent_for, doing });
         }
         None
     }
@@ -252,7 +258,12 @@ mod tests {
         let (_, heart) = shared.watch("default/0");
         heart.last_beat.store(1_000, Ordering::Relaxed);
         assert_eq!(heart.examine(3_000, 2_000), None, "at the limit is in time");
-        assert!(matches!(heart.examine(3_001, 2_000), Some(Report::Blocked { .. })));
+        let doing = Doing::begin(7);
+        assert!(
+            matches!(heart.examine(3_001, 2_000), Some(Report::Blocked { doing: 7, .. })),
+            "this thread is its loop's"
+        );
+        drop(doing);
         assert_eq!(heart.examine(9_000, 2_000), None);
         heart.last_beat.store(9_500, Ordering::Relaxed);
         let blocked_for = Duration::from_millis(8_500);

@@ -8,6 +8,7 @@ mod binding;
 mod configuration;
 mod domain;
 mod exposition;
+mod hooks;
 mod logs;
 mod mailq;
 mod memory;
@@ -27,6 +28,7 @@ pub use domain::{
     DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, ListKind,
 };
 pub use exposition::{Exposition, family_of};
+pub use hooks::{CalledHook, HookList, HookProvider, HookRow};
 pub use logs::{LogsReopened, ReopenedLog};
 pub use mailq::{Mailq, MailqRow, QueueListing, QueueRow};
 pub use memory::{AllocatorReport, Exceeded, FixedType, MemoryReport, VariableType};

@@ -1,9 +1,13 @@
-//! `version`, `pid`, `sysinfo`, `reopen logs`, `module list`, `paniclog`, `shutdown`.
+//! `version`, `pid`, `sysinfo`, `reopen logs`, `module list`, `module hooks`, `paniclog`, `shutdown`.
 
 use std::rc::Rc;
 
-use console::shapes::{self, LogsReopened, ModuleList, ModuleRow, Paniclog, PaniclogEntry, ReopenedLog, Shape as _};
+use console::shapes::{
+    self, CalledHook, HookList, HookProvider, HookRow, LogsReopened, ModuleList, ModuleRow, Paniclog, PaniclogEntry,
+    ReopenedLog, Shape as _,
+};
 use console::{Command, CommandError, Invocation, Reply};
+use hooks::{HookDescription, HookSet, ProviderDescription};
 use logging::Level;
 use serde_json::json;
 
@@ -40,6 +44,15 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
             asked.no_args()?;
             Ok(module_list(&house).reply())
         }),
+        command(
+            house,
+            "module hooks",
+            "every hook, its prototype, and the modules that provide it",
+            |house, asked| async move {
+                asked.no_args()?;
+                Ok(module_hooks(&house).reply())
+            },
+        ),
         command(house, "paniclog", "the last diagnostics of each level", |house, asked| async move {
             asked.no_args()?;
             Ok(paniclog(&house).reply())
@@ -115,6 +128,57 @@ fn module_list(house: &House) -> ModuleList {
     };
     let listed = house.loaded_modules().map(|loaded| loaded.list()).unwrap_or_default();
     ModuleList { modules: listed.into_iter().map(row).collect() }
+}
+
+/// Those that are called, with what was counted, and those that await something.
+fn module_hooks(house: &House) -> HookList {
+    let set = house.configuration.current().extension::<HookSet>();
+    let called = set.map(|set| set.descriptions()).unwrap_or_default().into_iter().map(called_hook);
+    let awaited = hooks::awaited().map(|awaited| HookRow {
+        name: awaited.title.to_owned(),
+        prototype: awaited.prototype.to_owned(),
+        tier: awaited.tier.to_owned(),
+        awaits: Some(awaited.room.to_owned()),
+        called: None,
+    });
+    let mut hooks: Vec<HookRow> = called.chain(awaited).collect();
+    hooks.sort_by(|one, other| one.name.cmp(&other.name));
+    HookList { hooks }
+}
+
+fn called_hook(hook: HookDescription) -> HookRow {
+    let HookDescription { declaration, providers } = hook;
+    let called = CalledHook {
+        rule: declaration.rule.to_string(),
+        failing: declaration.failing.word().to_owned(),
+        runs: declaration.runs.word().to_owned(),
+        needs: declaration.needs.word().to_owned(),
+        suspends: declaration.suspends,
+        meaning: declaration.meaning.to_owned(),
+        providers: providers.into_iter().map(hook_provider).collect(),
+    };
+    HookRow {
+        name: declaration.title(),
+        prototype: declaration.prototype(),
+        tier: declaration.tier.word().to_owned(),
+        awaits: None,
+        called: Some(called),
+    }
+}
+
+fn hook_provider(provider: ProviderDescription) -> HookProvider {
+    let ProviderDescription { module, figures } = provider;
+    let was_timed = 0 < figures.timed;
+    let microseconds = |seconds: f64| was_timed.then_some(seconds * 1e6);
+    HookProvider {
+        module,
+        calls: figures.calls,
+        suspensions: figures.suspensions,
+        refusals: figures.refusals,
+        errors: figures.errors,
+        mean_microseconds: microseconds(figures.time.as_secs_f64() / figures.timed.max(1) as f64),
+        longest_microseconds: microseconds(figures.longest.as_secs_f64()),
+    }
 }
 
 fn paniclog(house: &House) -> Paniclog {

@@ -6,3 +6,4 @@ mod house;
 mod listeners;
 mod messages;
 mod policy;
+mod probed;

@@ -1,9 +1,13 @@
 //! Relay control and the validation phases.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hooks::{Answer, Hook, HookSetBuilder};
+use hooks::{Answer, Hook, HookRegistry, HookSetBuilder, Place, PolledProvider, Returned, Slot, Value};
+use message::{Body, Envelope};
 use reception::*;
 
 use crate::house::{Seen, in_house, log_hooks, no_hooks};
@@ -188,7 +192,7 @@ fn every_phase(builder: &mut HookSetBuilder, seen: &Seen) {
         builder.last::<H>(
             "policy",
             Arc::new(move |_| {
-                seen.lock().unwrap().push(H::NAME.to_owned());
+                seen.lock().unwrap().push(H::DECLARATION.title());
                 Answer::Cont
             }),
         );
@@ -377,19 +381,16 @@ fn the_client_hears_of_a_refusal_of_all_for_now_or_with_a_close() {
     });
 }
 
-fn slow(builder: &mut HookSetBuilder, seen: &Seen) {
-    let seen = seen.clone();
-    builder.last::<ValidateConnect>(
-        "tarpit",
-        Arc::new(move |_: &mut SessionArgs<'_>| {
-            let mut seen = seen.lock().unwrap();
-            seen.push("asked".to_owned());
-            match seen.len() {
-                1 => Answer::Again(Box::pin(tokio::time::sleep(std::time::Duration::from_secs(30)))),
-                _ => Answer::Cont,
-            }
-        }),
-    );
+fn slow(builder: &mut HookSetBuilder, _: &Seen) {
+    let asked = AtomicBool::new(false);
+    let tarpit: PolledProvider<ValidateConnect> = Arc::new(move |_, slot, context| {
+        if slot.kept::<Pin<Box<dyn Future<Output = ()>>>>().is_none() && asked.swap(true, Ordering::Relaxed) {
+            return Poll::Ready(Answer::Cont);
+        }
+        let waited = slot.wait(context, || Box::pin(tokio::time::sleep(Duration::from_secs(30))));
+        waited.map(|()| Answer::Cont)
+    });
+    builder.polled::<ValidateConnect>(Place::Last, "tarpit", tarpit);
 }
 
 #[test]
@@ -443,24 +444,99 @@ fn a_throttle_is_one_for_all_that_fall_back_to_its_scope_and_a_reload_keeps_its_
     });
 }
 
+/// What a provider keeps of a call, and that it is dropped.
+#[derive(Clone)]
+struct Forgets(Seen);
+impl Drop for Forgets {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push("forgotten".to_owned());
+    }
+}
+
+/// A provider in another language.
+fn foreign(
+    builder: &mut HookSetBuilder,
+    title: &str,
+    types: &str,
+    answer: impl Fn(&mut [Value<'_>]) -> Returned + Send + Sync + 'static,
+) {
+    let provider = move |values: &mut [Value<'_>], _: &mut Slot, _: &mut Context<'_>| Poll::Ready(answer(values));
+    builder.by_name(Place::Last, title, types, "foreign", Arc::new(provider)).unwrap();
+}
+
+#[test]
+fn a_provider_in_another_language_sees_and_decides_what_one_of_rust_does() {
+    fn hooks(plain: &mut HookSetBuilder, seen: &Seen) {
+        let registry = HookRegistry::new(scheduler::Clock::system(), &scheduler::Meters::new(), reception::HOOKS);
+        let mut builder = HookSetBuilder::of(&registry);
+        log_hooks(&mut builder, seen);
+        let session_types = "(void *, ec_string *, accept_construct *, validate_context *)";
+        let log = seen.clone();
+        foreign(&mut builder, "validate_ehlo", session_types, move |values| {
+            let [Value::Text(line), Value::Object(session), Value::Object(context)] = values else { panic!() };
+            let helo = &session.part::<SessionFacts>().unwrap().helo;
+            log.lock().unwrap().push(format!("{} {helo}", String::from_utf8_lossy(line)));
+            context.part_mut::<ValidationContext>().unwrap().set(Scope::Connection, "seen", "yes");
+            Returned::Number(0)
+        });
+        foreign(&mut builder, "validate_mailfrom", session_types, |values| match values {
+            [Value::Text(b"MAIL FROM:<odd@x.test>"), ..] => Returned::Number(7),
+            _ => Returned::Number(1),
+        });
+        let types = "(void *, ec_message *, accept_construct *, validate_context *)";
+        foreign(&mut builder, "core_final_validation2", types, |values| {
+            let [Value::Object(message), ..] = values else { panic!() };
+            let envelope = message.part::<Envelope>().unwrap();
+            assert!(message.part::<Body>().is_some_and(|body| body.len() as u64 == envelope.body_bytes));
+            Returned::Number(i64::from(envelope.forward_path.as_str() == "later@here.test") * 2)
+        });
+        foreign(&mut builder, "validate_set_binding", "(void *, ec_message *)", |values| {
+            let [Value::Object(message)] = values else { panic!() };
+            message.part_mut::<Envelope>().unwrap().queue.binding = "bulk-1".into();
+            Returned::Number(1)
+        });
+        *plain = builder;
+    }
+    in_house(LISTEN, hooks, async |house| {
+        let mut client = house.client().await;
+        client.reply().await;
+        client.say("EHLO pc").await;
+        assert_eq!(client.say("MAIL FROM:<odd@x.test>").await, "451 4.3.0 policy failed", "an answer without meaning");
+        client.say("MAIL FROM:<a@x.test>").await;
+        client.say("RCPT TO:<later@here.test>").await;
+        assert_eq!(client.data("Subject: x\r\n").await, "451 4.7.1 try again later", "EC_HOOK_RETRY");
+        client.say("MAIL FROM:<a@x.test>").await;
+        client.say("RCPT TO:<b@here.test>").await;
+        assert!(client.data("Subject: x\r\n").await.starts_with("250"));
+        let arrived = house.arrived(1).await;
+        let envelope = &arrived[0].envelope;
+        assert_eq!(&*envelope.queue.binding, "bulk-1");
+        assert!(envelope.context.connection.iter().any(|(key, value)| (&**key, &**value) == ("seen", "yes")));
+        assert_eq!(house.seen()[0], "EHLO pc pc");
+    });
+}
+
 #[test]
 fn a_provider_that_does_not_answer_is_given_up_and_the_session_goes_on() {
     fn hooks(builder: &mut HookSetBuilder, seen: &Seen) {
         log_hooks(builder, seen);
-        builder.first::<ValidateMailfrom>(
-            "stuck",
-            Arc::new(|args| match args.transaction.map(|transaction| transaction.reverse_path.as_str()) {
-                Some("stuck@x.test") => Answer::Again(Box::pin(std::future::pending())),
-                _ => Answer::Cont,
-            }),
-        );
-        builder.first::<ValidateDataSpoolEachRcpt>(
-            "stuck",
-            Arc::new(|args| match args.envelope.forward_path.as_str() {
-                "stuck@here.test" => Answer::Again(Box::pin(std::future::pending())),
-                _ => Answer::Cont,
-            }),
-        );
+        let forgets = Forgets(seen.clone());
+        let of_sender: PolledProvider<ValidateMailfrom> = Arc::new(move |args, slot, _| {
+            match args.transaction.map(|transaction| transaction.reverse_path.as_str()) {
+                Some("stuck@x.test") => {
+                    slot.keep(|| forgets.clone());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(Answer::Cont),
+            }
+        });
+        builder.polled::<ValidateMailfrom>(Place::First, "stuck", of_sender);
+        let of_recipient: PolledProvider<ValidateDataSpoolEachRcpt> =
+            Arc::new(|args, _, _| match args.envelope.forward_path.as_str() {
+                "stuck@here.test" => Poll::Pending,
+                _ => Poll::Ready(Answer::Cont),
+            });
+        builder.polled::<ValidateDataSpoolEachRcpt>(Place::First, "stuck", of_recipient);
     }
     let text = "policy_timeout = 30 esmtp_listener { listen \"127.0.0.1:0\" { } }";
     in_house(text, hooks, async |house| {
@@ -469,6 +545,7 @@ fn a_provider_that_does_not_answer_is_given_up_and_the_session_goes_on() {
         client.reply().await;
         client.say("EHLO pc").await;
         assert_eq!(client.say("MAIL FROM:<stuck@x.test>").await, timed_out);
+        assert!(house.seen().contains(&"forgotten".to_owned()), "what the provider kept of the call is dropped");
         assert!(client.say("MAIL FROM:<a@x.test>").await.starts_with("250"));
         client.say("RCPT TO:<stuck@here.test>").await;
         assert_eq!(client.data("Subject: x\r\n").await, timed_out);
