@@ -73,6 +73,12 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 impl fmt::Display for SpoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Octets are not what is lacking then.
+            Self::Full { wanted_bytes, free_bytes } if wanted_bytes < free_bytes => write!(
+                f,
+                "spool full: {wanted_bytes} bytes wanted; of the {free_bytes} free on the device none is for mail: they are kept for \
+                 removals to come, or the device has no inode left for a file (`df -i`); refusing mail until space returns"
+            ),
             Self::Full { wanted_bytes, free_bytes } => write!(
                 f,
                 "spool full: {wanted_bytes} bytes wanted, {free_bytes} free on the device; refusing mail until space returns"
@@ -171,5 +177,17 @@ impl std::error::Error for OpenError {
             Self::Io { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_inodes_is_not_told_as_want_of_octets() {
+        let told = |wanted_bytes, free_bytes| SpoolError::Full { wanted_bytes, free_bytes }.to_string();
+        assert!(told(4096, 1 << 30).contains("no inode left"), "{}", told(4096, 1 << 30));
+        assert!(told(4096, 100).contains("4096 bytes wanted, 100 free"), "{}", told(4096, 100));
     }
 }
