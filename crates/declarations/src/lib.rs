@@ -93,6 +93,7 @@ fn rooms() -> Registry {
         queue::OPTIONS,
         reception::OPTIONS,
         spool::OPTIONS,
+        tls::OPTIONS,
     ];
     let mut registry = Registry::new();
     rooms.iter().for_each(|options| registry.add_all(options));

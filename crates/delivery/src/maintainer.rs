@@ -194,7 +194,7 @@ impl Maintainer {
             return record.clone();
         }
         let settings = self.resolve(name);
-        let record = Rc::new(DomainRecord::new(queue, name.clone(), settings));
+        let record = Rc::new(DomainRecord::new(queue, name.clone(), settings, self.deps.clock.now()));
         self.records.borrow_mut().insert(queue, record.clone());
         self.wake_in(RETIRE_AFTER);
         record

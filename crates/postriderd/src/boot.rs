@@ -22,9 +22,9 @@ use message::IdGenerator;
 use module::{Loaded, Modules};
 use netlistener::{Netlisteners, OwnAddresses};
 use queue::Intake;
-use reception::{EsmtpListener, Parts};
+use reception::{EsmtpListener, Parts, Sessions};
 use scheduler::{Clock, Descriptors, Master, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
-use spool::disk::RealDisk;
+use spool::disk::{Keeping, RealDisk};
 use spool::{JournalOptions, Kind, SPOOL_BACKEND, Spool, StateFile, Store, UNLINK_ON_SPOOL_IN_FAILURE};
 use tokio::sync::watch;
 
@@ -49,8 +49,6 @@ pub struct Booted {
     pub console: Rc<Console>,
     /// Event loops, to be ended last.
     pub loops: Pools,
-    /// Flushed at the very end.
-    pub log_writer: LogWriter,
     /// Where the spool's messages go.
     pub intake: Intake,
     /// To be kept ahead of the ids the spool holds.
@@ -103,8 +101,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     };
     let (intake, engine) = start_delivery(&loops, &current, deps, &ground)?;
     let watched = Watched::new(&configuration, &ground.files, &ground.meters, &spool, engine.clone());
-    let memory = MemoryWatch::start(watched)?;
-    let commands = Commands::new();
+    let (memory, commands) = (MemoryWatch::start(watched)?, Commands::new());
     let console = console(&commands, &configuration, &ground);
     let (control, arrivals) = ControlListener::new(&configuration);
     let parts = Parts {
@@ -117,14 +114,12 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         bounces: Arc::new(IncomingBounces(BounceReader::new(pools.clone(), &ground.meters))),
         system_hostname: node_name().into(),
     };
-    let esmtp = EsmtpListener::new(parts, &ground.meters);
-    let inbound = esmtp.sessions();
-    netlisteners.register(Arc::new(esmtp));
-    netlisteners.register(Arc::new(control));
+    let inbound = serve(&mut netlisteners, EsmtpListener::new(parts, &ground.meters), control);
     let house = Rc::new(House {
         configuration,
         modules,
         hooks: ground.hooks,
+        files: ground.files.clone(),
         clock: ground.clock,
         meters: ground.meters,
         paniclog: ground.paniclog,
@@ -141,13 +136,20 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         started: ground.clock.now(),
         baseline: Baseline::new(ground.clock),
         watchdog,
-        log_writer: ground.log_writer.clone(),
+        log_writer: ground.log_writer,
         last_listed: Default::default(),
         stop: watch::Sender::new(None),
     });
     commands::register(&commands, &house).map_err(|duplicate| Failure::Internal(duplicate.to_string()))?;
-    let (log_writer, files) = (ground.log_writer, ground.files);
-    Ok(Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files, memory })
+    Ok(Booted { master, house, arrivals, console, loops, intake, ids, files: ground.files, memory })
+}
+
+/// Makes the listeners known; the sessions of clients.
+fn serve(netlisteners: &mut Netlisteners, esmtp: EsmtpListener, control: ControlListener) -> Sessions {
+    let sessions = esmtp.sessions();
+    netlisteners.register(Arc::new(esmtp));
+    netlisteners.register(Arc::new(control));
+    sessions
 }
 
 impl Ground {
@@ -202,7 +204,7 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
             unsettled = Some(failure);
             return Err(why);
         }
-        generation::prepare(new, None, &modules, &ground.hooks, &ground.meters)
+        generation::prepare(new, None, &modules, &ground.hooks, &ground.files, &ground.meters)
     });
     if let Some(failure) = unsettled {
         return Err(failure);
@@ -239,7 +241,7 @@ fn open_spool(
 ) -> Result<(Spool, Store), Failure> {
     let kind = generation.get(&SPOOL_BACKEND, &Lookup::Global).parse().map_err(Failure::Configuration)?;
     let options = JournalOptions::configured(generation);
-    let store = Store::open(kind, options, Arc::new(RealDisk), ground.clock, &ground.meters);
+    let store = Store::open(kind, options, Arc::new(Keeping::new(RealDisk)), ground.clock, &ground.meters);
     let store = store.map_err(|error| Failure::Spool(error.to_string()))?;
     let loaded = generation.extension::<Loaded>().unwrap_or_default();
     let mut chain = modules.io_modules(&loaded);

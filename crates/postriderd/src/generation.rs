@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{Generation, ListenAddress, Lookup, NewGeneration};
 use hooks::{HookRegistry, HookSet, HookSetBuilder};
+use io_wrapper::IoWrappers;
 use module::{Loaded, Modules};
 use netlistener::{Netlisteners, Plan, listen_specs};
 use scheduler::{MemoryCharge, Meters};
+use tls::TlsContexts;
 
 use crate::loops::DEFAULT_POOL;
 use declarations::daemon::{DELIVERY_POOL, MAINTAINER_POOL};
@@ -20,9 +22,11 @@ pub fn prepare(
     current: Option<&Generation>,
     modules: &Modules,
     hooks: &HookRegistry,
+    files: &IoWrappers,
     meters: &Meters,
 ) -> Result<(), String> {
     check(new)?;
+    new.extend::<TlsContexts>(Arc::new(tls_contexts(new, files)?));
     let mut hooks = HookSetBuilder::of(hooks);
     let loaded = modules.init(new, current, &mut hooks).map_err(|error| error.to_string())?;
     if current.is_none() {
@@ -40,7 +44,15 @@ pub fn prepare(
 /// What only the whole of a configuration can get wrong.
 pub fn check(generation: &Generation) -> Result<(), String> {
     check_pools(generation)?;
-    check_control_listeners(generation)
+    check_control_listeners(generation)?;
+    reception::tls_setups(generation).map(drop)
+}
+
+/// Reads the certificates and keys that listeners need.
+pub fn tls_contexts(generation: &Generation, files: &IoWrappers) -> Result<TlsContexts, String> {
+    let setups = reception::tls_setups(generation)?;
+    let as_root = rustix::process::geteuid().is_root();
+    TlsContexts::load(setups, files, as_root).map_err(|error| error.to_string())
 }
 
 /// A change must not leave a daemon that nobody can reach, unless that is insisted on: nothing that it does afterwards could

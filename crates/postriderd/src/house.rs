@@ -11,6 +11,7 @@ use config::{Author, Configuration, ConsoleChange, Diagnostics, Generation, Look
 use delivery::EngineHandle;
 use dns::Resolver;
 use hooks::{HookRegistry, HookSet};
+use io_wrapper::IoWrappers;
 use jiff::Timestamp;
 use logging::{LogHooks, LogWriter, Paniclog};
 use message::IdGenerator;
@@ -37,6 +38,8 @@ pub struct House {
     pub modules: Arc<Modules>,
     /// Every hook.
     pub hooks: HookRegistry,
+    /// Files by URL.
+    pub files: IoWrappers,
     /// Time.
     pub clock: Clock,
     /// Every counter.
@@ -69,7 +72,7 @@ pub struct House {
     pub baseline: Baseline,
     /// Watches the loops.
     pub watchdog: Watchdog,
-    /// Opens files that lines are written to without waiting.
+    /// Opens files that lines are written to without waiting; flushed at the very end.
     pub log_writer: LogWriter,
     /// What the console has listed last, to complete ids by.
     pub last_listed: LastListed,
@@ -114,6 +117,7 @@ impl House {
             configuration: self.configuration.clone(),
             modules: self.modules.clone(),
             hooks: self.hooks.clone(),
+            files: self.files.clone(),
             netlisteners: self.netlisteners.clone(),
             paniclog: self.paniclog.clone(),
             meters: self.meters.clone(),
@@ -241,6 +245,7 @@ struct ChangeGround {
     configuration: Configuration,
     modules: Arc<Modules>,
     hooks: HookRegistry,
+    files: IoWrappers,
     netlisteners: Arc<Mutex<Netlisteners>>,
     paniclog: Paniclog,
     meters: Meters,
@@ -258,7 +263,7 @@ impl ChangeGround {
             }
             plan = Some(generation::bind(new, &self.netlisteners)?);
             new.extend(author.clone());
-            generation::prepare(new, Some(&current), &self.modules, &self.hooks, &self.meters)
+            generation::prepare(new, Some(&current), &self.modules, &self.hooks, &self.files, &self.meters)
         })?;
         if let Some(plan) = plan {
             let mut netlisteners = self.netlisteners.lock().unwrap_or_else(PoisonError::into_inner);

@@ -22,7 +22,7 @@ use declarations::daemon_hooks::{ControlShutdown, ControlShutdownEx, Shutdown};
 
 /// Runs the daemon to its end.
 pub fn live(booted: Booted, signals: Signals, in_background: bool) -> Result<(), Failure> {
-    let Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files, memory } = booted;
+    let Booted { master, house, arrivals, console, loops, intake, ids, files, memory } = booted;
     let pidfile = house.configuration.current().get(&PIDFILE, &Lookup::Global);
     let pidfile = Pidfile::write(&pidfile, &files)?;
     let rooms = house.clone();
@@ -48,7 +48,7 @@ pub fn live(booted: Booted, signals: Signals, in_background: bool) -> Result<(),
     house.pools.shutdown();
     house.spool.close();
     tracing::info!(target: "START", "Milestone: {PRODUCT} {VERSION} stopped");
-    log_writer.stop();
+    house.log_writer.stop();
     drop(pidfile);
     result
 }

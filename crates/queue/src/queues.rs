@@ -293,6 +293,11 @@ impl Queues {
         self.messages.get(*self.at(queue).active.front()?)?.resident.as_deref()
     }
 
+    /// Its id, wherever it is.
+    pub fn head_id(&self, queue: QueueId) -> Option<MessageId> {
+        Some(self.messages.get(*self.at(queue).active.front()?)?.id)
+    }
+
     /// How often a message in flight has failed transiently: what the table says counts, whatever its envelope on disk does.
     pub fn retries(&self, ticket: &Ticket) -> u32 {
         self.messages.get(ticket.0).map_or(0, |queued| queued.retries)

@@ -24,6 +24,7 @@ mod session_hooks;
 mod sessions;
 mod store;
 mod throttle;
+mod tls_door;
 mod validation;
 
 pub use bounces::{BounceReader, BouncedRecipient, IncomingBounce, Reading, TooBusy};
@@ -42,6 +43,7 @@ pub use session_hooks::{
     ServerEsmtpSessionAbort,
 };
 pub use sessions::{SessionReport, Sessions};
+pub use tls_door::tls_setups;
 
 /// Every hook of reception, for the registry of hooks.
 pub const HOOKS: [&[&dyn hooks::DeclaredHook]; 2] = [phases::PHASES, session_hooks::SESSION_HOOKS];

@@ -126,6 +126,9 @@ pub(crate) struct ReceptionMeter {
     pub(crate) refused_transient: Counter,
     pub(crate) refused_permanent: Counter,
     pub(crate) timed_out: Counter,
+    /// Handshakes of TLS that came to an end, and those that failed, each with its connection.
+    pub(crate) tls_handshakes: Counter,
+    pub(crate) tls_failed: Counter,
     /// Connections that did not become sessions, because of a cap, a denial, or want of memory or descriptors.
     turned_away: Counter,
     /// Messages that were refused while they came, for want of memory.
@@ -158,6 +161,8 @@ impl ReceptionMeter {
             refused_transient: counter("replies.refused_transient"),
             refused_permanent: counter("replies.refused_permanent"),
             timed_out: counter("sessions.timed_out"),
+            tls_handshakes: counter("tls.handshakes"),
+            tls_failed: counter("tls.failed"),
             turned_away: counter("sessions.turned_away"),
             no_memory: counter("messages.without_memory"),
             reconfigured: counter("sessions.reconfigured"),

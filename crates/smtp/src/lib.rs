@@ -16,7 +16,7 @@ pub mod text;
 
 pub use address::{AddressError, AddressRules, ForwardPath, Mailbox, ReversePath};
 pub use command::Blanks;
-pub use limits::{Extensions, Limits, ServerOptions, Timeouts};
+pub use limits::{Extensions, Injection, Limits, ServerOptions, Timeouts};
 pub use lines::{LineRules, Lone, LongLines};
 pub use reply::Reply;
 pub use server::{About, Phase, Received, Refusal, Refused, ServerSession, Step, Transaction, Verdict};

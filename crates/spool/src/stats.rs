@@ -49,13 +49,13 @@ pub struct SpoolStats {
     pub batch: Quantiles,
     /// Writes and syncs that failed.
     pub failures: u64,
-    /// Operations refused because the device was full.
+    /// Operations refused because the device was full, each once.
     pub full: u64,
-    /// Damaged records met.
+    /// Cases of damage told.
     pub damaged: u64,
-    /// Copies of damaged records set aside.
+    /// Files set aside.
     pub set_aside: u64,
-    /// Segments recycled, and segments whose survivors were copied forward.
+    /// Segments recycled, and segments whose survivors were all copied forward.
     pub recycled: u64,
     /// See `recycled`.
     pub compacted: u64,
@@ -84,25 +84,47 @@ impl SpoolStats {
 
 /// The counters, named `spool.KIND.…` in the house's registry.
 pub struct Gauges {
+    /// Commits that succeeded: each a write and one sync.
     pub commits: Counter,
+    /// Operations that succeeded: messages with all their recipients stored as one, rewrites, portions that were moved, closes. Not
+    /// unlinks.
     pub operations: Counter,
+    /// The most operations of one commit.
     pub batch_max: Counter,
+    /// Messages whose unlink is durable.
     pub unlinked: Counter,
+    /// Octets of records that commits wrote, with padding; not the zeros a file is filled with.
     pub written: Counter,
+    /// Microseconds of write and sync, of commits that succeeded.
     pub sync_micros: Counter,
+    /// The most of one commit.
     pub sync_micros_max: Counter,
+    /// Writes, syncs and beginnings of segments that failed, but for want of room.
     pub failures: Counter,
+    /// Operations refused for want of room, each once.
     pub full: Counter,
+    /// Cases of damage told: stretches that are no records, messages without their body, ids given twice, heads, summaries, notes
+    /// and markers that do not check out, each segment that is missing.
     pub damaged: Counter,
+    /// Segments that were scrubbed.
     pub recycled: Counter,
+    /// Segments whose survivors were all moved.
     pub compacted: Counter,
+    /// Segments of earlier runs that were read.
     pub recovery_done: Counter,
+    /// Of so many.
     pub recovery_total: Counter,
+    /// Messages of earlier runs that are alive.
     pub recovered: Counter,
+    /// Of those, dealt with.
     pub handed_over: Counter,
+    /// One when all of them are in the index.
     pub index_complete: Counter,
+    /// Summaries that this run has written.
     pub summaries_written: Counter,
+    /// Segments taken from their summary at the start.
     pub summaries_read: Counter,
+    /// Files in the folder `damaged` that this run has made.
     pub set_aside: Counter,
     /// Commits by the time of their write and sync; each also counts in all larger ones.
     sync_up_to: Vec<(u64, Counter)>,

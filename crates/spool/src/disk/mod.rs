@@ -5,6 +5,7 @@
 
 pub mod crash_points;
 pub mod faulty;
+pub mod keeping;
 pub mod real;
 
 use std::io::{self, IoSlice};
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use crash_points::CrashPoints;
+pub use keeping::Keeping;
 pub use real::RealDisk;
 
 /// A file system, as far as the spool needs one.
