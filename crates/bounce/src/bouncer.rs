@@ -237,6 +237,8 @@ impl Draft {
             queue: self.queue,
             delivery: DeliveryState::default(),
             context: Context::default(),
+            edits: None,
+            particulars: None,
         }
     }
 }

@@ -3,7 +3,9 @@
 mod body;
 pub mod date;
 pub mod dsn;
+pub mod edits;
 pub mod envelope;
+pub mod field;
 pub mod header;
 pub mod id;
 mod mime;
@@ -15,7 +17,11 @@ pub mod wire;
 
 pub use body::{BODIES, Body, Buffer, charged, lent};
 pub use date::Date;
-pub use envelope::{Context, DeliveryState, Dictionary, Envelope, FailedHere, Origin, Protocol, QueueName};
+pub use edits::{Edits, HeaderSection, rendered};
+pub use envelope::{
+    Context, DeliveryState, Dictionary, Envelope, FailedHere, Notification, Notify, Origin, Particulars, Protocol,
+    QueueName, Ret,
+};
 pub use id::{IdGenerator, MessageId, NotAnId};
 pub use record::DecodeError;
 pub use trace::{Trace, With};

@@ -157,6 +157,8 @@ impl Bringing<'_> {
                 origin: origin.clone(),
                 delivery: Default::default(),
                 context: self.context.variables.clone(),
+                edits: None,
+                particulars: None,
             }
         };
         transaction.forward_paths.into_iter().map(envelope).collect()

@@ -137,7 +137,7 @@ impl HeadersOut<'_> {
 
 /// A body on its way to disk.
 pub struct BodyOut<'a> {
-    /// The id it is stored under: its batch.
+    /// The id it is stored under: that of its batch, as a rule.
     pub batch: MessageId,
     /// The messages that share it, as they stand now.
     pub envelopes: &'a [Envelope],
@@ -255,7 +255,7 @@ impl Staged {
     /// Adds one message's headers.
     pub fn push_headers(&mut self, headers: &HeadersOut<'_>) {
         headers.encode(&mut self.encoded);
-        let (id, batch) = (headers.envelope.id, headers.envelope.batch);
+        let (id, batch) = (headers.envelope.id, headers.envelope.body_id());
         self.headers.push(StagedHeaders { id, batch, end: self.encoded.len() });
     }
 }

@@ -183,6 +183,7 @@ impl Spool {
                 return Ok(Attempt::Short { octets });
             };
             let body = chain.read_body(IoCaller::Asynchronous, id, octets)?;
+            fits(&envelope, &body)?;
             Ok(Attempt::Found(Box::new((envelope, message::lent(body, memory)))))
         })
     }
@@ -302,7 +303,7 @@ impl Chain {
     ) -> Result<CommitSet, SpoolError> {
         let mut set = CommitSet::default();
         let Some(first) = envelopes.first() else { return Ok(set) };
-        let mut out = BodyOut::new(first.batch, envelopes, body.clone(), &self.bodies);
+        let mut out = BodyOut::new(first.body_id(), envelopes, body.clone(), &self.bodies);
         self.walk(|module| module.write_body(caller, &mut set, &mut out, force))?;
         for envelope in envelopes {
             self.write_headers(caller, &mut set, envelope, force)?;
@@ -347,7 +348,7 @@ impl Chain {
             Err(error) => return Some(Ticket::ready(Err(error))),
         };
         batch.leaving = true;
-        let batch = batch.envelopes.first()?.batch;
+        let batch = batch.envelopes.first()?.body_id();
         drop(kept);
         let (promise, answer) = Ticket::new();
         let held = Arc::clone(&self.held);
@@ -463,6 +464,24 @@ impl Chain {
     }
 }
 
+/// Edits are of one body only: with another they would cut it anywhere.
+fn fits(envelope: &Envelope, body: &[u8]) -> Result<(), SpoolError> {
+    match &envelope.edits {
+        Some(edits) if !edits.fit(body) => {
+            let why = "the changes of its header section are not of this body".to_owned();
+            Err(SpoolError::Damaged { id: envelope.id, why })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn decode(id: MessageId, encoded: &[u8]) -> Result<Envelope, SpoolError> {
-    Envelope::decode(encoded).map_err(|error| SpoolError::Damaged { id, why: error.to_string() })
+    Envelope::decode(encoded).map_err(|error| {
+        let why = error.to_string();
+        if error.is_of_newer_release() {
+            SpoolError::OfNewerRelease { id, why }
+        } else {
+            SpoolError::Damaged { id, why }
+        }
+    })
 }

@@ -40,6 +40,8 @@ pub fn envelope(id: u64, batch: u64, version: u32) -> Envelope {
         queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain: "b.example".into() },
         delivery: DeliveryState { retries: version, ..DeliveryState::default() },
         context: Context { message: vec![("wide".into(), wide.into())], ..Context::default() },
+        edits: None,
+        particulars: None,
     }
 }
 

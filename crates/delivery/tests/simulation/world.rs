@@ -402,6 +402,8 @@ impl World {
             queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain },
             delivery: DeliveryState::default(),
             context: message::Context::default(),
+            edits: None,
+            particulars: None,
         }
     }
 

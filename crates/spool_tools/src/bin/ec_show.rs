@@ -83,7 +83,8 @@ fn run(arguments: Arguments) -> Result<u8, String> {
         }
     }
     if let Some(id) = id {
-        let (_, body) = chain.read(id).wait().map_err(|error| error.to_string())?;
+        let (envelope, body) = chain.read(id).wait().map_err(|error| error.to_string())?;
+        let body = message::rendered(&body, envelope.edits.as_deref()).into_bytes();
         print!("{}", String::from_utf8_lossy(&wire::to_plain(&body)));
     }
     Ok(code)
