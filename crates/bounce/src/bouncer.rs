@@ -17,7 +17,7 @@ use message::dsn::{Notification, Returned};
 use message::{Body, Context, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Protocol, QueueName};
 use queue::{Intake, routing_domain};
 use scheduler::{Clock, Counter, MemoryOwner, Meters, ThreadPools};
-use smtp::{ForwardPath, Mailbox, ReversePath};
+use smtp::{ForwardPath, Mailbox, Pieces, ReversePath};
 use spool::{Spool, SpoolError};
 
 use crate::options::{BOUNCES_INLINE_ORIGINAL, GENERATE_BOUNCES, MAILERDAEMON};
@@ -116,11 +116,14 @@ impl Bouncer {
     async fn draft(&self, failed: &FailedMessage<'_>, to: &Mailbox) -> Result<Draft, SpoolError> {
         let lookup = failed.lookup();
         let returned = failed.generation.get(&BOUNCES_INLINE_ORIGINAL, &lookup).0;
-        let original = match (returned, failed.body) {
+        let stored = match (returned, failed.body) {
             (Returned::None, _) => Body::new(),
             (_, Some(body)) => body.clone(),
             (_, None) => self.original(failed.envelope.id).await?,
         };
+        // What the recipient would have had; a body that is lost has no place for edits.
+        let edits = failed.envelope.edits.as_deref().filter(|_| !stored.is_empty());
+        let original = message::rendered(&stored, edits);
         let host = (self.parts.host)(failed.generation);
         Ok(Draft {
             id: self.parts.ids.next(),
@@ -157,7 +160,7 @@ impl Bouncer {
 
     async fn render(&self, draft: Draft) -> Result<Rendered, SpoolError> {
         // An original in 8 bits is converted, which costs far more.
-        if draft.original.len() <= RENDERED_HERE_OCTETS_MAX && draft.original.is_ascii() {
+        if draft.original.len() <= RENDERED_HERE_OCTETS_MAX && draft.original.iter().all(|piece| piece.is_ascii()) {
             return Ok(draft.render());
         }
         let waiting_bytes = draft.original.len() as u64;
@@ -187,7 +190,7 @@ struct Draft {
     from: Mailbox,
     to: Mailbox,
     failed: Envelope,
-    original: Body,
+    original: Pieces,
     reply: Box<str>,
     remote_name: Option<Box<str>>,
     remote_address: Option<IpAddr>,
@@ -204,7 +207,8 @@ struct Rendered {
 }
 
 impl Draft {
-    fn render(self) -> Rendered {
+    fn render(mut self) -> Rendered {
+        let original = std::mem::take(&mut self.original).into_bytes();
         let notification = Notification {
             id: self.id,
             at: self.at,
@@ -212,7 +216,7 @@ impl Draft {
             from: &self.from,
             to: &self.to,
             failed: &self.failed,
-            original: &self.original,
+            original: &original,
             reply: &self.reply,
             remote_name: self.remote_name.as_deref(),
             remote_address: self.remote_address,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use smtp::{ForwardPath, ReversePath};
 
+use crate::dictionary::Dictionary;
 use crate::edits::Edits;
 use crate::id::MessageId;
 
@@ -217,7 +218,7 @@ pub struct FailedHere {
 }
 
 /// Policy's variables: connection and message dictionaries. Empty ones cost nothing.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     /// VCTX_CONN.
     pub connection: Dictionary,
@@ -228,16 +229,9 @@ pub struct Context {
 impl Context {
     /// Octets of memory that hang on it.
     pub fn held(&self) -> usize {
-        let of = |dictionary: &Dictionary| {
-            let texts: usize = dictionary.iter().map(|(key, value)| key.len() + value.len()).sum();
-            dictionary.capacity() * size_of::<(Box<str>, Box<str>)>() + texts
-        };
-        of(&self.connection) + of(&self.message)
+        self.connection.held() + self.message.held()
     }
 }
-
-/// Keys and values, in the order they were set.
-pub type Dictionary = Vec<(Box<str>, Box<str>)>;
 
 /// What the tests of this crate call an ordinary message.
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod body;
 pub mod date;
+mod dictionary;
 pub mod dsn;
 pub mod edits;
 pub mod envelope;
@@ -9,6 +10,7 @@ pub mod field;
 pub mod header;
 pub mod id;
 mod mime;
+pub mod parts;
 pub mod record;
 pub mod report;
 pub mod seven_bit;
@@ -17,10 +19,10 @@ pub mod wire;
 
 pub use body::{BODIES, Body, Buffer, charged, lent};
 pub use date::Date;
+pub use dictionary::{Dictionary, Variable};
 pub use edits::{Edits, HeaderSection, rendered};
 pub use envelope::{
-    Context, DeliveryState, Dictionary, Envelope, FailedHere, Notification, Notify, Origin, Particulars, Protocol,
-    QueueName, Ret,
+    Context, DeliveryState, Envelope, FailedHere, Notification, Notify, Origin, Particulars, Protocol, QueueName, Ret,
 };
 pub use id::{IdGenerator, MessageId, NotAnId};
 pub use record::DecodeError;

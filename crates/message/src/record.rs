@@ -40,7 +40,8 @@ use std::time::Duration;
 
 use smtp::{AddressRules, ForwardPath, Mailbox, ReversePath};
 
-use crate::envelope::{Context, DeliveryState, Dictionary, Envelope, FailedHere, Origin, Protocol, QueueName};
+use crate::dictionary::Dictionary;
+use crate::envelope::{Context, DeliveryState, Envelope, FailedHere, Origin, Protocol, QueueName};
 use crate::id::MessageId;
 use crate::record::tagged::Tagged;
 
@@ -382,7 +383,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn dictionary() -> impl Strategy<Value = Dictionary> {
-        proptest::collection::vec((".{0,8}", ".{0,8}").prop_map(|(key, value)| (key.into(), value.into())), 0..4)
+        let variable = (".{0,8}", ".{0,8}").prop_map(|(key, value)| (key.into(), value.into()));
+        proptest::collection::vec(variable, 0..4).prop_map(Dictionary::from_iter)
     }
 
     fn time() -> impl Strategy<Value = Duration> {

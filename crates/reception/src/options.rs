@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::{Chain, Class, Declared, Dict, Generation, Idle, IpNets, Opt, Scope, Seconds, Throttle, checks, scopes};
-use message::envelope::Dictionary;
+use message::Dictionary;
 use queue::{BOUNCE_DOMAINS, DomainGlobs, RELAY_DOMAINS};
 use smtp::{Blanks, Extensions, Limits, Reply, ServerOptions, Timeouts, replies};
 
@@ -472,7 +472,7 @@ impl Reader<'_> {
     }
 
     fn context(&self) -> Dictionary {
-        let mut context: Dictionary = Vec::new();
+        let mut context = Dictionary::default();
         if let Some(pathway) = self.text(&PATHWAY) {
             context.push(("pathway".into(), pathway));
         }
