@@ -1,7 +1,7 @@
 //! What one loop has made of one configuration generation: hooks looked up, options resolved, queue names found. Sessions
 //! share it, and keep the one they began their transaction with.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,6 +14,7 @@ use logging::LogHooks;
 use message::QueueName;
 use queue::DefaultBinding;
 
+use crate::bindings::BindingNames;
 use crate::options::ListenerOptions;
 use crate::phases::Phases;
 use crate::throttle::Throttles;
@@ -35,6 +36,8 @@ pub(crate) struct Epoch {
     options: RefCell<Vec<(Chain, Rc<ListenerOptions>)>>,
     queues: RefCell<HashMap<Box<str>, QueueName>>,
     default: Arc<str>,
+    /// Known once policy asks.
+    bindings: OnceCell<BindingNames>,
 }
 
 impl Epoch {
@@ -50,6 +53,7 @@ impl Epoch {
             options: RefCell::default(),
             queues: RefCell::default(),
             default: "default".into(),
+            bindings: OnceCell::new(),
         }
     }
 
@@ -68,6 +72,11 @@ impl Epoch {
         let options = Rc::new(options);
         sets.push((chain, options.clone()));
         options
+    }
+
+    /// The bindings there are.
+    pub(crate) fn bindings(&self) -> &BindingNames {
+        self.bindings.get_or_init(|| BindingNames::of(&self.generation))
     }
 
     /// The queue of a recipient domain on the default binding.

@@ -6,15 +6,16 @@
 //!
 //! Everything here lives on the event loop of its session. Knows nothing of delivery.
 
+mod bindings;
 mod bounces;
 mod conformance;
-mod context;
 mod door_log;
 mod epoch;
 mod front;
 mod link;
 mod listener;
 mod options;
+mod parts;
 mod phases;
 mod recipients;
 mod refusal;
@@ -25,11 +26,11 @@ mod throttle;
 mod validation;
 
 pub use bounces::{BounceReader, BouncedRecipient, IncomingBounce, Reading, TooBusy};
-pub use context::{Scope, ValidationContext};
 pub use listener::{EsmtpListener, Parts, RECEIVING};
 pub use options::{HOSTNAME, ListenerOptions, OPTIONS};
 pub use phases::{
     CoreValidateDataSpoolEachRcpt, FinalValidation, FinalValidation2, FinalVerdict, MessageArgs, PostFinalValidation,
-    PostValidateDataSpoolEachRcpt, RecipientArgs, SessionArgs, SessionFacts, ValidateConnect, ValidateData,
-    ValidateDataSpool, ValidateDataSpoolEachRcpt, ValidateEhlo, ValidateMailfrom, ValidateRcptto, ValidateSetBinding,
+    PostValidateDataSpoolEachRcpt, RecipientArgs, SessionArgs, ValidateConnect, ValidateData, ValidateDataSpool,
+    ValidateDataSpoolEachRcpt, ValidateEhlo, ValidateMailfrom, ValidateRcptto, ValidateSetBinding,
 };
+pub use policy::{Content, Scope, Session, ValidationContext};

@@ -3,33 +3,17 @@
 //! A provider refuses by setting a code in the [`ValidationContext`]; answering `Done` ends the phase either way
 //! (reference: extending.md section 1.2). Only `core_final_validation2` decides by its answer.
 
-use std::net::SocketAddr;
-
 use hooks::{Hook, HookPoint, HookSet, Rule};
-use message::{Body, Envelope, MessageId};
+use message::{Envelope, MessageId};
+use policy::{Content, Message, Phase, Session, Side, Target, ValidationContext};
 use smtp::{ForwardPath, Transaction};
 
-use crate::context::ValidationContext;
-
-/// What is known of a session; fixed but for the name, which EHLO may change.
-#[derive(Clone, Debug)]
-pub struct SessionFacts {
-    /// The client; none on a Unix socket.
-    pub peer: Option<SocketAddr>,
-    /// Our end; none on a Unix socket.
-    pub local: Option<SocketAddr>,
-    /// The connection's id.
-    pub connection: MessageId,
-    /// The Listen stanza's name.
-    pub listen: std::sync::Arc<str>,
-    /// The name given in EHLO or HELO; empty before.
-    pub helo: Box<str>,
-}
+use crate::bindings::EpochBindings;
 
 /// What the phases before the message are shown.
 pub struct SessionArgs<'a> {
     /// The session.
-    pub session: &'a SessionFacts,
+    pub session: &'a Session,
     /// The transaction, from MAIL on.
     pub transaction: Option<&'a Transaction>,
     /// The recipient that RCPT would add.
@@ -38,28 +22,71 @@ pub struct SessionArgs<'a> {
     pub context: &'a mut ValidationContext,
 }
 
-/// What the phases of the whole message are shown. Recipients may be added, removed and changed, and so may the body.
+/// What the phases of the whole message are shown. Recipients may be added, removed and changed, and so may the content.
 pub struct MessageArgs<'a> {
+    /// Which phase.
+    pub phase: Phase,
     /// The session.
-    pub session: &'a SessionFacts,
+    pub session: &'a Session,
+    /// The id of the transaction.
+    pub batch: MessageId,
     /// The envelope of all recipients.
     pub transaction: &'a mut Transaction,
     /// The message in wire form, trace header fields in front.
-    pub body: &'a mut Body,
+    pub content: &'a mut Content,
     /// Policy's variables and verdict.
     pub context: &'a mut ValidationContext,
+    /// What policy keeps with the message.
+    pub side: &'a mut Side,
+    pub(crate) bindings: EpochBindings<'a>,
 }
 
-/// What the phases of each recipient are shown. The envelope may be changed; the body is shared with the other recipients.
+/// What the phases of each recipient are shown. The envelope may be changed, and so may the content: it is shared with the other
+/// recipients until then.
 pub struct RecipientArgs<'a> {
+    /// Which phase.
+    pub phase: Phase,
     /// The session.
-    pub session: &'a SessionFacts,
+    pub session: &'a Session,
     /// This recipient's message.
     pub envelope: &'a mut Envelope,
     /// The message in wire form.
-    pub body: &'a Body,
+    pub content: &'a mut Content,
     /// Policy's variables and verdict.
     pub context: &'a mut ValidationContext,
+    /// What policy keeps with the message.
+    pub side: &'a mut Side,
+    pub(crate) bindings: EpochBindings<'a>,
+}
+
+impl MessageArgs<'_> {
+    /// The message as policy sees it, with every accessor.
+    pub fn message(&mut self) -> Message<'_> {
+        Message {
+            phase: self.phase,
+            target: Target::Transaction { id: self.batch, transaction: self.transaction, recipient: None },
+            session: Some(self.session),
+            content: Some(self.content),
+            context: self.context,
+            side: self.side,
+            bindings: &self.bindings,
+        }
+    }
+}
+
+impl RecipientArgs<'_> {
+    /// The message as policy sees it, with every accessor.
+    pub fn message(&mut self) -> Message<'_> {
+        Message {
+            phase: self.phase,
+            target: Target::Recipient(self.envelope),
+            session: Some(self.session),
+            content: Some(self.content),
+            context: self.context,
+            side: self.side,
+            bindings: &self.bindings,
+        }
+    }
 }
 
 /// What `core_final_validation2` can decide beyond going on. The context may bring code and text.

@@ -15,17 +15,16 @@ use scheduler::{MemoryCharge, Pressure};
 use smtp::server::ReceptionState;
 use smtp::{Mailbox, Phase, Received, Refusal, Refused, Reply, ReversePath, ServerSession, Step, Verdict, replies};
 
-use crate::context::{Scope, ValidationContext};
 use crate::epoch::Epoch;
 use crate::front::Front;
 use crate::link::{Event, Link};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
-use crate::phases::SessionFacts;
 use crate::refusal::{POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
 use crate::store::{Bringing, Kept};
 use crate::validation;
 use crate::{bounces, relay};
+use policy::{Scope, ValidationContext};
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(shop: Rc<Shop>, accepted: Accepted) {
@@ -44,7 +43,7 @@ struct Session {
     epoch: Rc<Epoch>,
     options: Rc<ListenerOptions>,
     core: ServerSession,
-    facts: SessionFacts,
+    facts: policy::Session,
     context: ValidationContext,
     can_relay: bool,
     /// The transaction's id, from DATA on.
@@ -77,10 +76,11 @@ impl Session {
         let shown = peer.map_or_else(|| "a local client".to_owned(), |peer| peer.to_string());
         let core = ServerSession::new(options.server.clone(), &shown, now);
         let link = Link::new(stream, shop.buffers.clone(), stop, core.deadline());
-        let facts = SessionFacts { peer, local, connection: shop.ids.next(), listen, helo: "".into() };
+        let mut facts = policy::Session::new(peer, local, shop.ids.next(), listen);
         let mut context = ValidationContext::default();
         context.variables.connection.clone_from(&options.context);
         let can_relay = relay::client_may_relay(&options, peer_ip);
+        facts.can_relay = can_relay;
         let (batch, front, decided) = (MessageId::NULL, Front::default(), Decided::default());
         let receiving = shop.owners.receiving.charge(0);
         let mut session = Self {
@@ -190,7 +190,9 @@ impl Session {
     async fn decide(&mut self, phase: Phase) -> Verdict {
         match phase {
             Phase::Ehlo => {
-                self.facts.helo = self.core.helo().map_or("", |helo| &*helo.name).into();
+                let helo = self.core.helo();
+                self.facts.helo = helo.map_or("", |helo| &*helo.name).into();
+                self.facts.extended = helo.is_some_and(|helo| helo.extended);
             }
             Phase::MailFrom => {
                 if let Some(reply) = self.no_room() {
@@ -215,10 +217,16 @@ impl Session {
                 return self.take_data();
             }
         }
+        (self.facts.messages, self.facts.recipients) = (self.core.messages(), self.core.recipients());
         let asked = validation::ask(&self.epoch.phases, phase, &self.core, &self.facts, &mut self.context);
         match tokio::time::timeout(self.options.policy_timeout, asked).await {
             Ok((verdict, module)) => {
                 self.decided.module = module;
+                let tarpit = self.context.take_tarpit();
+                if !tarpit.is_zero() {
+                    self.shop.meter.tarpitted.add(1);
+                    tokio::time::sleep(tarpit).await;
+                }
                 verdict
             }
             Err(_) => {

@@ -163,7 +163,7 @@ fn refusals(builder: &mut HookSetBuilder, seen: &Seen) {
     builder.last::<ValidateData>(
         "scanner",
         Arc::new(|args: &mut MessageArgs<'_>| {
-            if args.body.windows(5).any(|window| window == b"virus") {
+            if args.content.body.windows(5).any(|window| window == b"virus") {
                 args.context.set_code(554, "5.7.1 infected");
                 args.context.disconnect = true;
             }
