@@ -16,7 +16,7 @@ use logging::{LogHooks, ReceptionRecord};
 use message::dsn::{Notification, Returned};
 use message::{Body, Context, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Protocol, QueueName};
 use queue::{Intake, routing_domain};
-use scheduler::{Clock, Counter, MemoryOwner, Meters, ThreadPools};
+use scheduler::{Clock, Counter, MemoryOwner, Meters, Rejected, ThreadPools};
 use smtp::{ForwardPath, Mailbox, Pieces, ReversePath};
 use spool::{Spool, SpoolError};
 
@@ -164,8 +164,17 @@ impl Bouncer {
             return Ok(draft.render());
         }
         let waiting_bytes = draft.original.len() as u64;
-        let rendered = self.parts.pools.get("IO").run(move || draft.render()).await;
-        rendered.map_err(|_| SpoolError::Overloaded { waiting_bytes })
+        let without = Draft { original: Pieces::default(), ..draft.clone() };
+        match self.parts.pools.get("IO").run_contained(move || draft.render()).await {
+            Ok(rendered) => Ok(rendered),
+            // The sender is told all the same.
+            Err(Rejected::Panicked) => {
+                let failed = without.failed.id;
+                tracing::error!(target: "SPOOL", "bouncing {failed} without its original, over which rendering failed");
+                Ok(without.render())
+            }
+            Err(_) => Err(SpoolError::Overloaded { waiting_bytes }),
+        }
     }
 }
 
@@ -183,6 +192,7 @@ impl<'a> FailedMessage<'a> {
 }
 
 /// A [`Notification`] that owns what it says.
+#[derive(Clone)]
 struct Draft {
     id: MessageId,
     at: Duration,

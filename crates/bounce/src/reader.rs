@@ -50,10 +50,14 @@ impl BounceReader {
     }
 
     /// Whose mail bounced; nobody's if the report tells of success, or is a complaint (RFC 5965), which is counted.
-    /// An error if the pool takes no work.
+    /// One that meets a defect of the reader says neither who nor why. An error if the pool takes no work.
     pub async fn read(&self, bounce: IncomingBounce) -> Result<Vec<Bounced>, Rejected> {
         let classifier = self.classifier.clone();
-        let (bounced, is_complaint) = self.pools.get("CPU").run(move || bounce.read(&classifier)).await?;
+        let read = self.pools.get("CPU").run_contained(move || bounce.read(&classifier)).await;
+        let (bounced, is_complaint) = match read {
+            Err(Rejected::Panicked) => (vec![Bounced::unreadable()], false),
+            read => read?,
+        };
         self.read.add(1);
         self.complaints.add(u64::from(is_complaint));
         self.recipients.add(bounced.len() as u64);

@@ -27,6 +27,13 @@ pub struct Bounced {
     pub reply: String,
 }
 
+impl Bounced {
+    /// What is known of a bounce that cannot be read.
+    pub(crate) fn unreadable() -> Self {
+        Self { recipient: None, class: BounceClass::UNDETERMINED, reply: "the bounce could not be read".to_owned() }
+    }
+}
+
 /// What reports are read with.
 pub(crate) struct Reading<'a> {
     pub(crate) classifier: &'a Classifier,

@@ -82,16 +82,13 @@ fn limits_without_a_queue(generation: &Generation, reports: &mut Reports) {
         if hop.is_empty() || hop == domain.to_ascii_lowercase() {
             continue;
         }
-        let (file, line, _) = generation.sources.line_of(setting.span);
+        let place = generation.sources.place_of(setting.span);
         let name = generation.registry().info(limit.name).map_or("", |info| info.name);
         let message = format!(
             "{name} holds for no queue here: the mail of {} waits in that of its gateway {hop}",
             title_of(arena, id)
         );
-        let help = format!(
-            "write it into domain \"{hop}\" {{ }}, or into a binding; the gateway is set in {}:{line}",
-            file.display()
-        );
+        let help = format!("write it into domain \"{hop}\" {{ }}, or into a binding (the gateway: {place})");
         reports.push(Fault::warning(limit.span, message).help(help));
     }
 }

@@ -14,15 +14,15 @@ use arc_swap::ArcSwap;
 use crate::advice::advise;
 use crate::changes::Author;
 use crate::diagnostics::{Diagnostics, Fault, Reports, Severity};
+use crate::fixed::FixedSettings;
 use crate::generation::Generation;
 use crate::include::{self, Loaded};
 use crate::merge::{Merged, merge};
-use crate::registry::{NameId, Registry};
-use crate::scope::{ScopeId, bits};
+use crate::registry::Registry;
+use crate::scope::bits;
 use crate::source::Environment;
 use crate::texts::Texts;
 use crate::transaction::Transaction;
-use crate::tree::Span;
 
 /// The current configuration; clones share it.
 #[derive(Clone)]
@@ -167,7 +167,10 @@ impl Configuration {
         if transaction.is_empty() {
             return Ok(current);
         }
-        let generation = Arc::new(prepared(transaction.build()?, prepare)?);
+        let mut generation = prepared(transaction.build()?, prepare)?;
+        let author = generation.extension::<Author>();
+        generation.changes = transaction.changes_by(author.as_deref()).into();
+        let generation = Arc::new(generation);
         self.shared.current.store(generation.clone());
         Ok(generation)
     }
@@ -236,48 +239,18 @@ impl Reading {
         let Reading { mut loaded, mut reports } = self;
         let merged = merge(&mut loaded, registry, &mut reports);
         if let Some(running) = running.filter(|_| !reports.has_errors()) {
-            warn_of_waiting_changes(&running.merged, &merged, registry, &mut reports);
+            running.started.warn(&merged, registry, &mut reports);
             warn_of_a_closed_console(&running.merged, &merged, &mut reports);
         }
         if reports.has_errors() {
             return Err(reports.finish(&loaded.sources));
         }
-        let nothing_yet = Diagnostics::default();
-        let mut generation = Generation::new(number, registry.clone(), merged, loaded.sources, nothing_yet);
+        let started = running.map(|running| running.started.clone());
+        let started = started.unwrap_or_else(|| Arc::new(FixedSettings::of(&merged, registry)));
+        let mut generation = Generation::new(number, registry.clone(), merged, loaded.sources, started);
         advise(&generation, &mut reports);
         generation.warnings = reports.finish(&generation.sources);
         Ok(generation)
-    }
-}
-
-/// Settings of options that a running daemon cannot change, by scope.
-fn fixed_settings(merged: &Merged, registry: &Registry) -> HashMap<(ScopeId, NameId), (String, Span)> {
-    let is_fixed = |name| registry.info(name).is_some_and(|info| info.declared.iter().any(|own| !own.option.tunable()));
-    let mut fixed = HashMap::new();
-    for (_, node) in merged.stanzas.iter() {
-        for setting in node.settings().iter().filter(|setting| setting.typed.is_some() && is_fixed(setting.name)) {
-            fixed.insert((node.id, setting.name), (setting.value.resolved_source(), setting.span));
-        }
-    }
-    fixed
-}
-
-fn warn_of_waiting_changes(old: &Merged, new: &Merged, registry: &Registry, reports: &mut Reports) {
-    let mut before = fixed_settings(old, registry);
-    let name_of = |name: NameId| registry.info(name).map_or("", |info| info.name);
-    for (key, (value, span)) in fixed_settings(new, registry) {
-        let was = before.remove(&key).map(|(value, _)| value);
-        if was.as_ref() != Some(&value) {
-            let was = was.unwrap_or_else(|| "unset".to_owned());
-            let message = format!("the change of `{}` (was {was}) takes effect at the next start", name_of(key.1));
-            reports.push(Fault::warning(span, message));
-        }
-    }
-    let mut removed: Vec<_> = before.into_keys().map(|(_, name)| name_of(name)).collect();
-    removed.sort_unstable();
-    for name in removed {
-        let message = format!("the removal of `{name}` takes effect at the next start");
-        reports.push(Fault { severity: Severity::Warning, ..Fault::nowhere(message) });
     }
 }
 

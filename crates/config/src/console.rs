@@ -10,7 +10,7 @@ use crate::generation::Generation;
 use crate::kinds::{Naming, core_kind};
 use crate::lookup::Lookup;
 use crate::merge::place_of;
-use crate::names::peer_ip;
+use crate::names::{peer_ip, text_key};
 use crate::parser::parse_value;
 use crate::registry::NameId;
 use crate::scope::bits;
@@ -45,6 +45,16 @@ impl ScopePath {
     /// The name given for a scope word; empty when it does not occur.
     fn name_of(&self, word: &str) -> &str {
         self.pairs.iter().find(|(own, _)| own.eq_ignore_ascii_case(word)).map_or("", |(_, name)| name)
+    }
+
+    /// The scope however it is spelled: each word and name in the form they are compared in.
+    pub(crate) fn key(&self) -> Vec<(String, String)> {
+        let pair = |(word, name): &(String, String)| {
+            let lower = word.to_ascii_lowercase();
+            let name = core_kind(&lower).map_or(name.into(), |kind| text_key(kind.names, name));
+            (lower, name.into_owned())
+        };
+        self.pairs.iter().map(pair).collect()
     }
 
     /// The path form: pairs joined by colons, colons in names escaped.
@@ -213,19 +223,26 @@ impl Generation {
     pub fn why_text(&self, words: &[&str]) -> Result<Answer, String> {
         let (_, name, path) = self.option_and_path(words)?;
         let origins = self.eval_why(words.last().unwrap_or(&""), &path.lookup());
-        let line = |origin: &crate::Origin| match origin.line {
-            0 => "compiled-in default".to_owned(),
-            line => format!("{}, {}:{line}", origin.scope, origin.file.display()),
+        let line = |origin: &crate::Origin| match (&origin.change, origin.line) {
+            (Some(_), _) => format!("{}, set {}", origin.scope, origin.place()),
+            (None, 0) => "compiled-in default".to_owned(),
+            (None, _) => format!("{}, {}", origin.scope, origin.place()),
         };
         let mut text = match origins.first() {
             Some(winner) => format!("{name} = {}\n  from {}", winner.value, line(winner)),
             None => format!("{name} = \"\"\n  not set, and without a default"),
         };
+        if let Some(instead) = origins.first().and_then(|winner| winner.change.as_ref()?.instead_of.as_ref()) {
+            text.push_str(&format!("\n  in place of {instead}, until config reload; config writeback keeps it"));
+        }
         for beaten in origins.iter().skip(1) {
             text.push_str(&format!("\n  beats {} ({})", beaten.value, line(beaten)));
         }
         let all = origins.iter().map(|origin| {
-            json!({ "value": origin.value, "scope": origin.scope, "file": origin.file.display().to_string(), "line": origin.line, "column": origin.column })
+            json!({
+                "value": origin.value, "scope": origin.scope, "file": origin.file.display().to_string(),
+                "line": origin.line, "column": origin.column, "console": origin.console_json(),
+            })
         });
         Ok(Answer {
             text,

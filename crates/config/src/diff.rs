@@ -77,13 +77,23 @@ fn one(old: &Generation, new: &Generation, was: At<'_>, is: At<'_>) -> Differenc
     let described = |generation: &Generation, at: At<'_>| {
         let (node, setting) = at?;
         let name = generation.option_name(setting.name);
-        Some((generation.headings(node), generation.spelling(setting.name, &name), generation.is_fixed(setting)))
+        Some((generation.headings(node), generation.spelling(setting.name, &name)))
     };
-    let (scope, option, fixed) = described(new, is).or_else(|| described(old, was)).unwrap_or_default();
+    let (scope, option) = described(new, is).or_else(|| described(old, was)).unwrap_or_default();
+    let needs_restart = match (is, was) {
+        (Some((node, setting)), _) => {
+            let value = setting.value.resolved_source();
+            new.is_fixed(setting) && new.waits_for_start(new.arena().node(node).id, setting.name, Some(&value))
+        }
+        (None, Some((node, setting))) => {
+            old.is_fixed(setting) && new.waits_for_start(old.arena().node(node).id, setting.name, None)
+        }
+        (None, None) => false,
+    };
     let origin = |generation: &Generation, at: At<'_>| at.map(|(node, setting)| generation.origin(node, setting));
     let not_in_effect = is.or(was).is_some_and(|(_, setting)| setting.typed.is_none());
     let (old, new) = (origin(old, was), origin(new, is));
-    Difference { scope, option: Some(option), old, new, needs_restart: fixed, not_in_effect }
+    Difference { scope, option: Some(option), old, new, needs_restart, not_in_effect }
 }
 
 impl Generation {
@@ -95,6 +105,11 @@ impl Generation {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// Whether a setting of a start-only option, or that there is none, is not what the process runs with.
+    fn waits_for_start(&self, scope: ScopeId, option: NameId, value: Option<&str>) -> bool {
+        self.started.waits(&self.registry, scope, option, value)
     }
 
     /// Whether a running daemon cannot change what a setting sets.
@@ -110,7 +125,7 @@ impl Generation {
 
     fn origin_of_scope(&self, node: NodeId) -> Origin {
         let (file, line, column) = self.sources.line_of(self.arena().node(node).span);
-        Origin { value: String::new(), scope: self.headings(node), file, line, column }
+        Origin { value: String::new(), scope: self.headings(node), file, line, column, change: None }
     }
 }
 
@@ -127,6 +142,7 @@ impl Difference {
                 "value": self.option.as_ref().map(|_| &origin.value),
                 "file": origin.file.display().to_string(),
                 "line": origin.line,
+                "console": origin.console_json(),
             }),
             None => Json::Null,
         };
@@ -143,7 +159,7 @@ impl Difference {
         for (mark, origin) in [('-', &self.old), ('+', &self.new)] {
             if let Some(origin) = origin {
                 let value = if self.option.is_some() { &origin.value } else { "{ ... }" };
-                out.push_str(&format!("  {mark} {value}    {}:{}\n", origin.file.display(), origin.line));
+                out.push_str(&format!("  {mark} {value}    {}\n", origin.place()));
             }
         }
     }

@@ -7,9 +7,13 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::{Value as Json, json};
+
+use crate::changes::ConsoleChange;
 use crate::diagnostics::Diagnostics;
+use crate::fixed::FixedSettings;
 use crate::lookup::{Chain, HOST_FALLS_BACK, Lookup, Step};
 use crate::merge::{Merged, title_of};
 use crate::name_table::NameTable;
@@ -28,6 +32,10 @@ pub struct Generation {
     pub(crate) sources: Sources,
     pub(crate) warnings: Diagnostics,
     pub(crate) extensions: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    /// What start-only options were set to when the process started: what it runs with.
+    pub(crate) started: Arc<FixedSettings>,
+    /// Changes made from the console that no file has.
+    pub(crate) changes: Mutex<Vec<ConsoleChange>>,
     pathway_name: Option<NameId>,
     names: NameTable,
 }
@@ -51,6 +59,31 @@ pub struct Origin {
     pub line: usize,
     /// Column, from 1; 0 for a default.
     pub column: usize,
+    /// It was set from the console, and no file has it: then neither file nor line do.
+    pub change: Option<ConsoleChange>,
+}
+
+impl Origin {
+    /// `file:line`, or when and by whom it was set from the console.
+    pub fn place(&self) -> String {
+        match (&self.change, self.line) {
+            (Some(change), _) => change.by(),
+            (None, 0) if self.file.as_os_str().is_empty() => "from the console".to_owned(),
+            (None, 0) => format!("{}, a line that is not on disk", self.file.display()),
+            (None, line) => format!("{}:{line}", self.file.display()),
+        }
+    }
+
+    pub(crate) fn console_json(&self) -> Json {
+        self.change.as_ref().map_or(Json::Null, |change| {
+            let author = change.author.as_ref();
+            json!({
+                "who": author.map(|author| &author.who),
+                "when": author.map(|author| &author.when),
+                "instead_of": change.instead_of,
+            })
+        })
+    }
 }
 
 impl Generation {
@@ -59,10 +92,41 @@ impl Generation {
         registry: Arc<Registry>,
         merged: Merged,
         sources: Sources,
-        warnings: Diagnostics,
+        started: Arc<FixedSettings>,
     ) -> Self {
         let (pathway_name, names) = (registry.name_id("pathway"), NameTable::of(&registry));
-        Generation { number, registry, merged, sources, warnings, extensions: HashMap::new(), pathway_name, names }
+        let (extensions, changes, warnings) = (HashMap::new(), Mutex::default(), Diagnostics::default());
+        Generation { number, registry, merged, sources, warnings, extensions, started, changes, pathway_name, names }
+    }
+
+    /// Changes made from the console that no file has, in the order they were made.
+    pub fn console_changes(&self) -> Vec<ConsoleChange> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was changed from the console stands in files now, but for what no file takes.
+    pub(crate) fn changes_were_written(&self) {
+        let is_homeless = |change: &ConsoleChange| {
+            let option = change.option.as_ref().and_then(|option| self.name_id(option));
+            let setting = self.node_at(&change.path).zip(option);
+            let setting = setting.and_then(|(node, option)| self.arena().node(node).setting(option));
+            setting.is_some_and(|setting| Some(setting.span.file) == self.sources.homeless)
+        };
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).retain(is_homeless);
+    }
+
+    /// The change from the console that a setting is, if its file does not have it.
+    fn change_of(&self, node: NodeId, setting: &Setting) -> Option<ConsoleChange> {
+        let is_homeless = Some(setting.span.file) == self.sources.homeless;
+        let file = self.sources.file(setting.span.file)?;
+        if !is_homeless && !file.differs_from_disk() {
+            return None;
+        }
+        let is_it = |change: &&ConsoleChange| {
+            change.option.as_ref().is_some_and(|option| self.name_id(option) == Some(setting.name))
+                && self.node_at(&change.path) == Some(node)
+        };
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).iter().find(is_it).cloned()
     }
 
     /// Counts from 1; a later generation has a higher number.
@@ -212,6 +276,7 @@ impl Generation {
             file: PathBuf::new(),
             line: 0,
             column: 0,
+            change: None,
         }));
         origins
     }
@@ -224,13 +289,16 @@ impl Generation {
             let text =
                 self.sources.file(span.file).and_then(|file| file.text().get(span.start as usize..span.end as usize));
             let value = text.and_then(|text| text.split_once('=')).map_or("", |(_, value)| value.trim());
-            Origin { value: value.to_owned(), scope: title_of(self.arena(), node), file, line, column }
+            Origin { value: value.to_owned(), scope: title_of(self.arena(), node), file, line, column, change: None }
         })
     }
 
     pub(crate) fn origin(&self, node: NodeId, setting: &Setting) -> Origin {
-        let (file, line, column) = self.sources.line_of(setting.span);
-        Origin { value: setting.value.resolved_source(), scope: title_of(self.arena(), node), file, line, column }
+        let change = self.change_of(node, setting);
+        let (file, line, column) =
+            if change.is_some() { Default::default() } else { self.sources.line_of(setting.span) };
+        let (value, scope) = (setting.value.resolved_source(), title_of(self.arena(), node));
+        Origin { value, scope, file, line, column, change }
     }
 
     pub(crate) fn name_id(&self, name: &str) -> Option<NameId> {
@@ -353,7 +421,6 @@ impl<'g> ScopeRef<'g> {
 
     /// `file:line` of its first line.
     pub fn place(&self) -> String {
-        let (file, line, _) = self.generation.sources.line_of(self.generation.arena().node(self.id).span);
-        format!("{}:{line}", file.display())
+        self.generation.sources.place_of(self.generation.arena().node(self.id).span)
     }
 }

@@ -7,6 +7,7 @@ use crate::generation::Generation;
 use crate::kinds::{KINDS, Naming};
 use crate::patterns::compile_pattern;
 use crate::stanza::{NodeId, ROOT};
+use crate::types::Shape;
 
 impl Generation {
     /// `config locate SCOPE [REGEX]`: every instance of a scope whose name the pattern matches, and its path.
@@ -64,6 +65,13 @@ impl Generation {
                 return names;
             }
         }
+        if options
+            && let Some((option, scope)) = before.split_last()
+            && self.scope_path(before).is_err()
+            && self.scope_path(scope).is_ok()
+        {
+            return self.values_of(option);
+        }
         let Some(node) = self.scope_path(before).ok().and_then(|path| self.node_at(&path)) else { return Vec::new() };
         let mut words: Vec<String> = match node {
             ROOT => KINDS.iter().map(|kind| kind.word.to_owned()).collect(),
@@ -78,5 +86,15 @@ impl Generation {
         words.sort();
         words.dedup();
         words
+    }
+    /// The words that an option may be set to, where there are few.
+    fn values_of(&self, option: &str) -> Vec<String> {
+        let described =
+            self.describe().into_iter().find(|one| one.is_option() && one.name.eq_ignore_ascii_case(option));
+        match described {
+            Some(described) if described.shape == Shape::Boolean => ["true", "false"].map(str::to_owned).into(),
+            Some(described) => described.words,
+            None => Vec::new(),
+        }
     }
 }

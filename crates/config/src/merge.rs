@@ -349,7 +349,7 @@ impl Merger<'_> {
 
     /// "line 3", or "other.conf:3" for a place in another file than `near`.
     fn place_from(&self, span: Span, near: Span) -> String {
-        let (file, line, _) = self.loaded.sources.line_of(span);
+        let (file, line) = self.loaded.sources.line_in_text(span);
         if span.file == near.file { format!("line {line}") } else { format!("{}:{line}", file.display()) }
     }
 

@@ -11,8 +11,6 @@ use std::ops::Range;
 use crate::console::ScopePath;
 use crate::edit::{Addition, Editing};
 use crate::generation::Generation;
-use crate::kinds::core_kind;
-use crate::names::text_key;
 use crate::placing::{Home, Placing};
 
 /// A scope however it is spelled: each word and name in the form they are compared in.
@@ -34,12 +32,7 @@ pub(crate) struct Made {
 
 impl Made {
     fn key(&self) -> ScopeKey {
-        let pair = |(word, name): &(String, String)| {
-            let lower = word.to_ascii_lowercase();
-            let name = core_kind(&lower).map_or(name.into(), |kind| text_key(kind.names, name));
-            (lower, name.into_owned())
-        };
-        self.path.pairs.iter().map(pair).collect()
+        self.path.key()
     }
 
     fn addition(&self, depth: usize) -> Addition {
@@ -48,7 +41,7 @@ impl Made {
 }
 
 /// The settings on their way, in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pending {
     made: Vec<Made>,
     places: HashMap<(ScopeKey, String), usize>,

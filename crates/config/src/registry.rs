@@ -3,7 +3,7 @@
 //! Filled once at start from each crate's `OPTIONS`; immutable from the first load on. A documented row stands only for
 //! what nobody declares; `description` tells the two apart for people.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -107,6 +107,9 @@ impl Places {
             None => (*word).to_owned(),
         }));
         words.extend(self.every_module.then(|| "every module".to_owned()));
+        // Several stanzas of one name are one word to the reader.
+        let mut seen = HashSet::new();
+        words.retain(|word| seen.insert(word.clone()));
         words
     }
 }

@@ -178,7 +178,7 @@ fn stanzas_written_twice(generation: &Generation, reports: &mut Reports) {
             if first.start == part.word.start || !reports.wants_warnings() {
                 continue;
             }
-            let (_, line, _) = generation.sources.line_of(first);
+            let (_, line) = generation.sources.line_in_text(first);
             let message = format!("{} is written in line {line} already", title_of(generation.arena(), id));
             let help = "the two are merged, and what stands further down wins; put them together, or correct a name";
             reports.push(Fault::warning(part.word, message).label("a second time").help(help));

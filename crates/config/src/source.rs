@@ -8,12 +8,13 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{Mode, OFlags};
 
 use io_wrapper::IoWrappers;
 
+use crate::disk_lines::disk_lines;
 use crate::tree::Span;
 use crate::variables::Variables;
 
@@ -81,6 +82,10 @@ pub(crate) struct SourceFile {
     identity: PathBuf,
     content: Found,
     line_starts: Vec<u32>,
+    /// Where its lines are on disk, once somebody asked.
+    disk_lines: OnceLock<Vec<u32>>,
+    /// What it says was written back.
+    is_written: OnceLock<()>,
     included_from: Option<Span>,
     /// Closed to changes from the console: by its permissions, its scheme, or the way it was included.
     pub read_only: bool,
@@ -122,6 +127,26 @@ impl SourceFile {
         Position { line, column: before.chars().count() + 1, line_start }
     }
 
+    /// Whether the file on disk says something else.
+    pub fn differs_from_disk(&self) -> bool {
+        self.is_written.get().is_none() && self.content.is_changed()
+    }
+
+    /// The text was put on disk.
+    pub fn was_written(&self) {
+        self.is_written.get_or_init(|| ());
+    }
+
+    /// Where a line of the text stands on disk; none where the file does not have it.
+    fn line_on_disk(&self, line: usize) -> Option<usize> {
+        // What stands on no disk at all, such as a text that was given instead of a file, is where it is.
+        let Some(on_disk) = self.content.on_disk.as_ref().filter(|_| self.differs_from_disk()) else {
+            return Some(line);
+        };
+        let lines = self.disk_lines.get_or_init(|| disk_lines(self.text(), on_disk));
+        lines.get(line - 1).map(|line| *line as usize).filter(|line| *line != 0)
+    }
+
     /// The text of a line, counted from 1, without its end.
     pub fn line_text(&self, line: usize) -> &str {
         let start = self.line_starts.get(line - 1).copied().unwrap_or(0) as usize;
@@ -150,7 +175,10 @@ impl Sources {
         let identity = canonical(&path);
         let starts = content.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at as u32 + 1);
         let line_starts = std::iter::once(0).chain(starts).collect();
-        self.files.push(SourceFile { path, identity, content, line_starts, included_from, read_only });
+        let (disk_lines, is_written) = Default::default();
+        let file =
+            SourceFile { path, identity, content, line_starts, disk_lines, is_written, included_from, read_only };
+        self.files.push(file);
         self.files.len() as u32 - 1
     }
 
@@ -172,12 +200,28 @@ impl Sources {
         self.files.len()
     }
 
-    /// `file:line` of a span.
+    /// `file:line` of a span, as the file on disk has it; line 0 for what the file does not have.
     pub fn line_of(&self, span: Span) -> (PathBuf, usize, usize) {
         self.file(span.file).map_or((PathBuf::new(), 0, 0), |file| {
             let position = file.position(span.start);
-            (file.path.clone(), position.line, position.column)
+            match file.line_on_disk(position.line) {
+                Some(line) => (file.path.clone(), line, position.column),
+                None => (file.path.clone(), 0, 0),
+            }
         })
+    }
+
+    /// `file:line` of a span in the text that was read or made, as diagnostics draw it.
+    pub fn line_in_text(&self, span: Span) -> (PathBuf, usize) {
+        self.file(span.file).map_or((PathBuf::new(), 0), |file| (file.path.clone(), file.position(span.start).line))
+    }
+
+    /// A span for a sentence: `file:line`, or that no file has it.
+    pub fn place_of(&self, span: Span) -> String {
+        match self.line_of(span) {
+            (_, 0, _) => "set from the console".to_owned(),
+            (file, line, _) => format!("{}:{line}", file.display()),
+        }
     }
 
     /// The include lines that led to a file, innermost first.
@@ -185,8 +229,7 @@ impl Sources {
         let mut chain = Vec::new();
         let mut from = self.file(index).and_then(|file| file.included_from);
         while let Some(span) = from {
-            let (path, line, _) = self.line_of(span);
-            chain.push(format!("{}:{line}", path.display()));
+            chain.push(self.place_of(span));
             from = self.file(span.file).and_then(|file| file.included_from);
         }
         chain
@@ -215,6 +258,9 @@ impl Found {
 
     /// Whether it was changed since it was read.
     pub fn is_changed(&self) -> bool {
+        if self.on_disk.as_ref().is_some_and(|on_disk| Arc::ptr_eq(on_disk, &self.text)) {
+            return false;
+        }
         self.on_disk.as_deref().unwrap_or_default() != &*self.text
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::assignment::Assigned;
-use crate::changes::{LOCAL_CHANGES_FILE, LOCAL_CHANGES_ONLY};
+use crate::changes::{self, Author, ConsoleChange, LOCAL_CHANGES_FILE, LOCAL_CHANGES_ONLY};
 use crate::configuration::{Configuration, Reading};
 use crate::console::{Answer, ScopePath};
 use crate::diagnostics::{Diagnostics, Reports};
@@ -39,6 +39,8 @@ pub struct Transaction {
     texts: Texts,
     /// The command lines that repeat it.
     lines: Vec<String>,
+    /// What the console changed, before it and in it.
+    changes: Vec<ConsoleChange>,
     /// Settings that are not in the texts yet.
     pending: Pending,
     /// The texts as a generation, since they last changed.
@@ -63,12 +65,14 @@ impl Transaction {
         };
         texts.written(&configuration.written());
         let candidate = (!from_scratch).then(|| base.clone());
+        let changes = if from_scratch { Vec::new() } else { base.console_changes() };
         Transaction {
             configuration: configuration.clone(),
             base,
             from_scratch,
             texts,
             lines: Vec::new(),
+            changes,
             pending: Pending::default(),
             candidate,
             #[cfg(test)]
@@ -119,7 +123,35 @@ impl Transaction {
         let registry = self.configuration.registry();
         let main = self.configuration.path();
         let reading = Reading::of_texts(&main, &self.texts, self.configuration.environment());
-        reading.generation(registry, self.base.number() + 1, Some(&self.base))
+        let mut generation = reading.generation(registry, self.base.number() + 1, Some(&self.base))?;
+        generation.changes = self.changes.clone().into();
+        Ok(generation)
+    }
+
+    /// What the console changed, these changes by `author`.
+    pub(crate) fn changes_by(&self, author: Option<&Author>) -> Vec<ConsoleChange> {
+        let mut changes = self.changes.clone();
+        let own = changes.iter_mut().filter(|change| change.author.is_none());
+        own.for_each(|change| change.author = Some(author.cloned().unwrap_or_default()));
+        changes
+    }
+
+    /// Notes a change of an option, or of a scope, and what the file has instead.
+    fn note(&mut self, generation: &Generation, path: &ScopePath, option: Option<&str>, value: Option<String>) {
+        let node = generation.node_at(path);
+        let id = option.and_then(|option| generation.name_id(option));
+        let setting = node.zip(id).and_then(|(node, id)| Some((node, generation.arena().node(node).setting(id)?)));
+        let origin = setting.map(|(node, setting)| generation.origin(node, setting));
+        let on_disk = origin.filter(|origin| origin.change.is_none() && origin.line != 0);
+        let change = ConsoleChange {
+            path: path.clone(),
+            scope: spoken(path).trim_end().to_owned(),
+            option: option.map(str::to_owned),
+            value,
+            instead_of: on_disk.map(|origin| format!("{} ({})", origin.value, origin.place())),
+            author: None,
+        };
+        changes::note(&mut self.changes, change);
     }
 
     /// The texts as they are, without what is pending.
@@ -178,11 +210,21 @@ impl Transaction {
         let (_, name) = generation.option_named(&option)?;
         let setting = format!("{name} = {}", value.source());
         let headings: Vec<String> = path.pairs.iter().map(heading).collect();
-        check_alone(&generation, &headings, &setting)?;
-        self.lines.push(format!("config set {}{setting}", spoken(&path)));
+        let alone = check_alone(&generation, &headings, &setting);
+        let before = alone.is_err().then(|| (self.texts.clone(), self.pending.clone(), self.changes.clone()));
+        let line = format!("config set {}{setting}", spoken(&path));
         let json = json!({ "option": name, "scope": path.to_string(), "value": value_json(&value) });
         let text = setting.clone();
+        self.note(&generation, &path, Some(&name), Some(value.source()));
         self.pending.push(Made { path, option: option.clone(), headings, setting, value: value.source() });
+        // What is wrong by itself may be right in its place, such as what accept_ineffective names.
+        if let (Err(told), Some((texts, pending, changes))) = (alone, before)
+            && self.generation().is_err()
+        {
+            (self.texts, self.pending, self.changes, self.candidate) = (texts, pending, changes, None);
+            return Err(told);
+        }
+        self.lines.push(line);
         // From here on changes may belong elsewhere.
         if [LOCAL_CHANGES_FILE.name(), LOCAL_CHANGES_ONLY.name()].iter().any(|own| option.eq_ignore_ascii_case(own)) {
             self.settle().map_err(|refused| refused.render(false))?;
@@ -214,6 +256,7 @@ impl Transaction {
         let node = generation.node_at(path).ok_or_else(|| format!("Scope '{path}' does not exist."))?;
         let placing = Placing::new(generation);
         self.remove(generation, &placing, placing.stanzas(node), &format!("scope '{path}'"))?;
+        self.note(generation, path, None, None);
         self.lines.push(format!("config unset {}", spoken(path).trim_end()));
         let text = format!("\"{path}\" has been unset.");
         Ok(Answer { text, json: json!({ "scope": path.to_string(), "unset": true }) })
@@ -232,6 +275,7 @@ impl Transaction {
             return Err(format!("Option '{name}' is not set in scope '{path}'."));
         }
         self.remove(generation, &placing, definitions, &format!("'{name}'"))?;
+        self.note(generation, path, Some(name), None);
         self.lines.push(format!("config unset {}{name}", spoken(path)));
         let after = self.generation().map_err(|refused| refused.render(false))?;
         let effective = after.eval_at(id, name, path);

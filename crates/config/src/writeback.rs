@@ -63,6 +63,7 @@ impl Configuration {
         }
         replaced?;
         files.extend(local.iter().map(|file| file.path().to_owned()));
+        generation.changes_were_written();
         Ok(Written { files, homeless })
     }
 
@@ -72,6 +73,7 @@ impl Configuration {
     }
 
     fn note_written(&self, file: &SourceFile) {
+        file.was_written();
         self.written().insert(file.identity().to_owned(), file.content().text.clone());
     }
 

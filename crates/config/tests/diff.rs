@@ -58,6 +58,9 @@ fn completion_knows_scopes_names_and_options() {
     let generation = load("binding_group \"g\" { binding \"b1\" { } }\nec_logger \"l\" { mainlog = \"/x\" }").current();
     let next = |before: &[&str]| generation.next_words(before, true);
     assert!(next(&[]).contains(&"binding_group".to_owned()) && next(&[]).contains(&"hostname".to_owned()));
+    assert_eq!(next(&["open_relay"]), ["true", "false"], "the values of an option that has few");
+    assert_eq!(next(&["esmtp_listener", "open_relay"]), ["true", "false"]);
+    assert!(next(&["hostname"]).is_empty() && generation.next_words(&["open_relay"], false).is_empty());
     assert_eq!(next(&["binding_group"]), ["g"]);
     assert_eq!(next(&["binding_group", "g", "binding"]), ["b1"]);
     assert!(next(&["binding_group", "g"]).contains(&"retry_interval".to_owned()));

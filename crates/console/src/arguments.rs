@@ -2,6 +2,7 @@
 //!
 //! In: the words after a command's own. Out: what was asked for, or a usage error. Nothing here knows a queue.
 
+pub use crate::bulk::{DelayArguments, FailArguments, Filter, RerouteArguments};
 use crate::commands::CommandError;
 use crate::shapes::DetailsPart;
 
@@ -34,13 +35,13 @@ impl MailqArguments {
     }
 }
 
-/// `showqueue [binding NAME|binding all] DOMAIN [limit,offset]`.
+/// `showqueue [binding NAME|binding all] DOMAIN|all [limit,offset]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShowqueueArguments {
     /// The binding; none for all.
     pub binding: Option<String>,
-    /// The routing domain.
-    pub domain: String,
+    /// The routing domain; none for all.
+    pub domain: Option<String>,
     /// Messages to show.
     pub limit: usize,
     /// Messages to pass over first.
@@ -64,31 +65,10 @@ impl ShowqueueArguments {
             None => (SHOWQUEUE_MESSAGES, 0),
             Some((limit, offset)) => (number(limit)?, number(offset)?),
         };
-        Ok(Self { binding, domain: domain.to_lowercase(), limit, offset })
-    }
-}
-
-/// `fail domain NAME [NOTE]`, also with `quiet`, which is a command of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailArguments {
-    /// The routing domain.
-    pub domain: String,
-    /// What the operator adds to the reply the messages fail with; empty for nothing.
-    pub note: String,
-}
-
-impl FailArguments {
-    /// Reads the arguments. The documented `--dry-run`, `--meta` and `--header` are refused wherever they stand: taken for a
-    /// name or a note, they would have more mail fail than was meant.
-    pub fn parse(args: &[String]) -> Result<Self, CommandError> {
-        if let Some(option) = args.iter().find(|arg| matches!(arg.as_str(), "--dry-run" | "--meta" | "--header")) {
-            return Err(CommandError::Failed(format!("{option} is not offered yet; nothing was done")));
-        }
-        match args {
-            [] => Err(usage("a domain is missing")),
-            [all, ..] if all == "all" => Err(usage("'all' is not taken here: name a domain")),
-            [domain, note @ ..] => Ok(Self { domain: domain.to_lowercase(), note: note.join(" ") }),
-        }
+        let domain = Some(domain.to_lowercase()).filter(|domain| domain != "all");
+        // Whoever asks for all queues means those of all bindings.
+        let binding = if domain.is_none() && rest.len() == args.len() { None } else { binding };
+        Ok(Self { binding, domain, limit, offset })
     }
 }
 
@@ -140,7 +120,39 @@ pub fn message_details(args: &[String]) -> Result<(DetailsPart, &str), CommandEr
         [part, id] if part == "full" => Ok((DetailsPart::Full, id)),
         [part, id] if part == "body" => Ok((DetailsPart::Body, id)),
         [] => Err(usage("a message id is missing")),
-        [part, ..] => Err(usage(format!("'{part}' is not full or body"))),
+        [_, _, surplus, ..] => Err(usage(format!("'{surplus}' is one argument too many"))),
+        [part, _] => Err(usage(format!("'{part}' is not full or body"))),
+    }
+}
+
+/// `BINDING N` of `binding active` and `binding delayed`.
+pub fn binding_threshold(args: &[String]) -> Result<(String, u64), CommandError> {
+    match args {
+        [binding, only] => Ok((binding.clone(), number(only)? as u64)),
+        [] => Err(usage("a binding and a number are missing")),
+        [_] => Err(usage("behind the binding a number is missing")),
+        [_, _, surplus, ..] => Err(usage(format!("'{surplus}' is one argument too many"))),
+    }
+}
+
+/// `BINDING NAME|all` of `binding flush domain`: none for `all`.
+pub fn binding_and_domain(args: &[String]) -> Result<(String, Option<String>), CommandError> {
+    match args {
+        [] => Err(usage("a binding and a domain, or 'all', are missing")),
+        [binding] => Err(usage(format!("behind the binding '{binding}' a domain, or 'all', is missing"))),
+        [binding, domain @ ..] => Ok((binding.clone(), domain_or_all(domain)?)),
+    }
+}
+
+/// `[quiet] MID` of `message fail`: whether senders are told nothing, and the id as text.
+pub fn message_fail(args: &[String]) -> Result<(bool, &str), CommandError> {
+    match args {
+        [id] if id == "quiet" => Err(usage("a message id is missing behind 'quiet'")),
+        [id] => Ok((false, id)),
+        [quiet, id] if quiet == "quiet" => Ok((true, id)),
+        [] => Err(usage("a message id is missing")),
+        [_, quiet] if quiet == "quiet" => Err(usage("'quiet' stands before the id; nothing was done")),
+        [_, surplus, ..] => Err(usage(format!("'{surplus}' is one argument too many; nothing was done"))),
     }
 }
 
@@ -185,33 +197,23 @@ mod tests {
     #[test]
     fn showqueue_is_for_the_default_binding_and_the_first_100_messages() {
         let parsed = ShowqueueArguments::parse(&words("A.example")).unwrap();
-        let expected =
-            ShowqueueArguments { binding: Some("default".into()), domain: "a.example".into(), limit: 100, offset: 0 };
+        let expected = ShowqueueArguments {
+            binding: Some("default".into()),
+            domain: Some("a.example".into()),
+            limit: 100,
+            offset: 0,
+        };
         assert_eq!(parsed, expected);
         let parsed = ShowqueueArguments::parse(&words("binding all a.example 10,30")).unwrap();
         assert_eq!((parsed.binding, parsed.limit, parsed.offset), (None, 10, 30));
         let parsed = ShowqueueArguments::parse(&words("binding out1 a.example 7")).unwrap();
         assert_eq!((parsed.binding.as_deref(), parsed.limit, parsed.offset), (Some("out1"), 7, 0));
+        let parsed = ShowqueueArguments::parse(&words("all 10")).unwrap();
+        assert_eq!((parsed.binding, parsed.domain, parsed.limit), (None, None, 10));
+        let parsed = ShowqueueArguments::parse(&words("binding out1 all")).unwrap();
+        assert_eq!((parsed.binding.as_deref(), parsed.domain), (Some("out1"), None));
         assert_eq!(refusal(ShowqueueArguments::parse(&words("binding out1"))), "a domain is missing");
         assert_eq!(refusal(ShowqueueArguments::parse(&words("a.example 1,x"))), "'x' is not a whole number");
-    }
-
-    #[test]
-    fn fail_takes_a_domain_and_a_note_and_no_selection() {
-        let parsed = FailArguments::parse(&words("A.example")).unwrap();
-        assert_eq!(parsed, FailArguments { domain: "a.example".into(), note: String::new() });
-        assert_eq!(FailArguments::parse(&words("a.example 554 Closed today")).unwrap().note, "554 Closed today");
-        assert_eq!(refusal(FailArguments::parse(&words("all"))), "'all' is not taken here: name a domain");
-        assert_eq!(refusal(FailArguments::parse(&[])), "a domain is missing");
-        for line in
-            ["--dry-run a.example", "a.example note --dry-run", "--meta a b c.example", "--header a b c.example"]
-        {
-            let refused = FailArguments::parse(&words(line));
-            assert!(
-                matches!(&refused, Err(CommandError::Failed(why)) if why.ends_with("nothing was done")),
-                "{refused:?}"
-            );
-        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 pub type Handler = Box<dyn Fn(Invocation) -> LocalBoxFuture<Result<Reply, CommandError>>>;
 /// Names what may follow: the complete words after the command's own, and the beginning of the word being typed.
 /// Need not filter by that beginning.
-pub type Completer = Box<dyn Fn(&[&str], &str) -> Vec<String>>;
+pub type Completer = Box<dyn Fn(&[&str], &str) -> LocalBoxFuture<Vec<String>>>;
 /// Says whether a peer may use a command line.
 pub type Guard = Box<dyn Fn(&Peer, &str) -> bool>;
 
@@ -73,8 +73,16 @@ impl Command {
     }
 
     /// Adds completion of arguments.
-    pub fn complete(mut self, complete: impl Fn(&[&str], &str) -> Vec<String> + 'static) -> Self {
-        self.complete = Some(Box::new(complete));
+    pub fn complete(self, complete: impl Fn(&[&str], &str) -> Vec<String> + 'static) -> Self {
+        self.complete_later(move |before, typed| std::future::ready(complete(before, typed)))
+    }
+
+    /// As [`Command::complete`], by whoever has to ask others first.
+    pub fn complete_later<Found: Future<Output = Vec<String>> + 'static>(
+        mut self,
+        complete: impl Fn(&[&str], &str) -> Found + 'static,
+    ) -> Self {
+        self.complete = Some(Box::new(move |before, typed| Box::pin(complete(before, typed))));
         self
     }
 }

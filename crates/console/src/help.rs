@@ -21,7 +21,10 @@ pub(crate) fn register(commands: &Rc<Commands>) {
     let registry = Rc::downgrade(commands);
     let complete = Command::new("complete PARTIAL", "Lists the words that may come next.", move |invocation| {
         let candidates = complete(&registry, &invocation.rest);
-        async move { Ok(Reply::new(candidates.join("\n"), json!({ "candidates": candidates }))) }
+        async move {
+            let candidates = candidates.await;
+            Ok(Reply::new(candidates.join("\n"), json!({ "candidates": candidates })))
+        }
     })
     .help("For clients: answers with the words that can stand where the partial line ends, one a line.");
     for command in [help, complete] {
@@ -81,21 +84,26 @@ fn table(commands: &[&Rc<Command>]) -> String {
 }
 
 /// The words that can stand where `partial` ends, sorted, none twice.
-fn complete(registry: &Weak<Commands>, partial: &str) -> Vec<String> {
-    let Some(registry) = registry.upgrade() else { return Vec::new() };
+fn complete(registry: &Weak<Commands>, partial: &str) -> impl Future<Output = Vec<String>> + use<> {
     let mut words: Vec<&str> = partial.split_whitespace().collect();
     let typed = if partial.ends_with(char::is_whitespace) { "" } else { words.pop().unwrap_or_default() };
-    let mut candidates = next_words(&registry.all(), &words);
-    if let Some((command, taken)) = registry.find(&words)
-        && let Some(complete) = &command.complete
-    {
-        candidates.extend(complete(&words[taken..], typed));
+    let (mut candidates, mut asked) = (Vec::new(), None);
+    if let Some(registry) = registry.upgrade() {
+        candidates = next_words(&registry.all(), &words);
+        if let Some((command, taken)) = registry.find(&words) {
+            asked = command.complete.as_ref().map(|complete| complete(&words[taken..], typed));
+        }
     }
     let typed = typed.to_lowercase();
-    candidates.retain(|candidate| candidate.to_lowercase().starts_with(&typed));
-    candidates.sort();
-    candidates.dedup();
-    candidates
+    async move {
+        if let Some(asked) = asked {
+            candidates.extend(asked.await);
+        }
+        candidates.retain(|candidate| candidate.to_lowercase().starts_with(&typed));
+        candidates.sort();
+        candidates.dedup();
+        candidates
+    }
 }
 
 /// The words that follow `before` in the words of some command.

@@ -33,6 +33,7 @@
 
 mod accounting;
 pub mod arguments;
+mod bulk;
 mod commands;
 mod help;
 mod line;

@@ -2,7 +2,7 @@
 //!
 //! Declared here and not beside their use because the offline tools, which do not know the daemon, check files too.
 
-use config::{Declared, Opt, Scope, scopes};
+use config::{Declared, Opt, Perms, Scope, scopes};
 
 /// Where the process id is written.
 pub const PIDFILE: Opt<String> = Opt::new(
@@ -52,6 +52,14 @@ pub const MAINTAINER_POOL: Opt<String> = Opt::new(
      name the pool of delivery_pool.",
 )
 .not_tunable();
+
+/// Mode of the files of `trace smtp`.
+pub const TRACE_SMTP_MODE: Opt<Perms> = Opt::new(
+    "trace_smtp_mode",
+    "0640",
+    scopes::GLOBAL,
+    "Mode of the files that dialogues with hosts are recorded in (console command trace smtp add).",
+);
 
 /// How long a loop may be silent.
 pub const WATCHDOG_INTERVAL: Opt<u64> = Opt::new(
@@ -104,6 +112,7 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &STACK_SIZE,
     &DELIVERY_POOL,
     &MAINTAINER_POOL,
+    &TRACE_SMTP_MODE,
     &WATCHDOG_INTERVAL,
     &MEMORY_GOAL,
     &MEMORY_HWM,

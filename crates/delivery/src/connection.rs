@@ -117,6 +117,8 @@ impl Connection {
     ) -> Result<Self, NoSession> {
         let remote = candidate.remote;
         let stream = connect(maintainer, settings, status, candidate).await?;
+        let tracers = &maintainer.shared.tracers;
+        let stream = tracers.watch(stream, &record.name, (status.id, remote), maintainer.deps.clock);
         let options = ClientOptions {
             ehlo_name: settings.ehlo_name.clone(),
             timeouts: settings.timeouts,

@@ -239,7 +239,7 @@ impl Maintainer {
     }
 
     /// Writes the delivery state back. A crash before it is durable only makes the next attempt come too early.
-    fn rewrite(&self, envelope: &Envelope) {
+    pub(crate) fn rewrite(&self, envelope: &Envelope) {
         let (id, rewritten) = (envelope.id, self.deps.spool.rewrite(envelope));
         self.spawn(async move {
             if let Err(error) = rewritten.await {

@@ -16,6 +16,7 @@ use crate::limits::Limits;
 use crate::maintainer::{Maintainer, Order, Shared};
 use crate::notes::Notes;
 use crate::seams::{Bouncer, Connector, Itself, Names};
+use crate::trace::Tracers;
 
 /// What delivery is built on.
 #[derive(Clone)]
@@ -75,20 +76,20 @@ impl Engine {
             first.spawn(|| notes.run());
         }
         let lacks = Arc::new(Lacks::new(&deps.meters));
-        let mut orders = Vec::new();
+        let (mut orders, tracers) = (Vec::new(), Tracers::default());
         for (event_loop, arrivals) in loops.iter().zip(arrivals) {
             let (sender, receiver) = mpsc::channel(ORDERS_CAPACITY);
             orders.push(sender);
             let deps = deps.clone();
             let (limits, lacks, intake) = (limits.clone(), lacks.clone(), intake.downgrade());
-            let shared = Shared { loops: loops.len(), limits, lacks, intake };
+            let shared = Shared { loops: loops.len(), limits, lacks, intake, tracers: tracers.clone() };
             let (label, bouncer) = (event_loop.name().to_owned(), bouncer.clone());
             event_loop.spawn(move || {
                 let (maintainer, granted) = Maintainer::new(deps, bouncer, &label, shared);
                 Rc::new(maintainer).run(arrivals, receiver, granted)
             });
         }
-        (intake, EngineHandle { orders: orders.into(), clock: deps.clock, spool: deps.spool, notes })
+        (intake, EngineHandle { orders: orders.into(), clock: deps.clock, spool: deps.spool, notes, tracers })
     }
 }
 
@@ -99,9 +100,15 @@ pub struct EngineHandle {
     pub(crate) clock: Clock,
     pub(crate) spool: Spool,
     notes: Option<Arc<Notes>>,
+    tracers: Tracers,
 }
 
 impl EngineHandle {
+    /// Who wants dialogues with hosts recorded.
+    pub fn tracers(&self) -> &Tracers {
+        &self.tracers
+    }
+
     /// Ends delivery: no new attempts; those under way finish, or are cut off after `grace` and so return to their queue,
     /// for what is not settled is still in the spool. Messages in attempts that were cut off.
     pub async fn stop(&self, grace: Duration) -> usize {

@@ -26,6 +26,7 @@ mod maintainer;
 mod notes;
 mod opening;
 mod options;
+mod orders;
 mod parting;
 mod place;
 mod record;
@@ -42,17 +43,20 @@ mod slots;
 mod standing;
 mod telling;
 mod throttle;
+mod trace;
 mod unreachable;
 mod unroutable;
 mod waiting;
 
 pub use engine::{Deps, Engine, EngineHandle, Hostname};
 pub use limits::{Awaits, ScopedLimit};
-pub use listings::{BindingReport, LISTING_MAX, ListedMessage};
+pub use listings::{BindingReport, LISTING_MAX, ListedMessage, Listing};
 pub use options::{Aggressiveness, DeliveryMethod, OPTIONS, SERVER_MAX_OUTBOUND_CONNECTIONS};
+pub use orders::{Chosen, Effect, Selection, Single};
 pub use reports::{AddressReport, ConnectionReport, Counts, DomainReport, MessageReport, QueueReport};
 pub use route_option::{RouteEntry, RouteTarget, Routes};
 pub use seams::{
     Bouncer, ConnectError, Connected, Connector, FailedMessage, Itself, Local, Names, NotStored, Stream, Tcp,
 };
+pub use trace::{Tracer, Tracers};
 pub use waiting::{FailedHost, Hold, Setting, Wait};

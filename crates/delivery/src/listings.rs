@@ -3,16 +3,18 @@
 //! The totals of a binding are gathered from each loop's table. A listing asks for one window of one queue at a time, so a
 //! loop copies no more envelopes than are shown; those that are not in memory are read from the spool, not on the loop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use message::{Envelope, QueueName};
-use queue::{BindingRow, Listed, Whereabouts};
+use message::{Envelope, MessageId, QueueName};
+use queue::{BindingRow, Listed, QueueId, Whereabouts};
 use spool::SpoolError;
 
 use crate::engine::EngineHandle;
 use crate::maintainer::Maintainer;
+use crate::orders::Selection;
+use crate::record::DomainRecord;
 use crate::waiting::{Setting, Wait};
 
 /// Most messages one listing shows.
@@ -58,6 +60,17 @@ pub struct ListedMessage {
     pub wait: Wait,
 }
 
+/// A window of some queues.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing {
+    /// The messages in it.
+    pub messages: Vec<ListedMessage>,
+    /// All messages of the queues.
+    pub total: usize,
+    /// The queues there are.
+    pub queues: usize,
+}
+
 impl EngineHandle {
     /// Every binding that has or had mail, by binding group and name.
     pub async fn bindings(&self) -> Vec<BindingReport> {
@@ -72,34 +85,99 @@ impl EngineHandle {
         bindings.into_values().collect()
     }
 
-    /// The messages of a routing domain, of one binding or of all: `limit` of them, at most [`LISTING_MAX`], behind the
-    /// first `offset`. Those of one queue come together, the active ones first and in their order.
-    pub async fn listing(
-        &self,
-        binding: Option<&str>,
-        domain: &str,
-        mut offset: usize,
-        limit: usize,
-    ) -> Vec<ListedMessage> {
+    /// A binding that has had no mail: nothing but what would hold mail of it.
+    pub async fn idle_binding(&self, binding_group: &str, binding: &str) -> Option<BindingReport> {
+        let (binding_group, binding): (Arc<str>, Arc<str>) = (binding_group.into(), binding.into());
+        let of_loop = move |maintainer: &Rc<Maintainer>| BindingReport {
+            held: maintainer.binding_held(&binding_group, &binding),
+            limits: maintainer.binding_limits(&binding_group, &binding),
+            binding_group: binding_group.clone(),
+            binding: binding.clone(),
+            connections: 0,
+            active: 0,
+            total: 0,
+            resident: 0,
+            received: 0,
+            delivered: 0,
+            failed: 0,
+            waits: Vec::new(),
+        };
+        self.each(of_loop).await.into_iter().next()
+    }
+
+    /// The messages of some queues: `limit` of them, at most [`LISTING_MAX`], behind the first `offset`. Those of one queue
+    /// come together, the active ones first and in their order.
+    pub async fn listing(&self, selection: &Selection, mut offset: usize, limit: usize) -> Listing {
         let limit = limit.min(LISTING_MAX);
-        let mut messages = Vec::new();
-        for queue in self.queues().await {
-            let wanted = queue.name.domain.eq_ignore_ascii_case(domain)
-                && binding.is_none_or(|binding| *queue.name.binding == *binding);
-            if !wanted || messages.len() == limit {
+        let mut listing = Listing::default();
+        for queue in self.sizes(selection).await {
+            let (name, size) = queue;
+            listing.queues += 1;
+            listing.total += size;
+            if listing.messages.len() == limit {
                 continue;
             }
-            let size = queue.active + queue.delayed + queue.in_flight;
             if size <= offset {
                 offset -= size;
                 continue;
             }
-            let window = (std::mem::take(&mut offset), limit - messages.len());
-            for (listed, wait) in self.window(queue.name, window).await {
-                messages.extend(self.with_envelope(listed, wait).await);
+            let window = (std::mem::take(&mut offset), limit - listing.messages.len());
+            for (listed, wait) in self.window(name, window).await {
+                listing.messages.extend(self.with_envelope(listed, wait).await);
             }
         }
-        messages
+        listing
+    }
+
+    /// The queues of a selection with the messages in them, by domain and binding.
+    async fn sizes(&self, selection: &Selection) -> Vec<(QueueName, usize)> {
+        let selection = selection.clone();
+        let of_loop = move |maintainer: &Rc<Maintainer>| {
+            let records = maintainer.records();
+            let queues = maintainer.queues.borrow();
+            let wanted = records.iter().filter(|record| selection.holds(&record.name));
+            let size = |record: &Rc<DomainRecord>| {
+                let row = queues.row(record.queue);
+                (row.name, row.active + row.delayed + row.in_flight)
+            };
+            wanted.map(size).collect::<Vec<_>>()
+        };
+        let mut sizes: Vec<_> = self.each(of_loop).await.into_iter().flatten().collect();
+        sizes.sort_by(|(one, _), (other, _)| (&one.domain, &one.binding).cmp(&(&other.domain, &other.binding)));
+        sizes
+    }
+
+    /// The ids of all messages of some queues that are active or delayed, in no order; eight octets each.
+    pub async fn ids(&self, selection: &Selection) -> Vec<MessageId> {
+        let selection = selection.clone();
+        let of_loop = move |maintainer: &Rc<Maintainer>| {
+            let records = maintainer.records();
+            let wanted = records.iter().filter(|record| selection.holds(&record.name));
+            let wanted: HashSet<QueueId> = wanted.map(|record| record.queue).collect();
+            let queues = maintainer.queues.borrow();
+            queues.ids(|queue| wanted.contains(&queue)).collect::<Vec<_>>()
+        };
+        self.each(of_loop).await.into_iter().flatten().collect()
+    }
+
+    /// Routing domains with a queue whose names begin so, at most `limit` of them.
+    pub async fn domains_like(&self, beginning: &str, limit: usize) -> Vec<String> {
+        let beginning = beginning.to_ascii_lowercase();
+        let of_loop = move |maintainer: &Rc<Maintainer>| {
+            let records = maintainer.records();
+            let like = records.iter().filter(|record| record.name.domain.starts_with(&*beginning));
+            like.take(limit).map(|record| record.name.domain.to_string()).collect::<Vec<_>>()
+        };
+        let mut domains: Vec<String> = self.each(of_loop).await.into_iter().flatten().collect();
+        domains.sort();
+        domains.dedup();
+        domains.truncate(limit);
+        domains
+    }
+
+    /// How many queues are known.
+    pub async fn queue_count(&self) -> usize {
+        self.each(|maintainer| maintainer.records().len()).await.into_iter().sum()
     }
 
     async fn window(&self, name: QueueName, (offset, limit): (usize, usize)) -> Vec<(Listed, Wait)> {

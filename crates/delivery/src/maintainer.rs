@@ -40,12 +40,12 @@ use crate::local;
 use crate::options::{Aggressiveness, DISK_QUEUE_DRAIN_RATE, DeliveryMethod, QueueSettings, SettingsKey};
 use crate::place::Place;
 use crate::record::DomainRecord;
-use crate::route;
 use crate::seams::Bouncer;
 use crate::seven_bit::Forms;
 use crate::siblings::Sessions;
 use crate::slots::{Grant, Need, Slot};
 use crate::telling::Telling;
+use crate::trace::Tracers;
 use crate::unreachable::DRAINED_AT_ONCE;
 
 /// Something to be done on the loop, from another thread.
@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) lacks: Arc<Lacks>,
     /// For mail that goes from queue to queue.
     pub(crate) intake: WeakIntake,
+    /// Who wants dialogues recorded.
+    pub(crate) tracers: Tracers,
 }
 
 /// One delivery loop's state.
@@ -289,23 +291,6 @@ impl Maintainer {
         for record in self.records() {
             self.maintain(&record, false);
         }
-    }
-
-    /// Everything delayed for a domain, or for all, is due now; what held its connections back is forgotten. How many.
-    pub(crate) fn flush(self: &Rc<Self>, domain: Option<&str>) -> usize {
-        let flushed = self.queues.borrow_mut().flush(domain);
-        for record in self.records() {
-            if domain.is_none_or(|domain| record.name.domain.eq_ignore_ascii_case(domain)) {
-                record.hold_until.set(None);
-                route::looked_up(&record.settings(), &record.name.domain)
-                    .for_each(|name| self.deps.names.forget_failure(&name));
-                for candidate in record.route.borrow().iter() {
-                    self.hosts.borrow_mut().forget(&record.peer(candidate.remote));
-                }
-                self.maintain(&record, false);
-            }
-        }
-        flushed
     }
 
     fn admit(self: &Rc<Self>, arrivals: impl Iterator<Item = Arrival>) {

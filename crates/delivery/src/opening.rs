@@ -11,10 +11,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use scheduler::Lack;
+use scheduler::{Clock, Lack};
 use smtp::client::{Failure, Stage};
 
 use crate::connection::Connection;
+use crate::held::Tokens;
 use crate::limits::Saturated;
 use crate::maintainer::Maintainer;
 use crate::options::QueueSettings;
@@ -114,15 +115,17 @@ impl Round {
                 return None;
             }
             let standing = maintainer.hosts.borrow_mut().standing(peer.clone(), now);
-            let first = match room(maintainer, record, settings, status, &candidate, &standing, now) {
-                Ok(first) => first,
+            let (first, begun) = match room(maintainer, record, settings, status, &candidate, &standing, now) {
+                Ok(room) => room,
                 Err(busy) => {
                     self.is_saturated(busy);
                     continue;
                 }
             };
             let dial = Rc::new(standing.dial());
-            match Connection::open(maintainer, record, settings, status, &candidate, &dial).await {
+            let opened = Connection::open(maintainer, record, settings, status, &candidate, &dial).await;
+            begun.became(opened.as_ref().err());
+            match opened {
                 Ok(mut connection) => {
                     maintainer.hosts.borrow_mut().works(&peer);
                     dial.standing.connected(clock.now().saturating_duration_since(now));
@@ -208,6 +211,30 @@ pub(crate) async fn candidates(
     found
 }
 
+/// The places of one connection in the throttles of queue and host. It counts from its beginning until it is known what became
+/// of it: at any moment between, the host may see it.
+struct Begun {
+    tokens: Tokens,
+    clock: Clock,
+}
+
+impl Begun {
+    /// It is open, or failed so. What the machine itself could not begin is no connection.
+    fn became(mut self, failure: Option<&NoSession>) {
+        if matches!(failure, Some(NoSession::Lacking(_))) {
+            self.tokens = Tokens::default();
+        }
+    }
+}
+
+/// Given up half way, it was begun too.
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let now = self.clock.now();
+        self.tokens.iter_mut().filter_map(Option::take).for_each(|token| token.spend(now));
+    }
+}
+
 /// Room for a connection under the throttles and limits of the queue and of the host, all of it or nothing; and a place for its
 /// first message in the host's throttle.
 fn room(
@@ -218,7 +245,7 @@ fn room(
     candidate: &Candidate,
     standing: &Standing,
     now: Instant,
-) -> Result<Option<Token>, Saturated> {
+) -> Result<(Option<Token>, Begun), Saturated> {
     if !standing.has_room(now) {
         return Err(Saturated::crowded());
     }
@@ -229,8 +256,7 @@ fn room(
     let first = host.as_ref().map_or(Ok(None), |host| host.first_message(now))?;
     let of_host = host.as_ref().map_or(Ok(None), |host| host.connection(now))?;
     place::fit(status, settings, caps, need).map_err(Saturated::full)?;
-    [attempt, of_host].into_iter().flatten().for_each(|token| token.spend(now));
-    Ok(first)
+    Ok((first, Begun { tokens: [attempt, of_host], clock: maintainer.deps.clock }))
 }
 
 /// The address is left alone for a while: until when.

@@ -63,7 +63,7 @@ queue_options! {
     OUTBOUND_THROTTLE_MESSAGES: Throttle = "outbound_throttle_messages", "", QUEUE_AND_HOST,
         "Most messages (recipients) sent, \"N\" each second or \"N/S\" in any S seconds, by everything together that falls back to this value. A host stanza's holds besides. What was spent is remembered over reloads and restarts. 0 or unset: no limit.";
     OUTBOUND_THROTTLE_CONNECTIONS: Throttle = "outbound_throttle_connections", "", QUEUE_AND_HOST,
-        "Most connections begun, \"N\" each second or \"N/S\" in any S seconds, by everything together that falls back to this value. A host stanza's holds besides. What was spent is remembered over reloads and restarts. 0 or unset: no limit.";
+        "Most connections begun, \"N\" each second or \"N/S\" in any S seconds by the receiver's clock, by everything together that falls back to this value. A host stanza's holds besides. What was spent is remembered over reloads and restarts. 0 or unset: no limit.";
     CONNECTION_ALLOCATION_AGGRESSIVENESS: Aggressiveness = "connection_allocation_aggressiveness", "normal", QUEUE,
         "normal: connections are added one by one while mail waits; high: as many at once as messages are active, up to max_outbound_connections.";
     MAX_DELIVERIES_PER_CONNECTION: u64 = "max_deliveries_per_connection", "0", QUEUE,

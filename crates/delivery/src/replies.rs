@@ -28,6 +28,8 @@ pub const UNREACHABLE: Reply =
 pub const BLACKHOLED: Reply = Reply::new(554, (5, 7, 0), "[internal] Blackholed");
 /// The operator's `fail domain`.
 pub const PURGED: Reply = Reply::new(554, (5, 7, 0), "[internal] Message manually purged");
+/// The operator's `message fail`.
+pub const MANUALLY_FAILED: Reply = Reply::new(554, (5, 7, 0), "[internal] manually failed");
 /// The remote host ended a session before it had answered for any message.
 pub const SESSION_ENDED: Reply = Reply::new(451, (4, 4, 2), "[internal] connection closed by remote host");
 /// The spool has lost the body.
@@ -35,6 +37,12 @@ pub const BODY_MISSING: Reply = Reply::new(550, (5, 3, 0), "[internal] message b
 /// 8-bit content that has no 7-bit form, and a server that takes no other (RFC 6152 3). The reason follows.
 pub const CONVERSION_IMPOSSIBLE: Reply =
     Reply::new(554, (5, 6, 3), "[internal] conversion to 7-bit content required but not possible");
+/// A defect of ours that this content calls up (RFC 3463 X.6.5).
+pub const CONVERSION_DEFECT: Reply = Reply::new(
+    554,
+    (5, 6, 5),
+    "[internal] conversion to 7-bit content failed over this message: a defect, which is in the log",
+);
 /// The CPU thread pool took no work.
 pub const CONVERSION_MISSED: Reply = Reply::new(451, (4, 3, 0), "[internal] message could not be converted now");
 /// The message came with REQUIRETLS, and this session has none (RFC 8689 4.2.1).

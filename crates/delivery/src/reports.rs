@@ -1,4 +1,4 @@
-//! What the operator asks of delivery: counts, queues, domains, connections, one message; and what the operator orders.
+//! What the operator asks of delivery: counts, queues, domains, connections, one message.
 //!
 //! Counts are gathered from each loop's table; none walks a queue but the lookup of one message by its id.
 
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use message::{Envelope, MessageId, QueueName};
 use queue::{Room, Totals, Whereabouts};
-use smtp::Reply;
 use smtp::client::Stage;
 use spool::SpoolError;
 
@@ -17,7 +16,6 @@ use crate::engine::EngineHandle;
 use crate::hosts::Hosts;
 use crate::maintainer::Maintainer;
 use crate::record::DomainRecord;
-use crate::replies;
 use crate::route::Candidate;
 use crate::waiting::Wait;
 
@@ -239,29 +237,6 @@ impl EngineHandle {
             }
         })
     }
-
-    /// Makes the delayed mail of a domain, or of all, due now, and forgets what held its connections back. How many
-    /// messages were delayed.
-    pub async fn flush(&self, domain: Option<&str>) -> usize {
-        let domain = domain.map(str::to_owned);
-        self.each(move |maintainer| maintainer.flush(domain.as_deref())).await.into_iter().sum()
-    }
-
-    /// Fails all queued mail of a domain. `note` is what the log and the notifications say, which `quiet` withholds: with a
-    /// 5yz code in front it is the whole reply, else its text. What is in an attempt stays. How many messages fail; their
-    /// records follow.
-    pub async fn fail(&self, domain: &str, quiet: bool, note: Option<&str>) -> usize {
-        let domain = domain.to_owned();
-        let reply = replies::purged(note);
-        let of_loop = move |maintainer: &Rc<Maintainer>| fail_on_loop(maintainer, &domain, quiet, &reply);
-        self.each(of_loop).await.into_iter().sum()
-    }
-}
-
-fn fail_on_loop(maintainer: &Rc<Maintainer>, domain: &str, quiet: bool, reply: &Reply) -> usize {
-    let records = maintainer.records();
-    let of_domain = records.iter().filter(|record| record.name.domain.eq_ignore_ascii_case(domain));
-    of_domain.map(|record| maintainer.purge(record, reply, quiet)).sum()
 }
 
 fn queue_report(maintainer: &Maintainer, record: &DomainRecord) -> QueueReport {

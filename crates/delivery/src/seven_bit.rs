@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use message::seven_bit::{self, Purpose, Unconvertible};
 use message::{Body, Edits, MessageId};
-use scheduler::{MemoryOwner, ThreadPool};
+use scheduler::{MemoryOwner, Rejected, ThreadPool};
 use smtp::{Pieces, Reply};
 
-use crate::replies::{CONVERSION_IMPOSSIBLE, CONVERSION_MISSED};
+use crate::replies::{CONVERSION_DEFECT, CONVERSION_IMPOSSIBLE, CONVERSION_MISSED};
 use crate::seams::Local;
 
 /// What a body is for a server of 7 bits.
@@ -24,6 +24,8 @@ pub(crate) enum Form {
     Converted(Body),
     /// Nothing: it has to stay as it is.
     Impossible(Unconvertible),
+    /// Nothing: converting it met a defect of this program.
+    Defect,
     /// The thread pool took no work.
     Missed,
 }
@@ -32,10 +34,11 @@ impl Form {
     /// Converts a message in the pool; see [`seven_bit::convert`].
     pub(crate) fn of(message: Pieces, pool: ThreadPool, bodies: MemoryOwner) -> Local<'static, Self> {
         Box::pin(async move {
-            match pool.run(move || seven_bit::convert(&message.into_bytes(), Purpose::Relay)).await {
+            match pool.run_contained(move || seven_bit::convert(&message.into_bytes(), Purpose::Relay)).await {
                 Ok(Ok(None)) => Self::AsItIs,
                 Ok(Ok(Some(converted))) => Self::Converted(message::charged(converted, &bodies)),
                 Ok(Err(why)) => Self::Impossible(why),
+                Err(Rejected::Panicked) => Self::Defect,
                 Err(_) => Self::Missed,
             }
         })
@@ -50,6 +53,7 @@ impl Form {
                 let base = CONVERSION_IMPOSSIBLE;
                 Err(Reply::with_text(base.code, base.enhanced, format!("{}: {why}", base.text)))
             }
+            Self::Defect => Err(CONVERSION_DEFECT),
             Self::Missed => Err(CONVERSION_MISSED),
         }
     }

@@ -187,7 +187,8 @@ impl Maintainer {
         }
     }
 
-    async fn in_hand(self: &Rc<Self>, taken: Taken) -> Option<InHand> {
+    /// The message, read from the spool if it is not in memory; `None` when that failed: it is then dealt with.
+    pub(crate) async fn in_hand(self: &Rc<Self>, taken: Taken) -> Option<InHand> {
         match taken.resident {
             Some(resident) => Some(InHand { held: taken.held, resident }),
             None => self.read(taken.held, taken.id).await,

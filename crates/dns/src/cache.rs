@@ -40,6 +40,11 @@ impl<V: Clone> Cache<V> {
         Some(entry.value.clone())
     }
 
+    /// The same for somebody who only looks: it is not used.
+    pub(crate) fn peek(&self, key: &str, now: Instant) -> Option<V> {
+        self.entries.get(key).filter(|entry| now < entry.expires).map(|entry| entry.value.clone())
+    }
+
     pub(crate) fn insert(&mut self, key: Arc<str>, value: V, expires: Instant) {
         self.held += self.held_with(&key, &value);
         let entry = Entry { value, expires, used: false };

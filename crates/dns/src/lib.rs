@@ -9,6 +9,7 @@
 mod cache;
 mod error;
 mod plan;
+mod questions;
 mod resolv_conf;
 mod resolver;
 mod runtime;
@@ -18,6 +19,7 @@ mod upstream;
 
 pub use error::DnsError;
 pub use plan::{LackingHost, MxHost, MxPlan};
+pub use questions::{AskedRecord, RecordKind};
 pub use resolv_conf::{ResolvConf, ResolvConfError};
 pub use resolver::{Overrides, Resolver, Stats};
 pub use runtime::DnsRuntime;

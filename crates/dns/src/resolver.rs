@@ -259,7 +259,12 @@ impl Resolver {
         }
     }
 
-    async fn records(&self, name: &str, kind: RecordType) -> Result<Vec<Record>, DnsError> {
+    /// What is kept for a domain, its time not over.
+    pub(crate) fn peek(&self, key: &str) -> Option<Answer> {
+        self.0.lock().plans.peek(key, self.0.clock.now())
+    }
+
+    pub(crate) async fn records(&self, name: &str, kind: RecordType) -> Result<Vec<Record>, DnsError> {
         self.ask(name, async move |upstream, name| upstream.records(&name, kind).await.map(|found| found.records)).await
     }
 

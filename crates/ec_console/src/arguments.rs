@@ -1,9 +1,8 @@
 //! The program's own command line: options, then an endpoint, then the words of one command.
 
 use std::ffi::OsString;
-use std::path::Path;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Socket};
 
 /// What `-h` prints.
 pub const HELP: &str = "\
@@ -16,8 +15,8 @@ ENDPOINT is one of
   HOST:PORT       a TCP listener: 127.0.0.1:2025
   [V6ADDR]:PORT   the same by IPv6 address: [::1]:2025
 A first word that holds none of '/', ':' and '@' is the command's. Without an
-endpoint it is the first that exists of ./run/control and /run/postrider/control,
-else /tmp/2025.
+endpoint it is the first that somebody listens on of ./run/control,
+/run/postrider/control and /tmp/2025; if several are there, it is said which.
 
 COMMAND is one console command. Without one, commands are read from standard input,
 one a line (empty lines and lines that begin with # are skipped), or, when that is a
@@ -54,6 +53,8 @@ pub enum Action {
 pub struct Run {
     /// The listener.
     pub endpoint: Endpoint,
+    /// Which of several daemons that is, if nobody said.
+    pub note: Option<String>,
     /// The command line, if one was given.
     pub command: Option<String>,
     /// Whether `--json` stood before the endpoint.
@@ -79,11 +80,15 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Action, String
         }
     }
     // No endpoint is without these, and no command's first word has one.
-    let endpoint = match words.next_if(|word| word.contains(['/', ':', '@'])) {
-        Some(endpoint) => endpoint.parse()?,
-        None => Endpoint::default_of(|socket| Path::new(socket).exists()),
+    let (endpoint, note) = match words.next_if(|word| word.contains(['/', ':', '@'])) {
+        Some(endpoint) => (endpoint.parse()?, None),
+        None => {
+            let endpoint = Endpoint::default_of(Socket::at);
+            let note = endpoint.default_note(Socket::at);
+            (endpoint, note)
+        }
     };
-    Ok(Action::Run(Run { endpoint, command: command_line(words), json }))
+    Ok(Action::Run(Run { endpoint, note, command: command_line(words), json }))
 }
 
 /// One line of the words. A single word may be a whole command line and stays as it is.
@@ -129,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_command_may_stand_without_an_endpoint() {
-        let default = Endpoint::default_of(|socket| Path::new(socket).exists());
+        let default = Endpoint::default_of(Socket::at);
         for (words, command) in [
             (&["summary"][..], "summary"),
             (&["--json", "mailq", "-d", "a.example"], "mailq -d a.example"),

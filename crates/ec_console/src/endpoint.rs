@@ -4,11 +4,36 @@ use std::fmt;
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::client::{Stream, Unreachable};
+
+/// What is at the path of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// Somebody listens there.
+    Answers,
+    /// It is there, and this user may not ask.
+    Closed,
+    /// It is there, and nobody listens.
+    Dead,
+    /// It is not there.
+    Missing,
+}
+
+impl Socket {
+    /// Looks. A connection that is made is closed at once.
+    pub fn at(path: &str) -> Self {
+        match UnixStream::connect(path) {
+            Ok(_) => Self::Answers,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Self::Closed,
+            Err(_) if Path::new(path).exists() => Self::Dead,
+            Err(_) => Self::Missing,
+        }
+    }
+}
 
 /// A place to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +45,29 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The first that exists of the socket of a daemon run from a checkout and of one that is installed, else the
-    /// conventional one.
-    pub fn default_of(exists: impl Fn(&str) -> bool) -> Self {
-        let found = [CHECKOUT_SOCKET, INSTALLED_SOCKET].into_iter().find(|socket| exists(socket));
+    /// The first that somebody listens on of the socket of a daemon run from a checkout, of one that is installed, and of the
+    /// conventional one; if nobody does, the first that is there. One that a daemon left behind hides no other.
+    pub fn default_of(state: impl Fn(&str) -> Socket) -> Self {
+        let all = [CHECKOUT_SOCKET, INSTALLED_SOCKET, CONVENTIONAL_SOCKET];
+        let first = |wanted: Socket| all.into_iter().find(|socket| state(socket) == wanted);
+        let found = [Socket::Answers, Socket::Closed, Socket::Dead].into_iter().find_map(first);
         Self::Unix(found.unwrap_or(CONVENTIONAL_SOCKET).into())
+    }
+
+    /// What the default was chosen from, in a sentence, if there was more than one.
+    pub fn default_note(&self, state: impl Fn(&str) -> Socket) -> Option<String> {
+        let Self::Unix(chosen) = self else { return None };
+        let others = [CHECKOUT_SOCKET, INSTALLED_SOCKET, CONVENTIONAL_SOCKET].into_iter();
+        let others = others.filter(|other| Path::new(other) != chosen);
+        let told: Vec<String> = others
+            .filter_map(|other| match state(other) {
+                Socket::Answers => Some(format!("{other} answers too")),
+                Socket::Closed => Some(format!("{other} is closed to this user")),
+                Socket::Dead => Some(format!("nobody listens on {other}")),
+                Socket::Missing => None,
+            })
+            .collect();
+        if told.is_empty() { None } else { Some(format!("this is the daemon at {self}; {}", told.join(", "))) }
     }
 
     /// Opens a connection; the error says what to look at.
@@ -50,8 +93,9 @@ impl Endpoint {
                  Run as that user, join the group, or set another file_mode."
             ),
             (Self::Unix(_), ConnectionRefused) => format!(
-                "cannot connect: {self} is there, but nobody listens on it\n\
-                 postriderd is not running, or was killed and left the socket behind. Start it."
+                "cannot connect: {self} is there, but nobody listens on it: no daemon that was started with this\n\
+                 socket is running. One that was killed leaves its socket behind, and the next start replaces it. A daemon\n\
+                 that runs with another configuration has another socket: give that as the first argument."
             ),
             (Self::Tcp(_), ConnectionRefused) => format!(
                 "cannot connect: nobody listens on {self}\n\
@@ -142,10 +186,34 @@ mod tests {
 
     #[test]
     fn without_an_endpoint_a_checkout_comes_before_an_installed_daemon_and_the_convention_last() {
-        let among = |sockets: &[&str]| Endpoint::default_of(|socket| sockets.contains(&socket)).to_string();
-        assert_eq!(among(&["./run/control", "/run/postrider/control"]), "./run/control");
-        assert_eq!(among(&["/run/postrider/control", "/tmp/2025"]), "/run/postrider/control");
-        assert_eq!(among(&[]), "/tmp/2025");
+        let state = |answering: &'static [&'static str], silent: &'static [&'static str]| {
+            move |socket: &str| match (answering.contains(&socket), silent.contains(&socket)) {
+                (true, _) => Socket::Answers,
+                (_, true) => Socket::Dead,
+                _ => Socket::Missing,
+            }
+        };
+        let among = |answering, silent| Endpoint::default_of(state(answering, silent)).to_string();
+        assert_eq!(among(&["./run/control", "/run/postrider/control"], &[]), "./run/control");
+        assert_eq!(among(&["/run/postrider/control", "/tmp/2025"], &[]), "/run/postrider/control");
+        assert_eq!(
+            among(&["/run/postrider/control"], &["./run/control"]),
+            "/run/postrider/control",
+            "a dead one hides none"
+        );
+        assert_eq!(among(&[], &["./run/control", "/tmp/2025"]), "./run/control");
+        assert_eq!(among(&[], &[]), "/tmp/2025");
+        let note = |answering, silent| {
+            let state = state(answering, silent);
+            Endpoint::default_of(state).default_note(state)
+        };
+        assert_eq!(note(&["./run/control"], &[]), None);
+        assert_eq!(
+            note(&["./run/control", "/run/postrider/control"], &["/tmp/2025"]).as_deref(),
+            Some(
+                "this is the daemon at ./run/control; /run/postrider/control answers too, nobody listens on /tmp/2025"
+            )
+        );
     }
 
     #[test]

@@ -34,6 +34,9 @@ fn main() -> ExitCode {
 }
 
 fn carry_out(run: Run) -> Result<u8, Unreachable> {
+    if let Some(note) = &run.note {
+        let _ = writeln!(std::io::stderr(), "ec_console: {note}");
+    }
     let mut client = Client::connect(run.endpoint)?;
     if let Some(command) = run.command {
         return batch::one(&mut client, &command, run.json);

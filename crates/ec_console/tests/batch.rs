@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command as Child, Output, Stdio};
 
-use console::shapes::{self, FlushReply, Shape};
+use console::shapes::{self, FlushReply, Scope, Shape};
 use console::{Caller, Command, CommandError, Commands, Console, Limits, Peer, Reply, UserNames};
 use scheduler::{Clock, Meters};
 
@@ -44,7 +44,8 @@ fn serve(listener: UnixListener, meters: &Meters) {
     let commands = Commands::new();
     let flush = Command::new("flush domain NAME|all", "Tries delayed messages now.", |invocation| async move {
         let domain = invocation.only_arg()?.to_owned();
-        Ok(FlushReply { domain: (domain != "all").then_some(domain), requeued: 58 }.reply())
+        let scope = Scope { domain: (domain != "all").then_some(domain), is_known: true, ..Scope::default() };
+        Ok(FlushReply { scope, requeued: 58, ..FlushReply::default() }.reply())
     });
     let say = Command::new("say [WORD...]", "Repeats its arguments.", |invocation| async move {
         Ok(Reply::message(invocation.args.join("|")))

@@ -94,8 +94,33 @@ log_hook!(
     LogReopen,
     "core_log_reopen",
     "void core_log_reopen(void *closure)",
-    ()
+    Reopening<'a>
 );
+
+/// An order to open log files again.
+#[derive(Debug, Default)]
+pub struct Reopening<'a> {
+    /// Only the logs of this name; all without one. A name is that of a logger, `ec_logger` or `ec_logger:INSTANCE`, of an
+    /// instance, of the option that names the log, or its path.
+    pub only: Option<&'a str>,
+    /// What became of each; a log that was not meant is not here.
+    pub done: Vec<Reopened>,
+    /// The names of all logs there are, for whoever asked for another.
+    pub known: Vec<String>,
+}
+
+/// A log file that was to be opened again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reopened {
+    /// `module`, or `module:instance`.
+    pub logger: String,
+    /// The option that names it: `mainlog`.
+    pub log: &'static str,
+    /// Its file.
+    pub path: String,
+    /// What went wrong; its lines still go to the old file then.
+    pub error: Option<String>,
+}
 
 /// The log hooks of one generation. A session or queue looks them up once and keeps them.
 #[derive(Clone, Debug, Default)]
@@ -179,9 +204,13 @@ impl LogHooks {
         tell(&self.import, *record);
     }
 
-    /// Has every log file opened again by its path.
-    pub fn reopen(&self) {
-        tell(&self.reopen, ());
+    /// Has log files opened again by their paths: those that `only` names, or all. May block.
+    pub fn reopen(&self, only: Option<&str>) -> (Vec<Reopened>, Vec<String>) {
+        let mut order = Reopening { only, ..Reopening::default() };
+        if !self.reopen.is_empty() {
+            self.reopen.call_now(&mut order);
+        }
+        (order.done, order.known)
     }
 }
 

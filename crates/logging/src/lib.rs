@@ -29,7 +29,7 @@ pub use debug_flags::{DebugFlags, Level};
 pub use file::{Heartbeat, LogFile};
 pub use hook::{
     LogAccounting, LogDelivery, LogError, LogHooks, LogImport, LogOutOfBandBounce, LogPermanentFailure, LogReception,
-    LogRejection, LogReopen, LogTransientFailure,
+    LogRejection, LogReopen, LogTransientFailure, Reopened, Reopening,
 };
 pub use line::Stamp;
 pub use options::OPTIONS;

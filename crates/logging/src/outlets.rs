@@ -12,7 +12,7 @@ use config::{Generation, Lookup, Opt, Perms, Seconds};
 use hooks::{Answer, HookSetBuilder, Provider};
 
 use crate::file::{Heartbeat, HeartbeatLine, LogFile, lock};
-use crate::hook::LogReopen;
+use crate::hook::{LogReopen, Reopened, Reopening};
 use crate::line::Stamp;
 use crate::writer::LogWriter;
 
@@ -27,7 +27,7 @@ pub struct Outlets {
 /// The open logs of one instance of one generation.
 #[derive(Default)]
 pub struct Opened {
-    files: Vec<LogFile>,
+    files: Vec<(&'static str, LogFile)>,
     heartbeats: Vec<Heartbeat>,
 }
 
@@ -47,7 +47,7 @@ impl Outlets {
     ) -> Result<LogFile, String> {
         let (url, mode) = (generation.get(path, lookup), generation.get(mode, lookup).0);
         let file = self.writer.open(&url, mode).map_err(|error| format!("{}: {error}", path.name()))?;
-        opened.files.push(file.clone());
+        opened.files.push((path.name(), file.clone()));
         Ok(file)
     }
 
@@ -57,37 +57,38 @@ impl Outlets {
         let mut known = lock(&self.opened);
         known.retain(|(_, opened)| 0 < opened.strong_count());
         known.push((instance.to_owned(), Arc::downgrade(&opened)));
-        let provider: Provider<LogReopen> = Arc::new(move |()| {
-            for failure in reopen(&opened.files) {
-                tracing::error!(target: "LOG1", "{failure}");
-            }
+        let (module, instance) = (self.module, instance.to_owned());
+        let provider: Provider<LogReopen> = Arc::new(move |order| {
+            let names = Names { module, instance: &instance };
+            names.reopen(&opened.files, order);
             Answer::Cont
         });
         hooks.last::<LogReopen>(self.module, provider);
     }
 
-    /// Carries out the console command of a logger: `reopen`.
+    /// Carries out the console command of a logger: `reopen logs`.
     pub fn control(&self, instance: &str, words: &[&str]) -> Result<String, String> {
-        let ["reopen"] = words else {
-            return Err(format!("{}: unknown command {:?}; known is reopen", self.module, words.join(" ")));
+        let (["reopen"] | ["reopen", "logs"]) = words else {
+            return Err(format!("{}: unknown command {:?}; known is: reopen logs", self.module, words.join(" ")));
         };
-        let files = self.files(instance);
-        let failures = reopen(&files);
-        match files.as_slice() {
-            _ if !failures.is_empty() => Err(failures.join("\n")),
+        let mut order = Reopening::default();
+        Names { module: self.module, instance }.reopen(&self.files(instance), &mut order);
+        let failed: Vec<String> = order.done.iter().filter_map(failure).collect();
+        match order.done.as_slice() {
+            _ if !failed.is_empty() => Err(failed.join("\n")),
             [] => Err("no log is open".to_owned()),
-            [file] => Ok(format!("{} reopened", file.path())),
-            files => Ok(format!("{} logs reopened", files.len())),
+            [log] => Ok(format!("{} reopened", log.path)),
+            logs => Ok(format!("{} logs reopened", logs.len())),
         }
     }
 
     /// What an instance writes to now, each file once.
-    fn files(&self, instance: &str) -> Vec<LogFile> {
+    fn files(&self, instance: &str) -> Vec<(&'static str, LogFile)> {
         let opened = lock(&self.opened);
         let of_instance = opened.iter().filter(|(name, _)| name == instance).filter_map(|(_, opened)| opened.upgrade());
-        let mut files: Vec<LogFile> = of_instance.flat_map(|opened| opened.files.clone()).collect();
-        files.sort_by(|one, other| one.path().cmp(other.path()));
-        files.dedup_by(|one, other| one.path() == other.path());
+        let mut files: Vec<(&'static str, LogFile)> = of_instance.flat_map(|opened| opened.files.clone()).collect();
+        files.sort_by(|(_, one), (_, other)| one.path().cmp(other.path()));
+        files.dedup_by(|(_, one), (_, other)| one.path() == other.path());
         files
     }
 }
@@ -99,11 +100,50 @@ impl Opened {
     }
 }
 
-/// Opens every file again; what went wrong.
-fn reopen(files: &[LogFile]) -> Vec<String> {
-    let failure = |file: &LogFile| {
-        let error = file.reopen().err()?;
-        Some(format!("cannot open {} again: {error}; still writing to the old file", file.path()))
-    };
-    files.iter().filter_map(failure).collect()
+/// What a log may be called.
+struct Names<'a> {
+    module: &'static str,
+    instance: &'a str,
+}
+
+impl Names<'_> {
+    fn logger(&self) -> String {
+        match self.instance {
+            "" => self.module.to_owned(),
+            instance if instance == self.module => self.module.to_owned(),
+            instance => format!("{}:{instance}", self.module),
+        }
+    }
+
+    fn mean(&self, name: &str, log: &str, path: &str) -> bool {
+        let with_instance =
+            || name.split_once(':').is_some_and(|(module, own)| module == self.module && own == self.instance);
+        [self.module, self.instance, log, path].contains(&name) || with_instance()
+    }
+
+    /// Opens those files again that are meant, each once; what goes wrong is in the paniclog too.
+    fn reopen(&self, files: &[(&'static str, LogFile)], order: &mut Reopening<'_>) {
+        for (log, file) in files {
+            let path = file.path().to_owned();
+            let known = format!("{log} of {} ({path})", self.logger());
+            if !order.known.contains(&known) {
+                order.known.push(known);
+            }
+            let is_meant = order.only.is_none_or(|name| self.mean(name, log, &path));
+            if !is_meant || order.done.iter().any(|done| done.path == path) {
+                continue;
+            }
+            let error = file.reopen().err().map(|error| error.to_string());
+            let done = Reopened { logger: self.logger(), log, path, error };
+            if let Some(failure) = failure(&done) {
+                tracing::error!(target: "LOG1", "{failure}");
+            }
+            order.done.push(done);
+        }
+    }
+}
+
+fn failure(done: &Reopened) -> Option<String> {
+    let error = done.error.as_ref()?;
+    Some(format!("cannot open {} again: {error}; still writing to the old file", done.path))
 }

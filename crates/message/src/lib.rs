@@ -2,6 +2,7 @@
 
 mod body;
 pub mod date;
+mod defect;
 mod dictionary;
 pub mod dsn;
 pub mod edits;

@@ -13,7 +13,7 @@ use mail_parser::{Address, MessageParser, MessagePart, MimeHeaders as _, PartTyp
 use memchr::memchr2_iter;
 use smtp::reply::{Enhanced, parse_enhanced};
 
-use crate::{header, wire};
+use crate::{defect, header, wire};
 
 /// What a bounce says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,7 @@ pub struct Reported {
 pub fn read(body: &[u8]) -> Report {
     let body = &body[..body.len().min(READ_OCTETS_MAX)];
     let plain = wire::to_plain(body);
+    defect::provoke(&plain);
     let plain = &plain[..end_of_parts(&plain)];
     let Some(message) = MessageParser::new().parse(plain) else { return Report::default() };
     let mut report = Report {

@@ -16,7 +16,7 @@ use data_encoding::BASE64_MIME;
 use mail_parser::{Message, MessageParser, PartType};
 
 use crate::mime::{self, Encoding, Holds, Part, Unclear};
-use crate::{header, wire};
+use crate::{defect, header, wire};
 
 /// Why a message keeps its 8-bit content. Closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,7 @@ pub fn convert(wire: &[u8], purpose: Purpose) -> Result<Option<Vec<u8>>, Unconve
         return Ok(None);
     }
     let plain = wire::to_plain(wire);
+    defect::provoke(&plain);
     if PARTS_MAX < plain.windows(12).filter(|name| name.eq_ignore_ascii_case(b"content-type")).count() {
         return Err(Unconvertible::Structure);
     }

@@ -115,7 +115,9 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         bounces: Arc::new(IncomingBounces(BounceReader::new(pools.clone(), &ground.meters))),
         system_hostname: node_name().into(),
     };
-    netlisteners.register(Arc::new(EsmtpListener::new(parts, &ground.meters)));
+    let esmtp = EsmtpListener::new(parts, &ground.meters);
+    let inbound = esmtp.sessions();
+    netlisteners.register(Arc::new(esmtp));
     netlisteners.register(Arc::new(control));
     let house = Rc::new(House {
         configuration,
@@ -128,6 +130,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         intake: intake.clone(),
         ids: ids.clone(),
         engine,
+        inbound,
         resolver,
         pools,
         netlisteners: Arc::new(Mutex::new(netlisteners)),
@@ -135,6 +138,8 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         started: ground.clock.now(),
         baseline: Baseline::new(ground.clock),
         watchdog,
+        log_writer: ground.log_writer.clone(),
+        last_listed: Default::default(),
         stop: watch::Sender::new(None),
     });
     commands::register(&commands, &house).map_err(|duplicate| Failure::Internal(duplicate.to_string()))?;

@@ -7,12 +7,12 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use config::{Author, Configuration, Diagnostics, Generation, Lookup, NewGeneration};
+use config::{Author, Configuration, ConsoleChange, Diagnostics, Generation, Lookup, NewGeneration, dropped_changes};
 use delivery::EngineHandle;
 use dns::Resolver;
 use hooks::HookSet;
 use jiff::Timestamp;
-use logging::{LogHooks, Paniclog};
+use logging::{LogHooks, LogWriter, Paniclog};
 use message::IdGenerator;
 use module::{Loaded, Modules};
 use netlistener::Netlisteners;
@@ -21,6 +21,7 @@ use scheduler::{Clock, Descriptors, Meters, ThreadPools, Watchdog};
 use spool::{Spool, Store};
 use tokio::sync::watch;
 
+use crate::commands::LastListed;
 use crate::descriptors;
 use crate::generation;
 use crate::loops;
@@ -49,6 +50,8 @@ pub struct House {
     pub ids: Arc<IdGenerator>,
     /// Queues and deliveries.
     pub engine: EngineHandle,
+    /// Who is in a session now.
+    pub inbound: reception::Sessions,
     /// Names and mail hosts.
     pub resolver: Resolver,
     /// Where blocking work goes.
@@ -63,6 +66,10 @@ pub struct House {
     pub baseline: Baseline,
     /// Watches the loops.
     pub watchdog: Watchdog,
+    /// Opens files that lines are written to without waiting.
+    pub log_writer: LogWriter,
+    /// What the console has listed last, to complete ids by.
+    pub last_listed: LastListed,
     /// Tells the life cycle to end, and why.
     pub stop: watch::Sender<Option<&'static str>>,
 }
@@ -70,16 +77,18 @@ pub struct House {
 impl House {
     /// Reads the configuration again, from `path` if one is given, and puts it into effect as a whole or not at all. The
     /// error is the text for the operator.
-    pub async fn reload(
-        self: &Rc<Self>,
-        path: Option<PathBuf>,
-        reach: Reach,
-        who: &str,
-    ) -> Result<Arc<Generation>, Refusal> {
-        let load: Load<()> = Box::new(move |configuration, prepare| {
-            configuration.reload_from(path.as_deref(), prepare).map(|generation| (generation, ())).map_err(refused)
+    pub async fn reload(self: &Rc<Self>, path: Option<PathBuf>, reach: Reach, who: &str) -> Result<Reloaded, Refusal> {
+        let load: Load<Arc<Generation>> = Box::new(move |configuration, prepare| {
+            let before = configuration.current();
+            configuration.reload_from(path.as_deref(), prepare).map(|generation| (generation, before)).map_err(refused)
         });
-        let reloaded = self.change(who, reach, load).await.map(|(generation, ())| generation);
+        let reloaded = self.change(who, reach, load).await.map(|(generation, before)| {
+            let dropped = dropped_changes(&before, &generation);
+            for change in &dropped {
+                tracing::error!(target: "CONFIG", "the reload by {who} dropped a change that no file has: {change}");
+            }
+            Reloaded { generation, dropped }
+        });
         if let Err(refusal) = &reloaded {
             // The files are not what they should be, and whoever sent a signal sees it nowhere else.
             for line in refusal.lines() {
@@ -158,6 +167,14 @@ impl House {
             first
         });
     }
+}
+
+/// What a reload did.
+pub struct Reloaded {
+    /// What runs now.
+    pub generation: Arc<Generation>,
+    /// Changes made from the console that no file had.
+    pub dropped: Vec<ConsoleChange>,
 }
 
 /// Whether a change may leave a daemon that nobody reaches.

@@ -59,9 +59,14 @@ fn main() -> ExitCode {
 }
 
 /// A defect that panics ends the process, on whatever thread: mail that was accepted is in the journal and starting again
-/// is the tested way back, while going on could leave a queue or a session stranded without a word.
+/// is the tested way back, while going on could leave a queue or a session stranded without a word. Only a contained job is
+/// spared, whose panic is a failure of the one message it worked on.
 fn abort_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
+        if scheduler::is_contained() {
+            tracing::error!(target: "THREADS", "internal error over the content of one message: {panic}");
+            return;
+        }
         eprintln!("postriderd: internal error, aborting (accepted mail is in the spool): {panic}");
         std::process::abort();
     }));

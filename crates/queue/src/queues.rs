@@ -7,6 +7,7 @@
 //!
 //! Invariant: a message is in exactly one of active, delayed and in flight, and its state says which.
 
+mod chosen;
 mod counts;
 mod doubt;
 mod residency;
@@ -370,16 +371,16 @@ impl Queues {
         self.wheel.next()
     }
 
-    /// Makes delayed messages due now: those of a routing domain, or all. Their retry counts stay. How many they were.
-    pub fn flush(&mut self, domain: Option<&str>) -> usize {
-        let wanted: HashSet<QueueId> =
-            self.named(domain).filter(|(_, queue)| queue.delayed != 0).map(|(id, _)| id).collect();
-        if wanted.is_empty() { 0 } else { self.flush_where(|queue| wanted.contains(&queue)) }
+    /// Makes the delayed messages of the wanted queues due now. Their retry counts stay. How many they were.
+    pub fn flush(&mut self, wanted: impl Fn(&QueueName) -> bool) -> usize {
+        let wanted = |queue: &DomainQueue| queue.delayed != 0 && wanted(&queue.name);
+        let wanted: HashSet<QueueId> = self.named(None).filter(|(_, queue)| wanted(queue)).map(|(id, _)| id).collect();
+        if wanted.is_empty() { 0 } else { self.flush_where(|queued| wanted.contains(&queued.queue)) }
     }
 
     /// As [`Queues::flush`], for one queue.
     pub fn flush_queue(&mut self, queue: QueueId) -> usize {
-        if self.at(queue).delayed == 0 { 0 } else { self.flush_where(|other| other == queue) }
+        if self.at(queue).delayed == 0 { 0 } else { self.flush_where(|queued| queued.queue == queue) }
     }
 
     /// Messages of a queue that are deliverable now.
@@ -441,9 +442,9 @@ impl Queues {
         queued
     }
 
-    fn flush_where(&mut self, wanted: impl Fn(QueueId) -> bool) -> usize {
+    fn flush_where(&mut self, wanted: impl Fn(&Queued) -> bool) -> usize {
         let key = |queued: &Queued| match queued.state {
-            State::Delayed(key) if wanted(queued.queue) => Some(key),
+            State::Delayed(key) if wanted(queued) => Some(key),
             _ => None,
         };
         let keys: Vec<Key> = self.messages.iter().filter_map(|(_, queued)| key(queued)).collect();

@@ -21,6 +21,7 @@ mod recipients;
 mod refusal;
 mod relay;
 mod session;
+mod sessions;
 mod store;
 mod throttle;
 mod validation;
@@ -34,3 +35,4 @@ pub use phases::{
     ValidateDataSpoolEachRcpt, ValidateEhlo, ValidateMailfrom, ValidateRcptto, ValidateSetBinding,
 };
 pub use policy::{Content, Scope, Session, ValidationContext};
+pub use sessions::{SessionReport, Sessions};

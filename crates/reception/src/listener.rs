@@ -21,6 +21,7 @@ use crate::door_log::{self, DoorLog, Turning};
 use crate::epoch::{Epoch, WORD};
 use crate::link::Buffers;
 use crate::session;
+use crate::sessions::Sessions;
 use crate::throttle::Throttles;
 
 /// What reception is built from.
@@ -51,13 +52,20 @@ pub struct EsmtpListener {
     meter: ReceptionMeter,
     owners: Owners,
     door_log: Arc<DoorLog>,
+    sessions: Sessions,
 }
 
 impl EsmtpListener {
     /// Ready to be registered with `netlistener`.
     pub fn new(parts: Parts, meters: &Meters) -> Self {
         let (meter, owners) = (ReceptionMeter::new(meters), Owners::new(meters));
-        Self { parts, throttles: Arc::default(), meter, owners, door_log: Arc::default() }
+        let (throttles, door_log, sessions) = Default::default();
+        Self { parts, throttles, meter, owners, door_log, sessions }
+    }
+
+    /// The sessions it serves, for the operator.
+    pub fn sessions(&self) -> Sessions {
+        self.sessions.clone()
     }
 }
 
@@ -67,7 +75,8 @@ impl NetlistenerType for EsmtpListener {
     }
 
     fn start(&self, _: &LoopHandle) -> Rc<dyn Service> {
-        Rc::new(Shop::new(self.parts.clone(), self.throttles.clone(), self.meter.clone(), self.owners.clone()))
+        let shared = (self.throttles.clone(), self.sessions.clone());
+        Rc::new(Shop::new(self.parts.clone(), shared, self.meter.clone(), self.owners.clone()))
     }
 
     fn is_overloaded(&self) -> bool {
@@ -220,12 +229,18 @@ pub(crate) struct Shop {
     configuration: Configuration,
     system_hostname: Arc<str>,
     throttles: Arc<Throttles>,
+    pub(crate) sessions: Sessions,
     epoch: RefCell<Rc<Epoch>>,
     date: Cell<Option<Date>>,
 }
 
 impl Shop {
-    fn new(parts: Parts, throttles: Arc<Throttles>, meter: ReceptionMeter, owners: Owners) -> Self {
+    fn new(
+        parts: Parts,
+        (throttles, sessions): (Arc<Throttles>, Sessions),
+        meter: ReceptionMeter,
+        owners: Owners,
+    ) -> Self {
         let Parts { clock, configuration, ids, spool, intake, pressure, bounces, system_hostname } = parts;
         let epoch = Epoch::new(configuration.current(), system_hostname.clone(), throttles.clone());
         let epoch = RefCell::new(Rc::new(epoch));
@@ -244,6 +259,7 @@ impl Shop {
             configuration,
             system_hostname,
             throttles,
+            sessions,
             epoch,
             date,
         }

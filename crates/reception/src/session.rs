@@ -21,6 +21,7 @@ use crate::link::{Event, Link};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
 use crate::refusal::{POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
+use crate::sessions::Presence;
 use crate::store::{Bringing, Kept};
 use crate::validation;
 use crate::{bounces, relay};
@@ -56,6 +57,7 @@ struct Session {
     stored_from: Option<ReversePath>,
     /// Of the message being received.
     receiving: MemoryCharge,
+    presence: Presence,
     _seat: Seat,
 }
 
@@ -75,8 +77,10 @@ impl Session {
         let options = epoch.options(&listen, peer_ip, now);
         let shown = peer.map_or_else(|| "a local client".to_owned(), |peer| peer.to_string());
         let core = ServerSession::new(options.server.clone(), &shown, now);
+        let connection = shop.ids.next();
+        let presence = shop.sessions.enter(connection, &stream, (listen.clone(), peer), now);
         let link = Link::new(stream, shop.buffers.clone(), stop, core.deadline());
-        let mut facts = policy::Session::new(peer, local, shop.ids.next(), listen);
+        let mut facts = policy::Session::new(peer, local, connection, listen);
         let mut context = ValidationContext::default();
         context.variables.connection.clone_from(&options.context);
         let can_relay = relay::client_may_relay(&options, peer_ip);
@@ -96,6 +100,7 @@ impl Session {
             decided,
             stored_from: None,
             receiving,
+            presence,
             _seat: seat,
         };
         if can_relay && !session.epoch.phases.idle {
@@ -152,6 +157,7 @@ impl Session {
         if !self.flush(link).await {
             return false;
         }
+        self.presence.is_at(self.core.reception_state(), self.shop.clock.now());
         match link.wait(self.core.deadline()).await {
             Event::Bytes => self.look_for_newer_generation(),
             Event::Closed => return false,

@@ -7,6 +7,7 @@
 //! Knows nothing of mail or of configuration files.
 
 mod clock;
+mod containment;
 mod descriptors;
 mod event_loop;
 mod job;
@@ -26,6 +27,7 @@ mod watchdog;
 mod wheel;
 
 pub use clock::Clock;
+pub use containment::is_contained;
 pub use descriptors::{Descriptors, Shares};
 pub use event_loop::{LoopHandle, LoopPool};
 pub use job::{Completion, Job, Outcome, Rejected};

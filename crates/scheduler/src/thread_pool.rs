@@ -5,9 +5,8 @@
 //! the submitter waits: that is the brake which keeps a fast producer (unlinking, above all) within reach of the
 //! disk.
 //!
-//! A job that panics is caught, counted and logged, and its thread lives on: the journal's and the queues' own
-//! invariants are checked where they live, and one bad message must not take the process down again and again. A
-//! thread itself can only end by its own decision.
+//! A job that unwinds is caught, counted and logged, and its thread lives on. Whether a panic unwinds at all is the process's
+//! decision, which spares contained jobs (`containment`). A thread itself can only end by its own decision.
 //!
 //! Invariant: a job taken by `submit` runs exactly once, or is told as skipped by the shutdown.
 
@@ -18,6 +17,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+use crate::containment::contain;
 use crate::job::{Completion, Job, Outcome, Rejected};
 use crate::{Clock, Counter, Meters, PoolStats};
 
@@ -182,6 +182,15 @@ impl ThreadPool {
         self.submit(Job::new(move || drop(answer.send(job())))).await?;
         // The sender is only lost unsent when the job unwinds.
         answered.await.map_err(|_| Rejected::Panicked)
+    }
+
+    /// As [`ThreadPool::run`], for work over octets from strangers: a panic in it is [`Rejected::Panicked`], whatever a panic does
+    /// to the process elsewhere.
+    pub async fn run_contained<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Rejected> {
+        self.run(move || contain(job)).await
     }
 
     /// Queues a job, or runs it if it is to run inline. Waits while the backlog is full. Usable on a loop.

@@ -15,6 +15,7 @@ use crate::backend::Kind;
 use crate::chain::{BodyIn, HeadersIn, IoCaller, IoModule, IoResult};
 use crate::disk::Disk;
 use crate::error::{OpenError, SpoolError};
+use crate::file::opening::Marked;
 use crate::file::{self, Listing, Meta};
 use crate::journal::inspect::{InspectedMessage, Inspection, SummaryState};
 use crate::sqlite::{self, Reader};
@@ -153,7 +154,7 @@ impl Archive {
     pub fn faults(&self) -> Vec<Fault> {
         match &self.inside {
             Inside::Journal(journal) => journal_faults(journal),
-            Inside::File(listing) => file_faults(listing),
+            Inside::File(listing) => file_faults(self.disk.as_ref(), listing),
             Inside::Sqlite(reader) => self.sqlite_faults(reader),
         }
     }
@@ -256,6 +257,7 @@ fn journal_faults(journal: &Inspection) -> Vec<Fault> {
         .unnoted()
         .map(|path| format!("{}: cannot be read: whether the last commits are all there is not known", path.display()));
     faults.extend(unnoted.map(Fault::Damage));
+    faults.extend(journal.missing().map(|text| Fault::Damage(text.to_owned())));
     for segment in journal.segments() {
         let path = segment.path.display();
         let Some(used) = &segment.used else { continue };
@@ -277,7 +279,7 @@ fn journal_faults(journal: &Inspection) -> Vec<Fault> {
     faults
 }
 
-fn file_faults(listing: &Listing) -> Vec<Fault> {
+fn file_faults(disk: &dyn Disk, listing: &Listing) -> Vec<Fault> {
     let half = listing.uncommitted.iter();
     let half =
         half.map(|id| Fault::Notice(format!("{id}: metadata without a body, never acknowledged or half removed")));
@@ -287,7 +289,16 @@ fn file_faults(listing: &Listing) -> Vec<Fault> {
         paths.iter().map(line).collect::<Vec<_>>()
     };
     let mut faults: Vec<Fault> = half.chain(orphans).collect();
-    faults.extend(named("a transaction that was being stored when the last run ended", &listing.markers));
+    for marker in &listing.markers {
+        let path = marker.display();
+        faults.push(match listing.marked(disk, marker) {
+            Ok(Marked::Damaged) => Fault::Damage(format!(
+                "{path}: which messages were being stored together cannot be read; the next start keeps them all"
+            )),
+            Err(error) => Fault::Damage(error.to_string()),
+            Ok(_) => Fault::Notice(format!("{path}: a transaction that was being stored when the last run ended")),
+        });
+    }
     faults.extend(named("was being written when the last run ended", &listing.temporaries));
     faults.extend(named("is nothing of the spool's", &listing.strange));
     faults

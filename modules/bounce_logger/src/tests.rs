@@ -52,7 +52,7 @@ fn bouncelog(options: &str) -> String {
         OutOfBandRecord { at: failure.at, envelope: &envelope, size: 2011, recipient, class: 10, reply: failure.reply };
     log.out_of_band(&bounce);
     log.out_of_band(&OutOfBandRecord { class: BounceClass::SUBSCRIBE.code(), ..bounce });
-    log.reopen();
+    log.reopen(None);
     assert!(module.control("", &["reopen"]).is_ok());
     writer.stop();
     std::fs::read_to_string(log_path).unwrap()

@@ -152,12 +152,12 @@ fn reopening_leaves_the_renamed_file_behind() {
     logged.tell_all();
     logged.text("mainlog");
     std::fs::rename(logged.path("mainlog"), logged.path("mainlog.1")).unwrap();
-    logged.log.reopen();
+    logged.log.reopen(None);
     logged.tell_all();
     assert_eq!(kinds(&logged.text("mainlog")).len(), 4);
     assert_eq!(kinds(&read(&logged.path("mainlog.1"))).len(), 4);
     assert_eq!(logged.module.control("", &["reopen"]), Ok("4 logs reopened".to_owned()));
-    assert!(logged.module.control("", &["burn"]).unwrap_err().contains("known is reopen"));
+    assert!(logged.module.control("", &["burn"]).unwrap_err().contains("known is: reopen logs"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The running configuration and its files: writing back, reloading, and looking before either.
 
-use e2e::{ConsoleSession, SOON, accept, ask, ask_json, configuration, letter, relay};
+use e2e::{ConsoleSession, SOON, accept, ask, ask_json, configuration, letter, relay, wait};
+use rustix::process::Signal;
 use testkit::{Ended, Sink};
 
 #[test]
@@ -37,8 +38,19 @@ fn a_reload_drops_what_was_not_written() {
     let daemon = relay(&sink).start();
     ask(&daemon, &["config", "set", "retry_interval", "77"]);
     let told = ask(&daemon, &["config", "diff"]);
-    assert!(told.to_lowercase().starts_with("retry_interval\n  - 77    "), "{told}");
-    ask(&daemon, &["config", "reload"]);
+    let heading = "--- the files\n+++ what runs\nretry_interval\n  + 77    from the console at ";
+    assert!(told.to_lowercase().starts_with(heading), "{told}");
+    let why = ask(&daemon, &["config", "eval", "--why", "retry_interval"]);
+    assert!(why.contains("set from the console at 20") && why.contains(" by ") && !why.contains(".conf"), "{why}");
+    let dry = ask(&daemon, &["config", "reload", "--dry-run"]);
+    assert!(dry.contains("A reload would drop 1 change made from the console, which no file has:\n  "), "{dry}");
+    let reloaded = ask(&daemon, &["config", "reload"]);
+    let dropped =
+        "Dropped 1 change made from the console, which no file has:\n  retry_interval = 77, set from the console at 20";
+    assert!(reloaded.to_lowercase().contains(&dropped.to_lowercase()), "{reloaded}");
+    wait(&daemon, "the paniclog has it", || {
+        daemon.read("log/paniclog.ec").contains("dropped a change that no file has: ")
+    });
     assert_eq!(ask_json(&daemon, &["config", "eval", "retry_interval"])["value"], 1200);
     assert_eq!(ask(&daemon, &["config", "diff"]), "No differences.\n");
 }
@@ -84,4 +96,31 @@ fn a_dry_run_tells_what_a_reload_would_do_and_does_nothing() {
     }
     let mut session = ConsoleSession::open(&daemon);
     assert!(session.refused("config diff").contains("did you mean `hostname`?"));
+}
+
+#[test]
+fn what_a_file_accepts_without_effect_may_be_set_and_reloaded_and_nothing_else() {
+    let sink = Sink::start();
+    let daemon = relay(&sink).start();
+    let more = daemon.dir().join("more.conf");
+    let main = |accepted: &str| configuration(&format!("{accepted}include \"{}\"\n", more.display()), "");
+    std::fs::write(&more, "domain \"a.test\" {\n  tls = \"required\"\n}\n").expect("written");
+    daemon.write_config(&main(""));
+    daemon.signal(Signal::HUP);
+    wait(&daemon, "SIGHUP is refused", || daemon.read("log/paniclog.ec").contains("configuration reload refused"));
+    assert!(daemon.read("log/paniclog.ec").contains("more.conf:2:"), "{}", daemon.read("log/paniclog.ec"));
+    daemon.write_config(&main("accept_ineffective = ( \"tls\" )\n"));
+    daemon.signal(Signal::HUP);
+    wait(&daemon, "SIGHUP loads it", || {
+        ask_json(&daemon, &["config", "get", "domain", "a.test", "tls"])["value"] == "required"
+    });
+    ask(&daemon, &["config", "set", "domain", "b.test", "tls", "required"]);
+    let told = daemon.console(&["config", "set", "domain", "b.test", "tls_verify", "host"]).stderr;
+    assert!(told.contains("accept_ineffective = ( \"tls_verify\" )"), "{told}");
+    daemon.signal(Signal::HUP);
+    wait(&daemon, "SIGHUP tells what it drops", || {
+        daemon
+            .read("log/paniclog.ec")
+            .contains("the reload by SIGHUP dropped a change that no file has: domain \"b.test\"")
+    });
 }

@@ -215,7 +215,7 @@ fn logs_are_rotated_by_renaming_and_reopen_logs() {
     accept(&daemon, "ann@client.test", &["bob@here.test"], &letter("between"));
     wait(&daemon, "the renamed file goes on", || daemon.read("log/mainlog.ec.1").lines().count() == 4);
     let said = ask(&daemon, &["reopen", "logs"]);
-    assert!(said.starts_with("Reopened ") && said.contains("ec_logger"), "{said}");
+    assert!(said.starts_with("Reopened ") && said.contains("mainlog (") && said.contains("bouncelog ("), "{said}");
     accept(&daemon, "ann@client.test", &["bob@here.test"], &letter("after"));
     wait_for_lines(&daemon, "D", 1);
     assert_eq!(mainlog(&daemon, "R").len(), 1);

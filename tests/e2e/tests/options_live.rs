@@ -920,6 +920,7 @@ const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
         "the_retry_state_is_written_unless_that_is_turned_off_and_counts_either_way",
     ),
     ("timeout", "tests/e2e/tests/iowrap_logs.rs", "options_of_the_modules_are_known_and_the_modules_listed"),
+    ("trace_smtp_mode", "tests/e2e/tests/console_reports.rs", "a_dialogue_with_a_host_is_recorded_in_a_file"),
     ("transform_8bitmime_content", "crates/delivery/tests/simulation/eight_bit.rs", "with_no_content_goes_as_it_is"),
     ("use_ipv6", "crates/dns/tests/lookups.rs", "ipv6_is_asked_for_only_when_wanted"),
     (

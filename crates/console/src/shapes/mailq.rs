@@ -84,6 +84,10 @@ const NAME_COLUMNS: usize = 58;
 pub struct QueueListing {
     /// The messages.
     pub rows: Vec<QueueRow>,
+    /// Messages before the window.
+    pub offset: u64,
+    /// Messages of all chosen queues.
+    pub total: u64,
 }
 
 /// One queued message.
@@ -114,6 +118,10 @@ impl Shape for QueueListing {
             let held = held.map(|waiting| format!("  {}", waiting.here())).unwrap_or_default();
             line!(text, "  From: <{}> To: <{}>{held}", row.reverse_path, row.forward_path);
         }
+        match self.not_listed() {
+            0 => {}
+            more => line!(text, "({more} more are not listed; {},{} shows the next.)", self.rows.len(), self.next()),
+        }
         text
     }
 
@@ -129,7 +137,24 @@ impl Shape for QueueListing {
                 "waiting": row.waiting.as_ref().map(Waiting::json),
             })
         };
-        json!({ "messages": self.rows.iter().map(row).collect::<Value>() })
+        json!({
+            "messages": self.rows.iter().map(row).collect::<Value>(),
+            "offset": self.offset,
+            "total": self.total,
+            "not_listed": self.not_listed(),
+        })
+    }
+}
+
+impl QueueListing {
+    /// The offset of the next window.
+    fn next(&self) -> u64 {
+        self.offset + self.rows.len() as u64
+    }
+
+    /// Messages behind the window; none are told of an empty one.
+    fn not_listed(&self) -> u64 {
+        if self.rows.is_empty() { 0 } else { self.total.saturating_sub(self.next()) }
     }
 }
 
@@ -177,12 +202,15 @@ default {}      12       3
             forward_path: "bob@shop.example".into(),
             waiting: None,
         };
-        let listing = QueueListing { rows: vec![row] };
+        let listing = QueueListing { rows: vec![row], offset: 0, total: 1 };
         assert_eq!(
             listing.text(),
             "[delayed/out7] 44/B0-01207-09B31BA6 Created: 1780000123\n  From: <> To: <bob@shop.example>\n"
         );
         assert_eq!(listing.json()["messages"][0]["to"], "bob@shop.example");
+        let window = QueueListing { offset: 10, total: 14, ..listing };
+        assert!(window.text().ends_with("\n(3 more are not listed; 1,11 shows the next.)\n"), "{}", window.text());
+        assert_eq!(window.json()["not_listed"], 3);
     }
 
     #[test]

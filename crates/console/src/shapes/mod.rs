@@ -8,6 +8,7 @@ mod binding;
 mod configuration;
 mod domain;
 mod exposition;
+mod logs;
 mod mailq;
 mod memory;
 mod message;
@@ -25,13 +26,14 @@ pub use domain::{
     DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, ListKind,
 };
 pub use exposition::Exposition;
+pub use logs::{LogsReopened, ReopenedLog};
 pub use mailq::{Mailq, MailqRow, QueueListing, QueueRow};
 pub use memory::{AllocatorReport, Exceeded, FixedType, MemoryReport, VariableType};
 pub use message::{DetailsPart, MessageDetails};
 pub use modules::{ModuleList, ModuleRow};
 pub use paniclog::{Paniclog, PaniclogEntry};
-pub use purge::{FailReply, FlushReply};
-pub use sessions::{OutboundSession, OutboundSessions};
+pub use purge::{DelayReply, DryRun, DryRunRow, FailReply, FlushReply, RerouteReply, Scope};
+pub use sessions::{InboundSession, InboundSessions, OutboundSession, OutboundSessions, SessionCount};
 pub use summary::SummaryData;
 pub use threads::{PoolQueue, PoolReport, PoolReports};
 pub use waiting::Waiting;
@@ -67,13 +69,6 @@ pub fn pid(pid: u32) -> Reply {
     Reply::new(format!("{pid}\n"), json!({ "pid": pid }))
 }
 
-/// `reopen logs`: the names of the streams that were reopened.
-pub fn logs_reopened(names: &[String]) -> Reply {
-    let text =
-        if names.is_empty() { "No log is open.\n".to_owned() } else { format!("Reopened {}.\n", names.join(", ")) };
-    Reply::new(text, json!({ "reopened": names }))
-}
-
 /// `shutdown`.
 pub fn shutting_down() -> Reply {
     Reply::message("Shutting down.")
@@ -102,7 +97,5 @@ mod tests {
         assert_eq!(statistics_cleared(), Reply::new("statistics cleared.", json!({ "message": "statistics cleared" })));
         assert_eq!(version("Postrider", "1.2.3").text, "Postrider 1.2.3\n");
         assert_eq!(pid(4817), Reply::new("4817\n", json!({ "pid": 4817 })));
-        assert_eq!(logs_reopened(&["mainlog".into(), "paniclog".into()]).text, "Reopened mainlog, paniclog.\n");
-        assert_eq!(logs_reopened(&[]).text, "No log is open.\n");
     }
 }

@@ -36,11 +36,12 @@ impl Waiting {
     }
 
     /// The sentence in the system's zone.
-    pub(super) fn here(&self) -> String {
+    pub fn here(&self) -> String {
         self.sentence(&TimeZone::system())
     }
 
-    pub(super) fn json(&self) -> Value {
+    /// For programs.
+    pub fn json(&self) -> Value {
         json!({
             "kind": self.kind,
             "text": self.text,

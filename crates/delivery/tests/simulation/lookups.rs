@@ -1,5 +1,6 @@
 //! What the DNS says, or does not say, of a domain: verdicts, and lookups on a schedule of their own.
 
+use delivery::Selection;
 use dns::DnsError;
 
 use crate::FROM;
@@ -149,7 +150,7 @@ fn a_flush_looks_up_anew_and_believes_no_failure_that_is_kept() {
         let lookups = world.network.lookups();
         world.network.host(1);
         world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
-        world.engine.flush(Some("x.test")).await;
+        world.engine.flush(&Selection::domain("x.test")).await;
         world.pass(1).await;
         assert_eq!(world.network.forgotten(), ["x.test", "relay.test"]);
         assert!(lookups < world.network.lookups());

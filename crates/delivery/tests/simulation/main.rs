@@ -23,6 +23,7 @@ mod world;
 
 use std::time::Duration;
 
+use delivery::{Chosen, Selection};
 use dns::DnsError;
 use network::Reaction::{Drop, Say, Stall};
 use queue::Whereabouts;
@@ -439,18 +440,25 @@ fn flush_fail_and_details_reach_the_delayed_mail() {
         let details = world.engine.message(first).await.unwrap().unwrap();
         assert_eq!((details.whereabouts, details.resident), (Whereabouts::Delayed, true));
         assert_eq!(details.envelope.delivery.last_reply.as_deref(), Some("450 4.2.1 busy"));
-        let listing = world.engine.listing(Some("default"), "X.test", 0, 100).await;
+        let of = |binding: &str| Selection { binding: Some(binding.to_owned()), ..Selection::domain("X.test") };
+        let listing = world.engine.listing(&of("default"), 0, 100).await.messages;
         let [listed] = listing.as_slice() else { panic!("{listing:?}") };
         assert_eq!((listed.envelope.id, listed.whereabouts), (first, Whereabouts::Delayed));
-        assert!(world.engine.listing(None, "x.test", 1, 100).await.is_empty(), "behind the window");
-        assert!(world.engine.listing(Some("other"), "x.test", 0, 100).await.is_empty());
+        assert!(
+            world.engine.listing(&Selection::domain("x.test"), 1, 100).await.messages.is_empty(),
+            "behind the window"
+        );
+        assert!(world.engine.listing(&of("other"), 0, 100).await.messages.is_empty());
         let bindings = world.engine.bindings().await;
         let [binding] = bindings.as_slice() else { panic!("{bindings:?}") };
         assert_eq!((&*binding.binding, binding.total, binding.active, binding.received), ("default", 1, 0, 1));
-        assert_eq!(world.engine.flush(Some("x.test")).await, 1);
+        assert_eq!(world.engine.flush(&Selection::domain("x.test")).await.messages, 1);
         world.pass(1).await;
         assert_eq!(world.log().len(), 2, "tried again at once");
-        assert_eq!(world.engine.fail("x.test", true, Some("by jan")).await, 1);
+        assert_eq!(
+            world.engine.fail(&Chosen::Queues(Selection::domain("x.test")), true, Some("by jan")).await.messages,
+            1
+        );
         world.pass(1).await;
         let text = "554 5.7.0 [internal] by jan";
         assert_eq!(world.log(), [format!("11 P ann@x.test stage=0 retries=2 - {text}")]);

@@ -53,6 +53,8 @@ struct Host {
     /// How many recipients of a transaction it takes, and what it says to one more.
     recipients: Option<(usize, &'static str)>,
     connections: usize,
+    /// When each session had its greeting.
+    greeted: Vec<tokio::time::Instant>,
     open: usize,
     most_open: usize,
     taken: Vec<Taken>,
@@ -208,6 +210,11 @@ impl Network {
 
     pub fn connections(&self, last: u8) -> usize {
         self.with(last, |host| host.connections)
+    }
+
+    /// When each session had its greeting, by the host's clock.
+    pub fn greeted(&self, last: u8) -> Vec<tokio::time::Instant> {
+        self.with(last, |host| host.greeted.clone())
     }
 
     pub fn open(&self, last: u8) -> usize {
@@ -416,6 +423,8 @@ struct Server {
 impl Server {
     async fn run(&mut self) -> io::Result<()> {
         self.react("BANNER", "BANNER", "220 host.test ESMTP").await?;
+        self.answer().await?;
+        self.network.with(self.last, |host| host.greeted.push(tokio::time::Instant::now()));
         let mut transaction: Option<Taken> = None;
         loop {
             let line = self.line().await?;

@@ -1,5 +1,7 @@
 //! What a reload changes for mail that is queued already.
 
+use delivery::Selection;
+
 use crate::FROM;
 use crate::network::Reaction::Say;
 use crate::world::{World, simulate};
@@ -42,7 +44,7 @@ fn flushed_mail_follows_a_new_gateway_at_once() {
         world.send(FROM, &["ann@x.test"]).await;
         world.pass(10).await;
         reload(&world, "gateway = \"192.0.2.2\"\n").await;
-        assert_eq!(world.engine.flush(None).await, 1);
+        assert_eq!(world.engine.flush(&Selection::default()).await.messages, 1);
         world.pass(1).await;
         assert_eq!(world.log().last().unwrap(), "10 D ann@x.test retries=1 192.0.2.2");
     });

@@ -254,6 +254,40 @@ fn a_receiver_never_counts_more_than_the_rate_by_its_own_clock() {
 }
 
 #[test]
+fn a_receiver_never_counts_more_connections_than_the_rate_by_its_own_clock() {
+    let text = "outbound_throttle_connections = \"5/5\"\nmax_deliveries_per_connection = 1\n";
+    simulate(text, async |world: World| {
+        hosts(&world, &[("x.test", "mx.x.test"), ("y.test", "mx.y.test")]);
+        world.network.round_trip(1, Duration::from_millis(300));
+        world.network.round_trip(2, Duration::from_millis(1100));
+        for _ in 0..20 {
+            world.send(FROM, &["ann@x.test"]).await;
+            world.send(FROM, &["bob@y.test"]).await;
+            world.pass_milliseconds(40).await;
+        }
+        world.pass(600).await;
+        let mut seen: Vec<_> = [1, 2].into_iter().flat_map(|host| world.network.greeted(host)).collect();
+        seen.sort();
+        assert_eq!(seen.len(), 40);
+        let crowded = seen.windows(6).filter(|run| run[5] - run[0] < Duration::from_secs(5)).count();
+        assert_eq!(crowded, 0);
+    });
+}
+
+#[test]
+fn a_connection_that_the_machine_could_not_begin_is_not_counted() {
+    simulate("outbound_throttle_connections = \"1/3600\"\n", async |world: World| {
+        hosts(&world, &[("x.test", "mx.x.test")]);
+        world.network.lacks(1, Some((scheduler::Step::Socket, 24)));
+        world.send(FROM, &["ann@x.test"]).await;
+        world.pass(5).await;
+        world.network.lacks(1, None);
+        world.pass(5).await;
+        assert_eq!(delivered_at(&world).len(), 1);
+    });
+}
+
+#[test]
 fn a_place_that_comes_back_unspent_is_used_at_once() {
     simulate("outbound_throttle_messages = \"1/3600\"\nconnect_timeout = 30\n", async |world: World| {
         hosts(&world, &[("x.test", "mx.x.test"), ("y.test", "mx.y.test")]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use delivery::{Awaits, Hold, Wait};
+use delivery::{Awaits, Hold, Selection, Wait};
 use dns::DnsError;
 use scheduler::{Lack, Step};
 
@@ -21,7 +21,7 @@ async fn queue(world: &World) -> Wait {
 
 /// What holds each message of `x.test`, the active ones first.
 async fn messages(world: &World) -> Vec<Wait> {
-    let listed = world.engine.listing(None, "x.test", 0, 100).await;
+    let listed = world.engine.listing(&Selection::domain("x.test"), 0, 100).await.messages;
     let mut waits = Vec::new();
     for listed in listed {
         let one = world.engine.message(listed.envelope.id).await.unwrap().expect("it is queued").wait;

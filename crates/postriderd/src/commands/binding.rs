@@ -1,44 +1,83 @@
-//! `binding summary`: the bindings.
+//! `binding summary`, `binding active`, `binding delayed`: the bindings.
 
 use std::rc::Rc;
 
 use console::arguments::{self, BindingsWanted};
-use console::shapes::{BindingSummary, BindingTotals, Shape as _};
+use console::shapes::{BindingSummary, BindingTotals, ListKind, Shape as _};
 use console::{Command, CommandError};
 use delivery::BindingReport;
 
-use super::{command, waiting};
+use super::completion::{Place, completed};
+use super::queue::list;
+use super::{bindings, command, known_binding, waiting};
 use crate::house::House;
 
 /// The family.
 pub fn commands(house: &Rc<House>) -> Vec<Command> {
-    let usage = "binding summary [NAME|group:NAME]";
-    vec![
-        command(house, usage, "counters of bindings since the start", |house, asked| async move {
-            let wanted = arguments::binding_summary(&asked.args)?;
-            Ok(summary(&house, wanted).await?.reply())
-        })
-        .help("A binding is known once it has had mail. With group:NAME its members and their sum are shown."),
-    ]
+    let summary = command(
+        house,
+        "binding summary [NAME|group:NAME]",
+        "counters of bindings since the start",
+        |house, asked| async move { Ok(summary(&house, arguments::binding_summary(&asked.args)?).await?.reply()) },
+    )
+    .help("Every binding of the configuration is shown, and those that have had mail. With group:NAME its members and their sum are.");
+    let active = command(
+        house,
+        "binding active BINDING N",
+        "domains of a binding with more than N messages due",
+        |house, asked| async move {
+            let (binding, threshold) = arguments::binding_threshold(&asked.args)?;
+            known_binding(&house, &binding).await?;
+            list(&house, Some(&binding), ListKind::Threshold, move |row| threshold < row.active).await
+        },
+    );
+    let delayed = command(
+        house,
+        "binding delayed BINDING N",
+        "domains of a binding with more than N messages waiting",
+        |house, asked| async move {
+            let (binding, threshold) = arguments::binding_threshold(&asked.args)?;
+            known_binding(&house, &binding).await?;
+            list(&house, Some(&binding), ListKind::Threshold, move |row| threshold < row.delayed).await
+        },
+    );
+    [summary, active, delayed].into_iter().map(|command| completed(house, command, &[Place::Binding])).collect()
 }
 
 async fn summary(house: &House, wanted: BindingsWanted) -> Result<BindingSummary, CommandError> {
-    let is_wanted = |report: &BindingReport| match &wanted {
+    if let BindingsWanted::Named(name) = &wanted {
+        known_binding(house, name).await?;
+    }
+    let is_wanted = |binding_group: &str, binding: &str| match &wanted {
         BindingsWanted::All => true,
-        BindingsWanted::Named(name) => *report.binding == **name,
-        BindingsWanted::Group(group) => *report.binding_group == **group,
+        BindingsWanted::Named(name) => *binding == **name,
+        BindingsWanted::Group(group) => *binding_group == **group,
     };
-    let reports: Vec<BindingReport> = house.engine.bindings().await.into_iter().filter(is_wanted).collect();
+    let mut reports = house.engine.bindings().await;
+    for (binding_group, binding) in bindings(house).await {
+        if !reports.iter().any(|report| (&*report.binding_group, &*report.binding) == (&*binding_group, &*binding)) {
+            reports.extend(house.engine.idle_binding(&binding_group, &binding).await);
+        }
+    }
+    reports.retain(|report| is_wanted(&report.binding_group, &report.binding));
+    reports.sort_by(|one, other| (&one.binding_group, &one.binding).cmp(&(&other.binding_group, &other.binding)));
     let members = reports.iter().map(|report| totals(house, &report.binding, report)).collect();
     match (wanted, sum(&reports)) {
         (BindingsWanted::Group(group), Some(sum)) => {
             Ok(BindingSummary::Group { members, total: totals(house, &group, &sum) })
         }
+        (BindingsWanted::Group(group), None) if is_group(house, &group) => {
+            Err(CommandError::Failed(format!("the binding group {group} has no binding, and has had no mail")))
+        }
         (BindingsWanted::Named(name) | BindingsWanted::Group(name), None) => {
-            Err(CommandError::Failed(format!("{name} has had no mail since the start")))
+            Err(CommandError::Failed(format!("no binding group is called {name}")))
         }
         (BindingsWanted::All | BindingsWanted::Named(_), _) => Ok(BindingSummary::Bindings(members)),
     }
+}
+
+fn is_group(house: &House, group: &str) -> bool {
+    house.configuration.current().instances("binding_group").iter().any(|stanza| stanza.name() == group)
 }
 
 fn sum(reports: &[BindingReport]) -> Option<BindingReport> {

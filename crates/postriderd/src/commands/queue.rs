@@ -1,24 +1,26 @@
-//! `domain`, `active`, `delayed`, `mailq`, `flush domain`, `fail domain`: the queues.
+//! `domain`, `active`, `delayed`, `mailq`, `showqueue`: what the queues hold.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use console::arguments::{self, FailArguments, MailqArguments, ShowqueueArguments};
+use console::arguments::{self, MailqArguments, ShowqueueArguments};
 use console::shapes::{
-    DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, FailReply,
-    FlushReply, ListKind, Mailq, MailqRow, QueueListing, QueueRow, Shape as _,
+    DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, ListKind, Mailq,
+    MailqRow, QueueListing, QueueRow, Shape as _,
 };
-use console::{Command, CommandError, Invocation, Reply};
-use delivery::{AddressReport, ListedMessage, QueueReport};
+use console::{Command, CommandError, Reply};
+use delivery::{AddressReport, ListedMessage, QueueReport, Selection};
 use queue::Whereabouts;
+use scheduler::MemoryCharge;
 
-use super::{command, waiting};
+use super::completion::{Place, completed};
+use super::{command, known_binding, room_for, waiting};
 use crate::house::House;
 
 /// The family.
 pub fn commands(house: &Rc<House>) -> Vec<Command> {
-    vec![
+    let all = vec![
         command(
             house,
             "domain NAME|all",
@@ -26,23 +28,23 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
             |house, asked| async move {
                 let name = asked.only_arg()?.to_owned();
                 if name == "all" {
-                    list(&house, ListKind::All, |_| true).await
+                    list(&house, None, ListKind::All, |_| true).await
                 } else {
-                    Ok(domain(&house, &name).await.reply())
+                    Ok(domain(&house, &name).await)
                 }
             },
         ),
         command(house, "domains", "every routing domain on a line", |house, asked| async move {
             asked.no_args()?;
-            list(&house, ListKind::All, |_| true).await
+            list(&house, None, ListKind::All, |_| true).await
         }),
         command(house, "active N", "domains with more than N messages due", |house, asked| async move {
             let threshold = arguments::threshold(&asked.args)?;
-            list(&house, ListKind::Threshold, move |row| threshold < row.active).await
+            list(&house, None, ListKind::Threshold, move |row| threshold < row.active).await
         }),
         command(house, "delayed N", "domains with more than N messages waiting", |house, asked| async move {
             let threshold = arguments::threshold(&asked.args)?;
-            list(&house, ListKind::Threshold, move |row| threshold < row.delayed).await
+            list(&house, None, ListKind::Threshold, move |row| threshold < row.delayed).await
         }),
         command(
             house,
@@ -52,41 +54,39 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
         ),
         command(
             house,
-            "showqueue [binding NAME|all] DOMAIN [LIMIT,OFFSET]",
-            "the messages of one queue",
-            |house, asked| async move { Ok(show_queue(&house, ShowqueueArguments::parse(&asked.args)?).await.reply()) },
+            "showqueue [binding NAME|all] DOMAIN|all [LIMIT,OFFSET]",
+            "the messages of a queue, or of all",
+            |house, asked| async move { show_queue(&house, ShowqueueArguments::parse(&asked.args)?).await },
         )
         .help(
-            "The binding is `default` and the window `100,0` unless given; at most 10000 messages are shown.\n\
-            Messages due now come first, in their order; those that wait follow in none.",
+            "The binding is `default` unless given, but for `showqueue all`, which shows all queues of all bindings. The window is\n\
+            `100,0` unless given, at most 10000 messages; what is left out is counted, and the next window named. Messages due now\n\
+            come first in each queue, in their order; those that wait follow in none.",
         ),
-        command(house, "flush domain NAME|all", "make waiting messages due now", |house, asked| async move {
-            let domain = arguments::domain_or_all(&asked.args)?;
-            let requeued = house.engine.flush(domain.as_deref()).await as u64;
-            Ok(FlushReply { domain, requeued }.reply())
-        })
-        .help("Does not reset the number of retries."),
-        command(house, "fail domain NAME [NOTE]", "fail a domain's messages for good", |house, asked| {
-            fail(house, asked, false)
-        })
-        .help("Senders are notified, unless the command is `fail domain quiet`."),
-        command(house, "fail domain quiet NAME [NOTE]", "the same without notifications", |house, asked| {
-            fail(house, asked, true)
-        }),
-    ]
+    ];
+    let completed = |command: Command| match command.words.as_str() {
+        "domain" => completed(house, command, &[Place::DomainOrAll]),
+        "mailq" => completed(house, command, &[]),
+        "showqueue" => completed(house, command, &[Place::DomainOrAll]),
+        _ => command,
+    };
+    all.into_iter().map(completed).collect()
 }
 
-async fn fail(house: Rc<House>, asked: Invocation, quiet: bool) -> Result<Reply, CommandError> {
-    let FailArguments { domain, note } = FailArguments::parse(&asked.args)?;
-    let note = Some(note.as_str()).filter(|note| !note.is_empty());
-    let failed = house.engine.fail(&domain, quiet, note).await as u64;
-    Ok(FailReply { domain, failed }.reply())
-}
-
-async fn list(house: &House, kind: ListKind, wanted: impl Fn(&DomainCounts) -> bool) -> Result<Reply, CommandError> {
+/// Domains of all bindings or of one.
+pub(super) async fn list(
+    house: &House,
+    binding: Option<&str>,
+    kind: ListKind,
+    wanted: impl Fn(&DomainCounts) -> bool,
+) -> Result<Reply, CommandError> {
+    let _room = room_for_queues(house).await?;
     let mut domains: BTreeMap<String, DomainCounts> = BTreeMap::new();
     let mut total = DomainCounts { domain: "Total".to_owned(), ..DomainCounts::default() };
     for queue in house.engine.queues().await {
+        if binding.is_some_and(|binding| *queue.name.binding != *binding) {
+            continue;
+        }
         let name = queue.name.domain.to_string();
         let row =
             domains.entry(name.clone()).or_insert_with(|| DomainCounts { domain: name, ..DomainCounts::default() });
@@ -105,7 +105,9 @@ async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, Comma
     let named =
         |wanted: &[String], name: &str| wanted.is_empty() || wanted.iter().any(|one| one.eq_ignore_ascii_case(name));
     let wanted = |queue: &QueueReport| {
-        named(&arguments.domains, &queue.name.domain) && named(&arguments.bindings, &queue.name.binding)
+        named(&arguments.domains, &queue.name.domain)
+            && (arguments.bindings.is_empty()
+                || arguments.bindings.iter().any(|binding| **binding == *queue.name.binding))
     };
     let row = |queue: QueueReport| MailqRow {
         group: queue.name.binding_group.to_string(),
@@ -119,15 +121,37 @@ async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, Comma
         deliveries: queue.delivered,
         waiting: queue.wait.map(|wait| waiting(house, &wait)),
     };
-    let mut rows: Vec<MailqRow> = house.engine.queues().await.into_iter().filter(wanted).map(row).collect();
+    for binding in &arguments.bindings {
+        known_binding(house, binding).await?;
+    }
+    let _room = room_for_queues(house).await?;
+    let queues = house.engine.queues().await;
+    let is_known = |domain: &&String| queues.iter().any(|queue| queue.name.domain.eq_ignore_ascii_case(domain));
+    let unknown: Vec<String> = arguments.domains.iter().filter(|domain| !is_known(domain)).cloned().collect();
+    let mut rows: Vec<MailqRow> = queues.into_iter().filter(wanted).map(row).collect();
     rows.retain(|row| 0 < row.active + row.delayed);
     rows.sort_by_key(|row| std::cmp::Reverse(row.active + row.delayed));
     rows.truncate(arguments.limit);
-    Ok(Mailq { rows }.reply())
+    let mut reply = Mailq { rows }.reply();
+    for domain in &unknown {
+        reply.text.push_str(&format!("No queue is known for {domain}: no mail waits there.\n"));
+    }
+    reply.json["unknown"] = unknown.into();
+    Ok(reply)
 }
 
-async fn domain(house: &House, name: &str) -> DomainReport {
+async fn domain(house: &House, name: &str) -> Reply {
     let report = house.engine.domain(name).await;
+    let is_known = !report.queues.is_empty();
+    let mut reply = domain_report(house, name, report).reply();
+    reply.json["known"] = is_known.into();
+    if !is_known {
+        reply.text.push_str(&format!("No queue is known for {name}: no mail waits there.\n"));
+    }
+    reply
+}
+
+fn domain_report(house: &House, name: &str, report: delivery::DomainReport) -> DomainReport {
     let sum = |of: fn(&QueueReport) -> u64| report.queues.iter().map(of).sum::<u64>();
     let waits = report
         .queues
@@ -171,7 +195,7 @@ fn without_addresses(house: &House, domain: &str) -> DomainRoute {
         let answer = house.configuration.current().eval_text(&["domain", domain, option]).ok()?;
         answer.json["value"].as_str().map(str::to_owned)
     };
-    let gateway = value("gateway").filter(|gateway| !gateway.is_empty() && gateway != domain);
+    let gateway = super::bulk::gateway(house, domain);
     match value("delivery_method").as_deref() {
         Some("maildir") => {
             DomainRoute::Described(format!("is delivered into {}", value("maildir_path").unwrap_or_default()))
@@ -222,8 +246,12 @@ fn milliseconds(average: Option<Duration>) -> f64 {
     average.map_or(0.0, |average| average.as_secs_f64() * 1e3)
 }
 
-async fn show_queue(house: &House, arguments: ShowqueueArguments) -> QueueListing {
+async fn show_queue(house: &House, arguments: ShowqueueArguments) -> Result<Reply, CommandError> {
     let ShowqueueArguments { binding, domain, limit, offset } = arguments;
+    if let Some(binding) = &binding {
+        known_binding(house, binding).await?;
+    }
+    let _room = room_for(house, limit.min(delivery::LISTING_MAX) * LISTED_OCTETS)?;
     let row = |listed: ListedMessage| QueueRow {
         waiting: Some(waiting(house, &listed.wait)),
         queue: match listed.whereabouts {
@@ -237,6 +265,37 @@ async fn show_queue(house: &House, arguments: ShowqueueArguments) -> QueueListin
         reverse_path: listed.envelope.reverse_path.as_str().to_owned(),
         forward_path: listed.envelope.forward_path.as_str().to_owned(),
     };
-    let listing = house.engine.listing(binding.as_deref(), &domain, offset, limit).await;
-    QueueListing { rows: listing.into_iter().map(row).collect() }
+    let selection = Selection { binding, domain };
+    let listing = house.engine.listing(&selection, offset, limit).await;
+    let rows: Vec<QueueRow> = listing.messages.into_iter().map(row).collect();
+    house.last_listed.show(rows.iter().map(|row| row.id.as_str()));
+    let mut reply = QueueListing { rows, offset: offset as u64, total: listing.total as u64 }.reply();
+    reply.json["known"] = (listing.queues != 0).into();
+    if let (0, Some(domain)) = (listing.queues, &selection.domain) {
+        reply.text = elsewhere(house, &selection, domain).await;
+    }
+    Ok(reply)
 }
+
+/// No queue is known; where mail for a domain waits instead.
+async fn elsewhere(house: &House, selection: &Selection, domain: &str) -> String {
+    let under = selection.binding.as_ref().map(|binding| format!(" under binding {binding}")).unwrap_or_default();
+    let mut text = format!("No queue is known for {domain}{under}: no mail waits there.\n");
+    let others = house.engine.domain(domain).await.queues;
+    if let Some(other) = others.iter().find(|other| other.active + other.delayed + other.in_flight != 0) {
+        text.push_str(&format!("There is mail under: showqueue binding {} {domain}\n", other.name.binding));
+    } else if let Some(gateway) = super::bulk::gateway(house, domain) {
+        text.push_str(&format!("Mail for {domain} has the gateway {gateway}, and waits under that name.\n"));
+    }
+    text
+}
+
+/// Memory for a row of each queue.
+async fn room_for_queues(house: &House) -> Result<MemoryCharge, CommandError> {
+    room_for(house, house.engine.queue_count().await * QUEUE_OCTETS)
+}
+
+/// Of one queue in a listing: its report, its row, and its line.
+const QUEUE_OCTETS: usize = 800;
+/// Of one message in a listing: its envelope, its row, and its two lines.
+const LISTED_OCTETS: usize = 1600;

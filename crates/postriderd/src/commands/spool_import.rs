@@ -24,6 +24,7 @@ use spool::import::{Source, Unit, Unread};
 use spool::{Spool, SpoolError};
 
 use super::command;
+use super::message::message_id;
 use crate::house::House;
 use crate::{PRODUCT, VERSION};
 
@@ -153,17 +154,19 @@ async fn poll(imports: Imports, asked: Invocation) -> Result<Reply, CommandError
 }
 
 async fn spool_in(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandError> {
-    let id: MessageId = asked.only_arg()?.parse().map_err(CommandError::failed)?;
-    let queued = house.engine.message(id).await;
-    let text = if matches!(queued, Ok(Some(_))) {
+    let id = message_id(asked.only_arg()?)?;
+    let was_queued = matches!(house.engine.message(id).await, Ok(Some(_)));
+    let text = if was_queued {
         format!("Message {id} is in a queue already\n")
     } else {
         let mut envelope = house.spool.read_headers(id).await.map_err(CommandError::failed)?;
         envelope.queue = queue::Keys::new(house.configuration.current()).queue(&envelope);
-        house.intake.restore(envelope).await;
+        if !house.intake.restore(envelope).await {
+            return Err(CommandError::Failed(format!("the daemon is stopping: {id} is queued by the next start")));
+        }
         format!("Message {id} queued\n")
     };
-    let json = json!({ "notice": text.trim_end() });
+    let json = json!({ "notice": text.trim_end(), "queued": !was_queued });
     Ok(Reply::new(text, json))
 }
 

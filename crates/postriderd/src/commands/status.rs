@@ -2,10 +2,7 @@
 
 use std::rc::Rc;
 
-use console::shapes::{
-    Exposition, OutboundSession, OutboundSessions, PoolQueue, PoolReport, PoolReports, Shape as _, SummaryData,
-    statistics_cleared,
-};
+use console::shapes::{Exposition, PoolQueue, PoolReport, PoolReports, Shape as _, SummaryData, statistics_cleared};
 use console::{Command, Reply};
 
 use super::command;
@@ -40,10 +37,6 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
         command(house, "threads cpu queue", "jobs that wait in the CPU pool", |house, asked| async move {
             asked.no_args()?;
             Ok(pool_queue(&house, "CPU").reply())
-        }),
-        command(house, "show outbound", "open delivery connections", |house, asked| async move {
-            asked.no_args()?;
-            Ok(outbound(&house).await.reply())
         }),
         command(house, "meters", "every counter of the process", |house, asked| async move {
             asked.no_args()?;
@@ -126,15 +119,6 @@ fn threads(house: &House) -> PoolReports {
 fn pool_queue(house: &House, name: &str) -> PoolQueue {
     let pool = house.pools.stats().into_iter().find(|pool| pool.name.eq_ignore_ascii_case(name));
     PoolQueue { name: name.to_owned(), jobs: pool.map_or(0, |pool| pool.queued as u64) }
-}
-
-async fn outbound(house: &House) -> OutboundSessions {
-    let session = |connection: delivery::ConnectionReport| {
-        let (host, peer) = connection.remote?;
-        let fd = connection.descriptor.unwrap_or(-1);
-        Some(OutboundSession { fd, class: "smtp_client".to_owned(), host: host.to_string(), peer })
-    };
-    OutboundSessions { sessions: house.engine.connections().await.into_iter().filter_map(session).collect() }
 }
 
 /// The slowest answer since the start or the last reset.

@@ -56,6 +56,8 @@ struct State {
     locked: BTreeSet<PathBuf>,
     faults: Vec<Fault>,
     capacity: u64,
+    /// Octets of the capacity that others have.
+    of_others: u64,
     files_max: u64,
     loses_pages: bool,
     writes: u64,
@@ -102,6 +104,7 @@ impl FaultyDisk {
             locked: BTreeSet::new(),
             faults: Vec::new(),
             capacity: u64::MAX / 4,
+            of_others: 0,
             files_max: u64::MAX,
             loses_pages: false,
             writes: 0,
@@ -140,6 +143,13 @@ impl FaultyDisk {
     /// The disk has inodes for so many files from now on.
     pub fn set_files(&self, files: u64) {
         self.state().files_max = files;
+    }
+
+    /// Others take the octets and the inodes that are free now, and keep them.
+    pub fn others_take_the_rest(&self) {
+        let mut state = self.state();
+        let (free, files) = (state.capacity.saturating_sub(state.used_by_us()), state.entries.len() as u64);
+        (state.of_others, state.files_max) = (free, files);
     }
 
     /// A power loss may leave pages of zeros and of former contents from now on.
@@ -274,6 +284,10 @@ impl State {
     }
 
     fn used(&self) -> u64 {
+        self.used_by_us() + self.of_others
+    }
+
+    fn used_by_us(&self) -> u64 {
         self.entries.values().map(|&file| self.files[file].live.len() as u64).sum()
     }
 

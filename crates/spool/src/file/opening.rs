@@ -1,7 +1,8 @@
 //! Opening a `file` store: lists what is there, and clears away what was never acknowledged.
 //!
 //! Reads names only, and the markers, and makes the names durable before anything rests on them. Metadata without a body, the messages a marker names, and temporary files go; a body
-//! without metadata is left alone. A device that cannot be read keeps the store from opening; nothing is removed then.
+//! without metadata is left alone. A device that cannot be read keeps the store from opening; nothing is removed then. A marker
+//! that cannot be read although its transaction was begun is damage: what it named is kept, and told.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,16 @@ pub struct Listing {
     pub strange: Vec<PathBuf>,
     /// The directories themselves.
     pub directories: Vec<PathBuf>,
+}
+
+/// What a marker says.
+pub enum Marked {
+    /// These messages were being stored together, and do not count.
+    Names(Vec<MessageId>),
+    /// Nothing: it was being written itself, and nothing that it was to name had been begun.
+    Nothing,
+    /// It is damaged: it was synced before anything of its transaction had a name, and that is there.
+    Damaged,
 }
 
 /// Takes the lock of a spool directory.
@@ -76,6 +87,26 @@ pub fn for_each_name(disk: &dyn Disk, base: &Path, each: Each<'_>) -> Result<(),
 }
 
 impl Listing {
+    /// What one of the markers says.
+    pub fn marked(&self, disk: &dyn Disk, marker: &Path) -> Result<Marked, OpenError> {
+        let contents = read_file(disk, marker).map_err(failed("read", marker))?;
+        let pair = marker.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        let stem = marker.file_stem().and_then(|name| name.to_str());
+        let first = pair.zip(stem).and_then(|(pair, stem)| layout::id_of(pair, stem));
+        // Each line ends, and the first is the message that it is called after.
+        let lines = std::str::from_utf8(&contents).ok().and_then(|text| text.strip_suffix('\n'));
+        let named: Option<Vec<MessageId>> =
+            lines.and_then(|lines| lines.split('\n').map(|line| line.parse().ok()).collect());
+        Ok(match named.filter(|named| named.first().copied() == first) {
+            Some(named) => Marked::Names(named),
+            // Its body is the first to get its name.
+            None if first.is_some_and(|id| self.messages.contains(&id) || self.orphans.contains(&id)) => {
+                Marked::Damaged
+            }
+            None => Marked::Nothing,
+        })
+    }
+
     fn directory(&mut self, directory: &Path, pair: &str, names: Vec<String>) {
         let (mut metas, mut bodies) = (BTreeSet::new(), HashSet::new());
         for name in names {
@@ -114,10 +145,11 @@ impl Files {
         let mut unacknowledged: BTreeSet<MessageId> = listing.uncommitted.drain(..).collect();
         let markers = std::mem::take(&mut listing.markers);
         for marker in &markers {
-            let contents = read_file(self.disk.as_ref(), marker).map_err(failed("read", marker))?;
-            // A marker that is not whole was not synced, and then nothing it names was begun.
-            let text = String::from_utf8_lossy(&contents);
-            unacknowledged.extend(text.lines().filter_map(|line| line.parse::<MessageId>().ok()));
+            match listing.marked(self.disk.as_ref(), marker)? {
+                Marked::Names(named) => unacknowledged.extend(named),
+                Marked::Nothing => {}
+                Marked::Damaged => self.tell_damaged_marker(marker)?,
+            }
         }
         if !unacknowledged.is_empty() {
             tracing::warn!(
@@ -142,7 +174,7 @@ impl Files {
             }
         }
         for marker in markers {
-            self.disk.remove(&marker).map_err(failed("remove", &marker))?;
+            remove(self.disk.as_ref(), &marker)?;
         }
         listing.messages.retain(|id| !unacknowledged.contains(id));
         listing.messages.sort();
@@ -150,6 +182,26 @@ impl Files {
             tracing::warn!(target: "SPOOL", "{} bodies without metadata are left alone", listing.orphans.len());
         }
         Ok(listing)
+    }
+}
+
+impl Files {
+    /// Sets a damaged marker aside, durably.
+    fn tell_damaged_marker(&self, marker: &Path) -> Result<(), OpenError> {
+        let aside = self.base.join("damaged");
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let to = aside.join(format!("{}-{}", marker.parent().map(name).unwrap_or_default(), name(marker)));
+        self.disk.create_dir(&aside).map_err(failed("create", &aside))?;
+        self.disk.sync_dir(&self.base).map_err(failed("sync", &self.base))?;
+        self.disk.rename(marker, &to).map_err(failed("set aside", marker))?;
+        let directories = [Some(aside.as_path()), marker.parent()];
+        for directory in directories.into_iter().flatten() {
+            self.disk.sync_dir(directory).map_err(failed("sync", directory))?;
+        }
+        self.ledger.gauges.damaged.add(1);
+        self.ledger.gauges.set_aside.add(1);
+        tracing::error!(target: "SPOOL", "{} is damaged: which messages were being stored with it is not known, so all are kept; one or some of its recipients may get mail that was not acknowledged; set aside in {}", marker.display(), to.display());
+        Ok(())
     }
 }
 

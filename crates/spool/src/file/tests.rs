@@ -358,3 +358,49 @@ impl Model {
         self.open.clear();
     }
 }
+
+/// A marker is synced before anything of its transaction has a name: zeros in its place are no empty marker.
+#[test]
+fn a_damaged_marker_is_told_and_what_it_named_is_kept() {
+    let stored = || {
+        let disk = FaultyDisk::seeded(1);
+        let mut run = Run::open(&disk).unwrap();
+        let mail = Mail::new(1000, 3, 100);
+        // The process dies where the messages have their names and the marker is still there.
+        let calls = (1..200).find(|&calls| {
+            let trial = disk.duplicate(calls);
+            let mut run = Run::open(&trial).unwrap();
+            trial.arm(Fault::PowerLoss(calls));
+            let _ = run.store(&mail);
+            trial.kill();
+            let files = trial.files(Path::new("/spool"));
+            let ending =
+                |suffix: &str| files.iter().filter(|(path, _)| path.to_string_lossy().ends_with(suffix)).count();
+            ending(".meta") == 3 && ending(".L") == 1
+        });
+        disk.arm(Fault::PowerLoss(calls.expect("such a moment")));
+        let _ = run.store(&mail);
+        drop(run);
+        disk.kill();
+        let marker =
+            disk.files(Path::new("/spool")).into_iter().find(|(path, _)| path.to_string_lossy().ends_with(".L"));
+        (disk, marker.unwrap())
+    };
+    let (disk, _) = stored();
+    assert_eq!(Run::open(&disk).unwrap().found, [], "a whole one takes its messages with it");
+    for damage in [
+        |octets: &mut Vec<u8>| octets.fill(0),
+        |octets: &mut Vec<u8>| octets.clear(),
+        |octets: &mut Vec<u8>| octets[3] = 0,
+    ] {
+        let (disk, (path, mut octets)) = stored();
+        damage(&mut octets);
+        disk.overwrite(&path, octets);
+        let run = Run::open(&disk).unwrap();
+        assert_eq!(run.found.len(), 3, "nothing is removed");
+        assert_eq!(run.files.ledger.gauges.damaged.get(), 1);
+        assert!(disk.files(Path::new("/spool/damaged")).len() == 1, "the marker is set aside");
+        drop(run);
+        assert_eq!(Run::open(&disk).unwrap().files.ledger.gauges.damaged.get(), 0, "it is told once");
+    }
+}

@@ -18,7 +18,7 @@ use super::batch::{Batch, Effect};
 use super::hold::Void;
 use super::inbox::Op;
 use super::index::{Index, Killed};
-use super::reached::{Reached, Witness};
+use super::reached::Reached;
 use super::record::CommitEnd;
 use super::segment::Cut;
 use super::shared::Shared;
@@ -42,8 +42,6 @@ pub struct Committer {
     newest: u64,
     /// Writes and syncs that failed since one succeeded.
     failures: u32,
-    /// Where it is noted how far this run has got.
-    witness: Option<Witness>,
     /// The commit that was noted last, or could not be.
     tried: u64,
     /// So many messages may be alive before the reserves need be looked at again.
@@ -52,13 +50,7 @@ pub struct Committer {
 
 impl Committer {
     /// A committer of a new epoch; its first segment is `next_sequence`.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        epoch: u32,
-        next_sequence: u32,
-        newest: u64,
-        witness: Option<Witness>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, epoch: u32, next_sequence: u32, newest: u64) -> Self {
         Self {
             shared,
             epoch,
@@ -70,7 +62,6 @@ impl Committer {
             batch: Batch::default(),
             newest,
             failures: 0,
-            witness,
             tried: 0,
             messages_max: 0,
         }
@@ -93,7 +84,7 @@ impl Committer {
 
     /// Whether more has been synced than is noted.
     pub fn unnoted(&self) -> bool {
-        let noted = self.witness.as_ref().map(|witness| (witness.last().of.sequence, witness.last().commit));
+        let noted = self.shared.witness().as_ref().map(|witness| (witness.last().of.sequence, witness.last().commit));
         let here = self.current.as_ref().filter(|current| current.first_page.is_none());
         let unsaid = here.is_some_and(|current| noted != Some((current.sequence, self.commit)));
         noted.is_some() && unsaid && self.tried != self.commit
@@ -106,17 +97,31 @@ impl Committer {
     }
 
     fn note_end(&mut self, closed: bool) {
-        let Some(current) = &self.current else { return };
-        let (of, end, before) = (current.use_of(self.epoch), current.offset, self.previous);
-        if let Err(error) = self.note_down(Reached { of, end, commit: self.commit, closed, before }) {
+        let Some(reached) = self.reached(closed) else { return };
+        if let Err(error) = self.note_down(reached) {
             tracing::warn!(target: "SPOOL", "cannot note how far the journal is written: {error}; until it can be, its end has no witness");
         }
     }
 
-    fn note_down(&mut self, reached: Reached) -> std::io::Result<()> {
-        match &mut self.witness {
+    fn reached(&self, closed: bool) -> Option<Reached> {
+        let current = self.current.as_ref()?;
+        let (of, end, before) = (current.use_of(self.epoch), current.offset, self.previous);
+        Some(Reached { of, end, commit: self.commit, closed, before, roster: None })
+    }
+
+    fn note_down(&self, reached: Reached) -> std::io::Result<()> {
+        match self.shared.witness().as_mut() {
             Some(witness) if self.shared.options.force_fsync => witness.note(reached),
             _ => Ok(()),
+        }
+    }
+
+    /// Before anything is answered: a process that is killed now leaves a witness of this commit.
+    fn note_in_passing(&self) {
+        if let Some(reached) = self.reached(false)
+            && let Some(witness) = self.shared.witness().as_mut().filter(|_| self.shared.options.force_fsync)
+        {
+            witness.note_in_passing(reached);
         }
     }
 
@@ -186,6 +191,8 @@ impl Committer {
         let sequence = current.sequence;
         if self.batch.closes {
             self.note_end(true);
+        } else {
+            self.note_in_passing();
         }
         let mut index = shared.index();
         if let Some(segment) = index.segments.get_mut(&sequence) {

@@ -354,6 +354,11 @@ impl Index {
         abandoned.map(|(&sequence, segment)| Cut { sequence, end: segment.end }).collect()
     }
 
+    /// The segments that are there, durably.
+    pub fn durable_segments(&self) -> Vec<u32> {
+        self.segments.iter().filter(|(_, segment)| segment.durable).map(|(&sequence, _)| sequence).collect()
+    }
+
     /// The newest segments of this epoch whose end nothing else says: those without a summary.
     pub fn ends(&self, epoch: u32) -> Vec<(Use, u32)> {
         let unsaid = |segment: &Segment| {

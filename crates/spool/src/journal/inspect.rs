@@ -20,7 +20,7 @@ use super::reading::{Unread, read_record};
 use super::record::Kind;
 use super::recovery::{Certainty, scan_into};
 use super::segment::{DATA, SegmentHeader};
-use super::sorting::{Head, Sorted};
+use super::sorting::{Head, Sorted, missing_text};
 use super::spares::name_of;
 use super::summary::{self, Summary};
 use super::tally::{Correction, Standing, Tally};
@@ -39,6 +39,7 @@ pub struct Inspection {
     unreadable: Vec<PathBuf>,
     heads: Vec<HeadReport>,
     unnoted: Option<PathBuf>,
+    missing: Option<String>,
 }
 
 /// A file whose first page is not what it should be.
@@ -129,6 +130,7 @@ impl Inspection {
         let directory = base.join("journal");
         let sorted = Sorted::look(disk.as_ref(), &directory)?;
         let mut this = Self::nothing();
+        this.missing = sorted.missing().map(|missing| format!("{}: {}", directory.display(), missing_text(missing)));
         let file = |slot: u32| directory.join(name_of(slot));
         this.unreadable = sorted.unreadable.iter().map(|&slot| file(slot)).collect();
         this.heads = sorted.heads.iter().map(|head| HeadReport { path: file(head.slot), head: *head }).collect();
@@ -178,6 +180,7 @@ impl Inspection {
             unreadable: Vec::new(),
             heads: Vec::new(),
             unnoted: None,
+            missing: None,
         }
     }
 
@@ -227,6 +230,11 @@ impl Inspection {
     /// The note of how far the last run got, if it cannot be read: then nothing shows that the end of the journal is there.
     pub fn unnoted(&self) -> Option<&Path> {
         self.unnoted.as_deref()
+    }
+
+    /// What is to be said of segments that are not there although the last run had them.
+    pub fn missing(&self) -> Option<&str> {
+        self.missing.as_deref()
     }
 
     /// The live messages, in the order their headers stand on disk: read in this order, the device reads sequentially.

@@ -23,7 +23,7 @@ use super::recovery::Recovery;
 use super::scan::{Found, Scanner};
 use super::segment::{DATA, SegmentHeader, Use};
 use super::shared::{Shared, Work, reserve_bytes};
-use super::sorting::Sorted;
+use super::sorting::{Sorted, missing_text};
 use super::spares::{Role, Spare, Spares};
 use super::summary;
 use crate::disk::{Disk, Lock};
@@ -74,7 +74,7 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     }
     remove_orphans(disk.as_ref(), &directory, summaries.difference(&unreadable))?;
     // Last of all: from now on a page of zeros is damage.
-    let witness = witness(disk.as_ref(), &directory, options.mode);
+    let witness = witness(disk.as_ref(), &directory, &options, &index);
     let reached = note.found();
     let shared = Arc::new(Shared {
         segment_bytes,
@@ -87,6 +87,7 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
         clock,
         crash: options.crash_points.clone(),
         damaged,
+        witness: Mutex::new(witness),
         index: Mutex::new(index),
         work: Mutex::new(Work::default()),
         kicked: Condvar::new(),
@@ -95,7 +96,7 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     shared.gauges.damaged.add(told);
     store_free(&shared, free);
     shared.kick();
-    let committer = Committer::new(Arc::clone(&shared), epoch + 1, sequence + 1, newest, witness);
+    let committer = Committer::new(Arc::clone(&shared), epoch + 1, sequence + 1, newest);
     let heads = heads.into_iter().filter(|head| head.sequence.is_some()).collect();
     Ok(Opened { shared, committer, recovery: Recovery { old, reached, heads }, lock })
 }
@@ -119,8 +120,15 @@ fn used_last(sorted: &Sorted) -> (u32, u32) {
 }
 
 /// What later notes how far this run has got. The journal works without.
-fn witness(disk: &dyn Disk, directory: &Path, mode: u32) -> Option<Witness> {
-    Witness::open(disk, directory, mode)
+fn witness(disk: &dyn Disk, directory: &Path, options: &JournalOptions, index: &Index) -> Option<Witness> {
+    let mut opened = Witness::open(disk, directory, options.mode);
+    // What is missing has been told. Where nothing is synced no roster would be right.
+    let noted = match &mut opened {
+        Ok(witness) if options.force_fsync => witness.call(index.segments.keys().copied(), 0),
+        Ok(witness) => witness.forget_roster(),
+        Err(_) => Ok(()),
+    };
+    noted.and(opened)
         .inspect_err(|error| {
             let path = reached::path_in(directory);
             tracing::warn!(target: "SPOOL", "cannot use {}: {error}; the end of the journal has no witness in this run", path.display());
@@ -161,6 +169,10 @@ fn tell(disk: &dyn Disk, directory: &Path, damaged: &Path, sorted: &Sorted) -> R
         let how = if sorted.note_is_missing { "is missing" } else { "cannot be read" };
         tracing::error!(target: "SPOOL", "{} {how}: whether the last commits of the last run are all there is not known", reached::path_in(directory).display());
         told += 1;
+    }
+    if let Some(missing) = sorted.missing() {
+        tracing::error!(target: "SPOOL", critical = true, "{}: {}", directory.display(), missing_text(missing));
+        told += missing.0 as u64;
     }
     for head in sorted.heads.iter().filter(|head| head.sequence.is_none()) {
         told += 1;

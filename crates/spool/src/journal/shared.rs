@@ -13,6 +13,7 @@ use super::hold::Hold;
 use super::inbox::Inbox;
 use super::index::{Index, Place};
 use super::owed::Reserves;
+use super::reached::Witness;
 use super::reading::{Unread, read_record};
 use super::record::{Kind, PAGE, Record, stored};
 use super::spares::{HEADROOMS, Spares};
@@ -37,6 +38,8 @@ pub struct Shared {
     pub clock: Clock,
     pub crash: CrashPoints,
     pub damaged: PathBuf,
+    /// Where it is noted how far this run has got, and which segments there are.
+    pub witness: Mutex<Option<Witness>>,
     pub index: Mutex<Index>,
     pub work: Mutex<Work>,
     pub kicked: Condvar,
@@ -53,6 +56,25 @@ impl Shared {
     /// The index, for a short while.
     pub fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The witness, for the time of one note. Never asked for while the index is held.
+    pub fn witness(&self) -> MutexGuard<'_, Option<Witness>> {
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The segment that is being scrubbed, or was last.
+    pub fn leaving(&self) -> u32 {
+        self.witness().as_ref().map_or(0, Witness::leaving)
+    }
+
+    /// A segment is about to be scrubbed: nobody may miss it after that.
+    pub fn leaves(&self, sequence: u32) -> std::io::Result<()> {
+        let segments = self.index().durable_segments();
+        match self.witness().as_mut() {
+            Some(witness) if self.options.force_fsync => witness.call(segments.into_iter(), sequence),
+            _ => Ok(()),
+        }
     }
 
     /// The disk.

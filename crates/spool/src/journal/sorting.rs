@@ -132,6 +132,13 @@ impl Sorted {
         self.heads.iter().filter_map(|head| head.sequence)
     }
 
+    /// How many segments are missing that the last run had, and the number of a single one. Those that could not be read, or of
+    /// which nothing is known, may be they.
+    pub fn missing(&self) -> Option<(usize, Option<u32>)> {
+        let found: Vec<u32> = self.used.keys().copied().collect();
+        self.note.found()?.missing(&found, self.unreadable.len() + self.unknown.len())
+    }
+
     fn read_files(&mut self, disk: &dyn Disk, directory: &Path) -> Result<BTreeMap<u32, Looked>, OpenError> {
         let mut files = BTreeMap::new();
         for name in disk.list(directory).map_err(failed("list", directory))? {
@@ -298,6 +305,17 @@ impl Sorted {
         }
         ends
     }
+}
+
+/// Says of segments that are missing what [`Sorted::missing`] found.
+pub fn missing_text((how_many, which): (usize, Option<u32>)) -> String {
+    let what = match which {
+        Some(sequence) => format!("segment {sequence} is"),
+        None => format!("{how_many} segments are"),
+    };
+    format!(
+        "{what} missing, and not by this daemon's doing: mail may be lost; put what was removed back before the next start"
+    )
 }
 
 impl std::fmt::Display for What {

@@ -157,6 +157,20 @@ impl Spares {
         false
     }
 
+    /// Makes headroom of at least `octets` an ordinary spare, if there is none. False if nothing changed.
+    pub fn lend(&self, octets: u64) -> bool {
+        let mut state = self.lock();
+        let whole = state.headrooms.iter().position(|spare| octets <= u64::from(spare.capacity));
+        match whole {
+            Some(position) if state.ordinary.is_empty() => {
+                let spare = state.headrooms.swap_remove(position);
+                state.ordinary.push(spare);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Makes headroom a reserve, when there is nothing it could help to copy. False if there is none.
     pub fn release_headroom(&self) -> bool {
         let mut state = self.lock();

@@ -58,7 +58,7 @@ pub(super) fn step(shared: &Shared, submit: &mut Submit<'_>) -> bool {
         return true;
     }
     let short = is_short(shared);
-    if short && shared.spares.promote() {
+    if short && if comes_back(shared) { shared.spares.lend(shared.segment_bytes) } else { shared.spares.promote() } {
         return true;
     }
     if !short && summarise(shared) {
@@ -87,9 +87,27 @@ fn dead_segment(shared: &Shared) -> Option<(u32, Spare)> {
     Some((sequence, spare))
 }
 
+/// Whether the segment written last is dead too: its file is free once another is begun. Where there is no inode for that one
+/// headroom may begin it, for the file that comes back takes its place.
+fn comes_back(shared: &Shared) -> bool {
+    let index = shared.index();
+    let newest = index.segments.values().rev().find(|segment| segment.durable);
+    newest.is_some_and(|segment| {
+        let whole = shared.segment_bytes <= segment.capacity.into();
+        segment.sealed && segment.counted && segment.live == 0 && !segment.unscrubbed && whole
+    })
+}
+
 /// Scrubs a dead segment, so that nothing of it can be found again, and keeps the file if it is of use.
 fn recycle(shared: &Shared, sequence: u32, spare: Spare) {
     shared.crash.pass("recycle");
+    if let Err(error) = shared.leaves(sequence) {
+        tracing::warn!(target: "SPOOL", "segment {sequence} is dead and stays, for it cannot be noted that it goes: {error}");
+        if let Some(segment) = shared.index().segments.get_mut(&sequence) {
+            segment.unscrubbed = true;
+        }
+        return;
+    }
     let scrubbed = spare.scrub();
     let usable = match &scrubbed {
         Ok(()) => usable(shared, spare.clone()),

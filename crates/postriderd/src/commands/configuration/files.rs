@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use config::{Configuration, Diagnostics, Difference, Generation, differences, differences_json, differences_text};
+use config::{
+    Configuration, ConsoleChange, Diagnostics, Difference, Generation, differences, differences_json, differences_text,
+    dropped_changes,
+};
 use console::shapes::{ConfigReloaded, Shape as _};
 use console::{Command, CommandError, Invocation, Reply};
 use serde_json::json;
@@ -11,7 +14,7 @@ use serde_json::json;
 use super::{Open, aside, told};
 use crate::commands::command;
 use crate::generation;
-use crate::house::{House, Reach, Refusal, refused};
+use crate::house::{House, Reach, Refusal, Reloaded, refused};
 
 /// The commands about files.
 pub fn commands(house: &Rc<House>) -> Vec<Command> {
@@ -22,14 +25,14 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
             "read the files again; refused as a whole if there is a mistake",
             reload,
         )
-        .help("The running configuration stays if the files are refused. Work in progress keeps the one it started with. Changes from\nthe console that were not written back are dropped. With --dry-run nothing is put into effect: it tells what would\nchange, what would wait for the next start, and which options have no effect. With PATH that file is read, and once it is\nin effect it is the main file: a later config reload, SIGHUP and config writeback mean it. The next start of the daemon\nreads the file it is started with. A file without any listener, or without the Control_Listener there is now, is refused\nunless --force insists: nobody could reach the daemon but by a signal."),
+        .help("The running configuration stays if the files are refused. Work in progress keeps the one it started with. Changes from\nthe console that were not written back are dropped, and listed. With --dry-run nothing is put into effect: it tells what would\nchange, what would wait for the next start, and which options have no effect. With PATH that file is read, and once it is\nin effect it is the main file: a later config reload, SIGHUP and config writeback mean it. The next start of the daemon\nreads the file it is started with. A file without any listener, or without the Control_Listener there is now, is refused\nunless --force insists: nobody could reach the daemon but by a signal."),
         command(
             house,
             "config diff [FILE]",
             "what differs between the running configuration and its files",
             |house, asked| async move { diff(&house, &asked).await },
         )
-        .help("Lines with - are what runs; lines with + are what the files say, or FILE, or the open transaction of this session. Of a\ntransaction the warnings of its commit are shown too."),
+        .help("What was is marked with -, what takes its place with +, and the first two lines say which is which: the files are -, and what\nruns is +, as it was changed from the console; but FILE, and the open transaction of this session, are + against what\nruns. Of a transaction the warnings of its commit are shown too."),
         command(
             house,
             "config writeback [PATH]",
@@ -69,9 +72,11 @@ async fn reload(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandErr
             "a transaction is open in this session; commit it or roll it back before a reload".to_owned(),
         ));
     }
-    let generation = house.reload(path, reach, &asked.peer.to_string()).await.map_err(told)?;
+    let Reloaded { generation, dropped } = house.reload(path, reach, &asked.peer.to_string()).await.map_err(told)?;
     let path = house.configuration.path().display().to_string();
     let mut reply = ConfigReloaded { path, generation: generation.number() }.reply();
+    reply.text.push_str(&dropped_text(&dropped, "Dropped"));
+    reply.json["dropped"] = dropped_json(&dropped);
     let warnings = generation.warnings();
     if !warnings.is_empty() {
         reply.text = format!("{}{}", warnings.render(false), reply.text);
@@ -96,6 +101,7 @@ async fn dry_run(house: &House, asked: &Invocation, path: Option<PathBuf>) -> Re
         generation::check_reachable(&candidate, &configuration.current())
             .map_err(|why| format!("{why}\nIt would be refused; nothing was changed."))?;
         let found = differences(&configuration.current(), &candidate);
+        let dropped = dropped_changes(&configuration.current(), &candidate);
         let (idle, warnings) = (candidate.not_in_effect(), candidate.warnings());
         let waiting = |difference: &&Difference| difference.needs_restart;
         let restart: Vec<_> = found.iter().filter(waiting).filter_map(|difference| difference.option.clone()).collect();
@@ -111,8 +117,10 @@ async fn dry_run(house: &House, asked: &Invocation, path: Option<PathBuf>) -> Re
         if !idle.is_empty() {
             text.push_str(&format!("Not in effect in this version: {}.\n", idle.join(", ")));
         }
+        text.push_str(&dropped_text(&dropped, "A reload would drop"));
         text.push_str("Nothing was changed.\n");
         let json = json!({
+            "dropped": dropped_json(&dropped),
             "differences": differences_json(&found),
             "needs_restart": restart,
             "not_in_effect": idle,
@@ -123,6 +131,29 @@ async fn dry_run(house: &House, asked: &Invocation, path: Option<PathBuf>) -> Re
     tried.await
 }
 
+/// The changes from the console that a reload drops, one a line.
+fn dropped_text(dropped: &[ConsoleChange], what: &str) -> String {
+    match dropped {
+        [] => String::new(),
+        dropped => {
+            let lines: String = dropped.iter().map(|change| format!("  {change}\n")).collect();
+            let changes = if dropped.len() == 1 { "change" } else { "changes" };
+            format!("{what} {} {changes} made from the console, which no file has:\n{lines}", dropped.len())
+        }
+    }
+}
+
+fn dropped_json(dropped: &[ConsoleChange]) -> serde_json::Value {
+    let change = |change: &ConsoleChange| {
+        let author = change.author.as_ref();
+        json!({
+            "scope": change.scope, "option": change.option, "value": change.value,
+            "who": author.map(|author| &author.who), "when": author.map(|author| &author.when),
+        })
+    };
+    dropped.iter().map(change).collect()
+}
+
 async fn diff(house: &House, asked: &Invocation) -> Result<Reply, CommandError> {
     let path = only_path(&asked.args)?;
     let found = aside(house, asked, move |configuration, transaction| -> Result<_, Refusal> {
@@ -130,14 +161,31 @@ async fn diff(house: &House, asked: &Invocation) -> Result<Reply, CommandError> 
         match transaction {
             Some(transaction) if path.is_none() => {
                 let inside = transaction.generation().map_err(refused)?;
-                Ok((differences(&running, &inside), inside.warnings().beyond(running.warnings())))
+                let warnings = inside.warnings().beyond(running.warnings());
+                Ok((
+                    ["what runs".to_owned(), "the open transaction".to_owned()],
+                    differences(&running, &inside),
+                    warnings,
+                ))
             }
-            _ => Ok((differences(&running, &candidate(configuration, path.as_deref())?), Diagnostics::default())),
+            _ => {
+                let candidate = candidate(configuration, path.as_deref())?;
+                let (sides, found) = match path {
+                    Some(path) => {
+                        (["what runs".to_owned(), path.display().to_string()], differences(&running, &candidate))
+                    }
+                    None => (["the files".to_owned(), "what runs".to_owned()], differences(&candidate, &running)),
+                };
+                Ok((sides, found, Diagnostics::default()))
+            }
         }
     });
-    let (found, warnings) = found.await?;
-    let text = if found.is_empty() { "No differences.\n".to_owned() } else { differences_text(&found) };
-    let mut reply = Reply::new(text, json!({ "differences": differences_json(&found) }));
+    let ([old, new], found, warnings) = found.await?;
+    let text = match found.is_empty() {
+        true => "No differences.\n".to_owned(),
+        false => format!("--- {old}\n+++ {new}\n{}", differences_text(&found)),
+    };
+    let mut reply = Reply::new(text, json!({ "old": old, "new": new, "differences": differences_json(&found) }));
     super::changing::add_warnings(&mut reply, &warnings);
     Ok(reply)
 }

@@ -13,10 +13,10 @@ use crate::journal::batch::size_of_store;
 use crate::journal::hold::Void;
 use crate::journal::inbox::{Claim, Op};
 use crate::journal::index::{Index, Segment, Summarised};
-use crate::journal::reached::Reached;
+use crate::journal::reached::{Reached, Roster};
 use crate::journal::record::{HEADER, PAGE};
 use crate::journal::segment::{CUTS_MAX, Cut, DATA, FORMAT, SegmentHeader, Use};
-use crate::journal::spares::{Role, Spare};
+use crate::journal::spares::{HEADROOMS, Role, Spare};
 
 /// The segment being written.
 pub(super) struct Current {
@@ -61,6 +61,7 @@ impl Committer {
     /// Sees to it that the current segment has room for what comes first. What is moved goes before the unlinks that are owed:
     /// it may have room that they have not, and makes room for them.
     pub(super) fn make_room(&mut self, ops: &VecDeque<Op>) -> Result<(), SpoolError> {
+        self.open_to_mail();
         let owed = self.owes() && !matches!(ops.front(), Some(Op::Copies(..)));
         let front = ops.front().filter(|_| !owed);
         let of_front = |op: &Op| (size_of_store(op), op.claim(self.shared.few_bytes()));
@@ -74,6 +75,19 @@ impl Committer {
             return Ok(());
         }
         self.rotate(wanted, claim)
+    }
+
+    /// Where the headroom is complete again, what survivors have left of the one before is for mail as well. A device without
+    /// inodes has no other room for it.
+    fn open_to_mail(&mut self) {
+        let Some(current) = self.current.as_mut().filter(|current| current.role == Role::Headroom) else { return };
+        if self.shared.spares.count().headrooms < HEADROOMS {
+            return;
+        }
+        current.role = Role::Ordinary;
+        if let Some(segment) = self.shared.index().segments.get_mut(&current.sequence) {
+            segment.role = Role::Ordinary;
+        }
     }
 
     /// Whether an operation may be written to a segment of that role.
@@ -110,7 +124,10 @@ impl Committer {
         let of = Use { sequence, epoch: self.epoch, slot: spare.slot, mark };
         let before = self.current.as_ref().and_then(Current::cut).or(self.previous);
         // Before anything in it is acknowledged: otherwise a page that is lost may leave what the file held before.
-        if let Err(error) = self.note_down(Reached { of, end: 0, commit: self.commit, closed: false, before }) {
+        let segments = shared.index().durable_segments();
+        let roster = Some(Roster::of(segments.into_iter(), shared.leaving()));
+        let reached = Reached { of, end: 0, commit: self.commit, closed: false, before, roster };
+        if let Err(error) = self.note_down(reached) {
             shared.spares.put(spare, role);
             shared.gauges.failures.add(1);
             shared.hold.void(Void::Failed);
@@ -148,10 +165,12 @@ impl Committer {
         };
         let spared = || shared.reserves(&shared.index()).spare(wanted);
         let reserve = |kept| spares.take_reserve(wanted, kept).map(|spare| (spare, Role::Reserve));
+        let headroom = || spares.take_headroom(wanted).map(|spare| (spare, Role::Headroom));
         let found = match claim {
             Claim::Mail => None,
-            Claim::Move => spares.take_headroom(wanted).map(|spare| (spare, Role::Headroom)),
-            Claim::Few | Claim::Rewrite => spared().then(|| reserve(KEPT_FOR_MERGING)).flatten(),
+            Claim::Move => headroom(),
+            Claim::Few => spared().then(|| reserve(KEPT_FOR_MERGING)).flatten().or_else(headroom),
+            Claim::Rewrite => spared().then(|| reserve(KEPT_FOR_MERGING)).flatten(),
             Claim::Unlink => reserve(KEPT_FOR_MERGING),
             Claim::Merge => reserve(0),
         };

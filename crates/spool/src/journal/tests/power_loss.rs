@@ -73,7 +73,12 @@ fn live_through(seed: u64) -> u64 {
         if let Ok(run) = Run::open(&disk) {
             read += one_boot(&disk, run, &mut random, &mut model);
         }
-        if random.one_in(3) { disk.kill() } else { disk.crash() }
+        if random.one_in(3) {
+            disk.kill()
+        } else {
+            disk.crash()
+        }
+        assert_eq!(missing::missing(&disk), None);
     }
     disk.crash();
     let mut run = Run::open(&disk).expect("opens when nothing fails");

@@ -1,0 +1,137 @@
+//! Where a value comes from when it was set from the console, what a reload drops, and what waits for the next start.
+
+mod common;
+
+use common::*;
+use config::{Author, Configuration, differences, differences_text, dropped_changes};
+use std::sync::Arc;
+
+/// One change by jan, at the console's own door.
+fn set(configuration: &Configuration, line: &str) {
+    change(configuration, |transaction| transaction.set(line).map(drop));
+}
+
+fn change(configuration: &Configuration, edit: impl FnOnce(&mut config::Transaction) -> Result<(), String>) {
+    let mut transaction = configuration.begin(false);
+    edit(&mut transaction).unwrap_or_else(|problem| panic!("{problem}"));
+    let mut by_jan = |new: &mut config::NewGeneration| {
+        new.extend(Arc::new(Author { who: "jan (uid 7)".into(), when: "2026-09-21 14:13:20 UTC".into() }));
+        Ok(())
+    };
+    configuration.commit(&mut transaction, &mut by_jan).expect("valid");
+}
+
+fn why(configuration: &Configuration, words: &[&str]) -> String {
+    configuration.current().why_text(words).expect("an option").text
+}
+
+const FILE: &str = "retry_interval = 5\ndomain \"d\" {\n  retry_interval = 61\n}\nmessage_expiration = 600\n";
+
+#[test]
+fn what_the_console_set_says_so_and_what_the_file_says_instead() {
+    let etc = Etc::new(&[("ecelerity.conf", FILE)]);
+    let configuration = etc.load().expect("valid");
+    set(&configuration, "domain d retry_interval 77");
+    let told = why(&configuration, &["domain", "d", "retry_interval"]);
+    let by = "set from the console at 2026-09-21 14:13:20 UTC by jan (uid 7)";
+    assert!(told.contains(&format!("= 77\n  from domain \"d\", {by}\n")), "{told}");
+    assert!(told.contains("in place of 61 (") && told.contains("ecelerity.conf:3), until config reload"), "{told}");
+    let json = configuration.current().why_text(&["domain", "d", "retry_interval"]).expect("an option").json;
+    assert_eq!(
+        (&json["origins"][0]["console"]["who"], &json["origins"][0]["line"]),
+        (&"jan (uid 7)".into(), &0.into())
+    );
+    // A second change keeps what the file says, and the others keep the lines they have on disk.
+    set(&configuration, "domain d retry_interval 78");
+    assert!(why(&configuration, &["domain", "d", "retry_interval"]).contains("in place of 61 ("));
+    set(&configuration, "domain d message_expiration 3");
+    set(&configuration, "domain e retry_interval 9");
+    assert!(why(&configuration, &["message_expiration"]).contains("ecelerity.conf:5"), "the line of the file");
+    assert!(why(&configuration, &["domain", "e", "retry_interval"]).contains(by));
+    configuration.writeback().expect("written");
+    let told = why(&configuration, &["domain", "d", "retry_interval"]);
+    assert!(!told.contains("console") && told.contains("ecelerity.conf:3"), "it is in the file now: {told}");
+    set(&configuration, "message_expiration 700");
+    assert!(why(&configuration, &["domain", "d", "retry_interval"]).contains("ecelerity.conf:3"));
+    assert!(why(&configuration, &["message_expiration"]).contains("in place of 600 ("));
+}
+
+#[test]
+fn a_change_that_no_file_takes_comes_from_the_console_and_from_no_file() {
+    let etc = Etc::new(&[("ecelerity.conf", "readonly_include \"more.conf\"\n"), ("more.conf", FILE)]);
+    let configuration = etc.load().expect("valid");
+    set(&configuration, "domain d retry_interval 77");
+    let told = why(&configuration, &["domain", "d", "retry_interval"]);
+    assert!(told.contains("set from the console at 2026") && told.contains("in place of 61 ("), "{told}");
+    let mut transaction = configuration.begin(false);
+    transaction.set("message_expiration 9").expect("valid");
+    let inside = transaction.generation().expect("valid");
+    let told = inside.why_text(&["message_expiration"]).expect("an option").text;
+    assert!(told.contains("set from the console, in this transaction"), "{told}");
+}
+
+#[test]
+fn a_reload_tells_which_changes_it_drops() {
+    let etc = Etc::new(&[("ecelerity.conf", FILE)]);
+    let configuration = etc.load().expect("valid");
+    set(&configuration, "domain d retry_interval 77");
+    set(&configuration, "message_expiration 700");
+    change(&configuration, |transaction| transaction.unset(&["retry_interval"]).map(drop));
+    change(&configuration, |transaction| transaction.set("binding b retry_interval 3").map(drop));
+    change(&configuration, |transaction| transaction.unset(&["binding", "b"]).map(drop));
+    // One of them was made in the file as well.
+    etc.write("ecelerity.conf", &FILE.replace("600", "700"));
+    let candidate = configuration.candidate(None).expect("valid");
+    let dropped = dropped_changes(&configuration.current(), &candidate);
+    let told: Vec<String> = dropped.iter().map(ToString::to_string).collect();
+    let by = "from the console at 2026-09-21 14:13:20 UTC by jan (uid 7)";
+    assert_eq!(told, [format!("domain \"d\" retry_interval = 77, set {by}"), format!("retry_interval, removed {by}")]);
+    let diff = differences_text(&differences(&candidate, &configuration.current()));
+    assert!(diff.contains(&format!("  + 77    {by}\n")), "{diff}");
+    let reloaded = configuration.reload(&mut |_| Ok(())).expect("valid");
+    assert!(reloaded.console_changes().is_empty());
+}
+
+#[test]
+fn only_what_the_process_does_not_run_with_waits_for_the_next_start() {
+    let etc = Etc::new(&[("ecelerity.conf", "ec_logger \"l\" {\n  mainlog = \"/a\"\n}\n")]);
+    let configuration = etc.load().expect("valid");
+    let waits = |configuration: &Configuration| configuration.current().warnings().render(false).contains("next start");
+    set(&configuration, "ec_logger l mainlog /b");
+    assert!(waits(&configuration));
+    set(&configuration, "message_expiration 700");
+    assert!(waits(&configuration), "it still does");
+    set(&configuration, "ec_logger l mainlog /a");
+    assert!(!waits(&configuration), "it runs with that: {}", configuration.current().warnings().render(false));
+    etc.write("ecelerity.conf", "ec_logger \"l\" {\n  mainlog = \"/c\"\n}\n");
+    let candidate = configuration.candidate(None).expect("valid");
+    assert!(differences(&configuration.current(), &candidate)[0].needs_restart);
+    configuration.reload(&mut |_| Ok(())).expect("valid");
+    etc.write("ecelerity.conf", "ec_logger \"l\" {\n  mainlog = \"/a\"\n}\n");
+    let candidate = configuration.candidate(None).expect("valid");
+    assert!(!differences(&configuration.current(), &candidate)[0].needs_restart);
+}
+
+#[test]
+fn a_word_that_the_file_accepts_without_effect_can_be_set_from_the_console() {
+    let etc = Etc::new(&[
+        ("ecelerity.conf", "accept_ineffective = ( \"tls\" )\ninclude \"more.conf\"\n"),
+        ("more.conf", "domain \"d\" {\n  tls = \"required\"\n}\n"),
+    ]);
+    let configuration = etc.load().expect("valid");
+    set(&configuration, "domain e tls required");
+    let mut transaction = configuration.begin(false);
+    let refused = transaction.set("domain e tls_verify host").expect_err("nobody accepts that");
+    assert!(refused.contains("accept_ineffective = ( \"tls_verify\" )"), "{refused}");
+    // The way on that the refusal names is one, in the same transaction too.
+    transaction.set("accept_ineffective ( tls tls_verify )").expect("valid");
+    transaction.set("domain e tls_verify host").expect("accepted now");
+    transaction.generation().expect("valid");
+}
+
+#[test]
+fn a_word_in_a_wrong_place_is_told_each_place_once() {
+    let told = Configuration::of_text(registry(), "replicate { class = x }\n").expect_err("not there").render(false);
+    let help = told.lines().find(|line| line.contains("it belongs in")).unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(help.matches("cluster").count(), 1, "{help}");
+}
