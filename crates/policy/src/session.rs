@@ -85,7 +85,10 @@ impl Session {
 
 /// What each module keeps of a session, by the module's name; gone with the session. Lives on the session's loop.
 #[derive(Default)]
-pub struct Slots(RefCell<Vec<(Arc<str>, Box<dyn Any>)>>);
+pub struct Slots(RefCell<Vec<Slot>>);
+
+/// A module, and what it keeps.
+type Slot = (Arc<str>, Box<dyn Any>);
 
 impl Slots {
     /// Runs `work` on what the module keeps here, made by `Default` the first time. Not to be called from within itself for

@@ -256,7 +256,7 @@ impl Queues {
             retries: envelope.delivery.retries,
             queue,
             doubts,
-            kin: siblings::kin(&envelope),
+            kin: siblings::kin(envelope),
             state,
         });
         self.recharge();
