@@ -15,7 +15,7 @@ use config::{Generation, Lookup};
 use logging::{LogHooks, ReceptionRecord};
 use message::dsn::{Notification, Returned};
 use message::{Body, Context, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Protocol, QueueName};
-use queue::{Intake, routing_domain};
+use queue::{Assigned, Intake, routing_domain};
 use scheduler::{Clock, Counter, MemoryOwner, Meters, Rejected, ThreadPools};
 use smtp::{ForwardPath, Mailbox, Pieces, ReversePath};
 use spool::{Spool, SpoolError};
@@ -125,6 +125,8 @@ impl Bouncer {
         let edits = failed.envelope.edits.as_deref().filter(|_| !stored.is_empty());
         let original = message::rendered(&stored, edits);
         let host = (self.parts.host)(failed.generation);
+        let assigned = Assigned::unnamed(failed.generation);
+        let (binding_group, binding) = assigned.of_turn(0);
         Ok(Draft {
             id: self.parts.ids.next(),
             at: self.parts.clock.unix(),
@@ -138,9 +140,9 @@ impl Bouncer {
             remote_address: failed.remote_address,
             returned,
             queue: QueueName {
-                binding_group: DEFAULT.into(),
-                binding: DEFAULT.into(),
-                domain: routing_domain(failed.generation, DEFAULT, DEFAULT, to.domain()),
+                binding_group: binding_group.clone(),
+                binding: binding.clone(),
+                domain: routing_domain(failed.generation, binding_group, binding, to.domain()),
             },
             bodies: self.bodies.clone(),
         })
@@ -256,8 +258,6 @@ impl Draft {
         }
     }
 }
-
-const DEFAULT: &str = "default";
 
 /// Originals up to this size are rendered on the loop: some tens of microseconds.
 const RENDERED_HERE_OCTETS_MAX: usize = 256 << 10;

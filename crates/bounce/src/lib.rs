@@ -20,5 +20,6 @@ pub use class::{BounceClass, Category};
 pub use classify::Classifier;
 pub use hook::{BounceErrorClassify, BounceText};
 pub use options::OPTIONS;
+pub use reader::MEASURES;
 pub use reader::{BounceReader, IncomingBounce};
 pub use reading::Bounced;

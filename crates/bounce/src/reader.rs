@@ -8,7 +8,7 @@ use std::sync::Arc;
 use config::{Generation, Lookup};
 use hooks::HookSet;
 use message::{Body, report};
-use scheduler::{Counter, Meters, Rejected, ThreadPools};
+use scheduler::{Counter, Measure, Meters, Rejected, ThreadPools};
 
 use crate::classify::Classifier;
 use crate::options::BOUNCE_SUPPRESS_LIST;
@@ -77,3 +77,26 @@ impl IncomingBounce {
         (reading.bounced(&report), report.is_complaint)
     }
 }
+
+/// What is counted of notifications, and of bounces that come as mail.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter(
+        "bounce.notifications.generated",
+        "notifications",
+        "Notifications of failure that were stored and queued.",
+    ),
+    Measure::counter(
+        "bounce.notifications.unanswerable",
+        "failures",
+        "Failures that nobody is told of, because the message has the null reverse-path.",
+    ),
+    Measure::counter(
+        "bounce.notifications.unwanted",
+        "failures",
+        "Failures that nobody is told of, because the configuration says so.",
+    ),
+    Measure::counter("bounce.outofband.read", "messages", "Bounces that came as mail and were read."),
+    Measure::counter("bounce.outofband.recipients", "recipients", "Recipients that these tell of."),
+    Measure::counter("bounce.outofband.without_recipient", "messages", "Those of them that name nobody."),
+    Measure::counter("bounce.outofband.complaints", "messages", "Complaints of readers (RFC 5965) among them."),
+];

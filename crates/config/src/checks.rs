@@ -44,10 +44,19 @@ pub fn own_address(address: &str) -> Result<(), String> {
     }
 }
 
-/// A host that takes mail: a name or an address, perhaps with a port.
+/// A host that takes mail, a name or an address, perhaps with a port; or `#name`, the name of a domain stanza with routes.
 pub fn next_hop(text: &str) -> Result<(), String> {
     if text.is_empty() || parse_ip(text).is_ok() {
         return Ok(());
+    }
+    if let Some(name) = text.strip_prefix('#') {
+        let is_plain = !name.is_empty() && !name.contains([':', '[', ']']);
+        return match host_name(name) {
+            Ok(()) if is_plain => Ok(()),
+            _ => {
+                Err(format!("`{text}` is no name of a stanza: behind the # stand letters, digits, dots, hyphens and _"))
+            }
+        };
     }
     if let Some((_, rest)) = text.split_once("://") {
         return Err(format!("`{text}` is a URL, and a host is wanted: `{rest}`"));
@@ -133,6 +142,7 @@ mod tests {
             "smart.test",
             "smart.test.",
             "smart.test:2525",
+            "#smart",
             "192.0.2.1",
             "192.0.2.1:26",
             "[192.0.2.1]",
@@ -153,6 +163,9 @@ mod tests {
             ("[2001:db8::x]:26", "is not an IP address"),
             (":25", "names no host"),
             ("smart test", "a blank"),
+            ("#", "is no name of a stanza"),
+            ("#a b", "is no name of a stanza"),
+            ("#a:25", "is no name of a stanza"),
             ("smtp://smart.test", "a host is wanted: `smart.test`"),
         ] {
             assert!(next_hop(wrong).is_err_and(|told| told.contains(why)), "{wrong}: {:?}", next_hop(wrong));

@@ -249,6 +249,9 @@ impl Reading {
         let started = started.unwrap_or_else(|| Arc::new(FixedSettings::of(&merged, registry)));
         let mut generation = Generation::new(number, registry.clone(), merged, loaded.sources, started);
         advise(&generation, &mut reports);
+        if reports.has_errors() {
+            return Err(reports.finish(&generation.sources));
+        }
         generation.warnings = reports.finish(&generation.sources);
         Ok(generation)
     }

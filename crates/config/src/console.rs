@@ -6,6 +6,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::description::OptionState;
+use crate::gateways::{Gateway, is_of_addresses};
 use crate::generation::Generation;
 use crate::kinds::{Naming, core_kind};
 use crate::lookup::Lookup;
@@ -185,9 +186,11 @@ impl Generation {
 
     /// The effective value of an option for a scope.
     pub(crate) fn eval_at(&self, id: NameId, name: &str, path: &ScopePath) -> Answer {
-        let lookup = path.lookup();
+        let (written, gateway) = (path.lookup(), self.gateway_for(name, path));
+        let lookup = in_queue_of(gateway.as_ref(), written);
         let exact = || self.node_at(path).and_then(|node| Some((node, self.arena().node(node).setting(id)?)));
-        let found = self.find_setting(id, self.mask_of(id), &lookup).or_else(exact);
+        let found = self.find_setting(id, self.mask_of(id), &lookup);
+        let found = if gateway.is_some() { found } else { found.or_else(exact) };
         let idle = self.idle_default(id, path);
         let value = match (found, &idle) {
             (Some((_, setting)), _) => Some(setting.value.clone()),
@@ -201,10 +204,17 @@ impl Generation {
         let json = value.as_ref().map_or(Json::Null, value_json);
         let in_effect = self.registry.info(id).is_some_and(|info| !info.declared.is_empty());
         let mark = idle.as_ref().map_or(String::new(), |(_, state)| format!("\n  {state}"));
-        Answer {
-            text: format!("{name} = {source}{mark}"),
-            json: json!({ "option": name, "scope": path.to_string(), "value": json, "in_effect": in_effect }),
-        }
+        let mut json = json!({ "option": name, "scope": path.to_string(), "value": json, "in_effect": in_effect });
+        let note = gateway.as_ref().map_or(String::new(), |gateway| told(gateway, path, &mut json));
+        Answer { text: format!("{name} = {source}{note}{mark}"), json }
+    }
+
+    /// The gateway in whose queue an option is to be looked up, if the path is about a domain that has one.
+    fn gateway_for(&self, option: &str, path: &ScopePath) -> Option<Gateway> {
+        let info = self.name_id(option).and_then(|id| self.registry.info(id));
+        let is_in_effect = info.is_some_and(|info| !info.declared.is_empty());
+        let is_asked = is_in_effect && !is_of_addresses(option) && !path.name_of("domain").is_empty();
+        if is_asked { self.gateway(&path.lookup()) } else { None }
     }
 
     /// The documented default of an option that nothing in this build reads, and why nothing does.
@@ -222,7 +232,9 @@ impl Generation {
     /// `config eval --why [SCOPE...] OPTION`: where the value comes from, and which settings it beat.
     pub fn why_text(&self, words: &[&str]) -> Result<Answer, String> {
         let (_, name, path) = self.option_and_path(words)?;
-        let origins = self.eval_why(words.last().unwrap_or(&""), &path.lookup());
+        let gateway = self.gateway_for(&name, &path);
+        let lookup = in_queue_of(gateway.as_ref(), path.lookup());
+        let origins = self.eval_why(words.last().unwrap_or(&""), &lookup);
         let line = |origin: &crate::Origin| match (&origin.change, origin.line) {
             (Some(_), _) => format!("{}, set {}", origin.scope, origin.place()),
             (None, 0) => "compiled-in default".to_owned(),
@@ -244,10 +256,11 @@ impl Generation {
                 "line": origin.line, "column": origin.column, "console": origin.console_json(),
             })
         });
-        Ok(Answer {
-            text,
-            json: json!({ "option": name, "scope": path.to_string(), "origins": all.collect::<Vec<_>>() }),
-        })
+        let mut json = json!({ "option": name, "scope": path.to_string(), "origins": all.collect::<Vec<_>>() });
+        if let Some(gateway) = &gateway {
+            text.push_str(&told(gateway, &path, &mut json));
+        }
+        Ok(Answer { text, json })
     }
 
     /// `config show [SCOPE...] [OPTION]`, or `showrecurse` when `recurse`.
@@ -266,4 +279,23 @@ impl Generation {
             None => Err(format!("Scope '{path}' does not exist.")),
         }
     }
+}
+
+/// The same lookup in the queue that a gateway names.
+fn in_queue_of<'a>(gateway: Option<&'a Gateway>, lookup: Lookup<'a>) -> Lookup<'a> {
+    let Some(Gateway { name, .. }) = gateway else { return lookup };
+    match lookup {
+        Lookup::Queue { binding_group, binding, .. } => Lookup::Queue { binding_group, binding, domain: name },
+        Lookup::Host { binding_group, binding, host, .. } => {
+            Lookup::Host { binding_group, binding, domain: name, host }
+        }
+        other => other,
+    }
+}
+
+/// That a value is that of a gateway's queue.
+fn told(gateway: &Gateway, path: &ScopePath, json: &mut Json) -> String {
+    json["queue"] = gateway.name.clone().into();
+    let (domain, Gateway { name, place }) = (path.name_of("domain"), gateway);
+    format!("\n  of domain \"{name}\": the mail of {domain} goes under its gateway ({place})")
 }

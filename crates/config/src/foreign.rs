@@ -7,7 +7,9 @@
 /// What an operator is told instead of the nearest spelling.
 pub(crate) fn translation(word: &str) -> Option<String> {
     let word = word.to_ascii_lowercase();
-    rows().find(|(own, ..)| *own == word).map(|(_, product, here)| match here.strip_prefix("nothing") {
+    let begins = |row: &(&str, &str, &str)| row.0.strip_suffix('*').is_some_and(|start| word.starts_with(start));
+    let family = || rows().filter(begins).max_by_key(|row| row.0.len());
+    rows().find(|(own, ..)| *own == word).or_else(family).map(|(_, product, here)| match here.strip_prefix("nothing") {
         Some(why) => format!("it is a word of {product}; write nothing{why}"),
         None => format!("it is a word of {product}; write here: {here}"),
     })
@@ -31,6 +33,8 @@ mod tests {
         let told = translation("RelayHost").expect("a word of Postfix");
         assert!(told.starts_with("it is a word of Postfix; write here: gateway = "), "{told}");
         assert!(translation("retry_intervall").is_none());
+        let told = translation("smtpd_tls_dh1024_param_file").expect("a family of words");
+        assert!(told.contains("tls_certificate and tls_key in a listener"), "{told}");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use io_wrapper::Flags;
+
 use crate::bounds::{ADVICE, Bounds};
 use crate::changes::{LOCAL_CHANGES_FILE, LOCAL_CHANGES_ONLY};
 use crate::diagnostics::{Fault, Reports, Severity};
@@ -377,7 +379,7 @@ impl<'l> Loader<'l> {
     fn target(&mut self, include: &Include, includer: &Path) -> Result<Vec<PathBuf>, Box<Fault>> {
         let (text, span) = (include.target.text(), include.target.span());
         if let Some(scheme) = remote::scheme_of(&text) {
-            return match self.environment.io_wrappers.check(&text) {
+            return match self.environment.io_wrappers.check(&text, Flags::READ) {
                 Ok(()) => Ok(vec![PathBuf::from(text.as_ref())]),
                 Err(_) => {
                     let known = self.environment.io_wrappers.schemes();

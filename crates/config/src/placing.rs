@@ -65,7 +65,7 @@ impl<'g> Placing<'g> {
     pub fn is_open(&self, file: u32) -> bool {
         let sources = self.sources();
         let only = sources.local_changes_only && sources.local_changes.is_some();
-        sources.takes_changes(file) && (!only || sources.local_changes == Some(file))
+        sources.takes_changes(file) && sources.can_be_replaced(file) && (!only || sources.local_changes == Some(file))
     }
 
     /// The value of an option in a scope, where it can be replaced.

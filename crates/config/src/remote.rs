@@ -44,7 +44,7 @@ pub(crate) fn read(io_wrappers: &IoWrappers, url: &str) -> Result<String, String
 }
 
 fn read_within(io_wrappers: &IoWrappers, url: &str, limit: Duration) -> Result<String, String> {
-    io_wrappers.check(url).map_err(|problem| problem.to_string())?;
+    io_wrappers.check(url, Flags::READ).map_err(|problem| problem.to_string())?;
     let (done, answer) = mpsc::channel();
     let (wrappers, wanted) = (io_wrappers.clone(), url.to_owned());
     let reader = move || {

@@ -19,6 +19,7 @@ use crate::registry::NameId;
 use crate::scope::bits;
 use crate::stanza::{Node, NodeId, ROOT, Setting};
 use crate::tree::{Scalar, Span, Value};
+use crate::types::OptionType as _;
 
 /// Every slip that is looked for.
 pub(crate) const ALL: [Advice; 7] = [
@@ -54,14 +55,23 @@ fn relaying_for_everybody(generation: &Generation, reports: &mut Reports) {
         if node.bit != bits::PEER && holds_everybody(&nets) {
             let message = format!("{name} holds every address: anybody may send to any domain through this host");
             let help = "list the networks whose mail is to go out, for example ( \"127.0.0.0/8\" \"192.0.2.0/24\" )";
-            reports.push(Fault::warning(setting.value.span, message).help(help));
+            reports.push(Fault::warning(setting.value.span, message).help(help).grave());
+        }
+    }
+    for (node, name, setting) in settings(generation, &["open_relay"]) {
+        // In a peer stanza it is about its clients only, unless that is every client.
+        let of_some = node.bit == bits::PEER && !net(&node.name_text()).is_some_and(|net| holds_everybody(&[net]));
+        if !of_some && bool::parse(&setting.value) == Ok(true) {
+            let message = format!("{name} is true: anybody may send to any domain through this host");
+            let help = "list who may in relay_hosts, for example ( \"127.0.0.0/8\" \"192.0.2.0/24\" ), or write it into their peer stanza";
+            reports.push(Fault::warning(setting.value.span, message).help(help).grave());
         }
     }
     for (_, name, setting) in settings(generation, &["relay_domains"]) {
         if let Some(every) = elements(&setting.value).iter().find(|one| ["*", "*."].contains(&&*one.text())) {
             let message = format!("{name} holds every domain: anybody may send to any domain through this host");
             let help = "list the domains that mail is taken for, for example ( \"example.com\" \"*.example.com\" )";
-            reports.push(Fault::warning(every.span(), message).help(help));
+            reports.push(Fault::warning(every.span(), message).help(help).grave());
         }
     }
 }
@@ -87,10 +97,16 @@ fn holds_everybody(nets: &[IpNet]) -> bool {
 /// A stanza that no domain and no host can be named like stands for nothing.
 fn names_of_no_domain(generation: &Generation, reports: &mut Reports) {
     for (node, name) in named(generation).filter(|(_, name)| !is_pattern(name)) {
-        let Some(why) = no_domain(&name) else { continue };
+        // A gateway may be the name of a stanza.
+        let own = name.strip_prefix('#').filter(|own| !own.is_empty() && node.bit == bits::DOMAIN);
+        let Some(why) = own.map_or_else(|| no_domain(&name), no_host_name) else { continue };
         let word = generation.arena().word_text(node.word);
         let message = format!("no {word} is called \"{name}\": {why}");
         let help = match name.strip_prefix('*') {
+            // Nothing is asked of the name.
+            Some(rest) if rest.trim_start_matches('.').is_empty() => {
+                format!("settings for every {word} stand outside, in the global scope or in a binding")
+            }
             Some(rest) => {
                 let rest = regex::escape(rest.trim_start_matches('.'));
                 format!("a pattern stands between slashes: {word} \"/(^|\\.){rest}$/\"")
@@ -130,7 +146,7 @@ fn span_of(node: &Node) -> Span {
     node.name.as_ref().map_or(node.span, Scalar::span)
 }
 
-fn is_pattern(name: &str) -> bool {
+pub(crate) fn is_pattern(name: &str) -> bool {
     1 < name.len() && name.starts_with('/') && name.ends_with('/')
 }
 

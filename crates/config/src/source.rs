@@ -14,6 +14,8 @@ use rustix::fs::{Mode, OFlags};
 
 use io_wrapper::IoWrappers;
 
+use rustix::io::Errno;
+
 use crate::disk_lines::disk_lines;
 use crate::tree::Span;
 use crate::variables::Variables;
@@ -190,6 +192,20 @@ impl Sources {
     pub fn takes_changes(&self, index: u32) -> bool {
         let Some(file) = self.file(index).filter(|file| !file.read_only) else { return false };
         self.files.iter().filter(|other| other.identity == file.identity).count() == 1
+    }
+
+    /// Whether the process may put a new version in the place of a file now: it may have had more rights when it was read.
+    pub fn can_be_replaced(&self, index: u32) -> bool {
+        let Some(path) = self.file(index).map(|file| file.path()) else { return false };
+        if path.to_str().is_some_and(|path| crate::remote::scheme_of(path).is_some()) {
+            return true;
+        }
+        let real = canonical(path);
+        let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let may = |path: &Path| {
+            !matches!(rustix::fs::access(path, rustix::fs::Access::WRITE_OK), Err(Errno::ACCESS | Errno::ROFS))
+        };
+        may(&real) && may(folder)
     }
 
     pub fn file(&self, index: u32) -> Option<&SourceFile> {

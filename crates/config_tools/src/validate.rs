@@ -1,7 +1,7 @@
 //! `validate_config`: every diagnostic of a file, or of every file of a tree.
 //!
-//! A file is checked with all it includes, as the daemon would at its start, but for what only a start can tell: that
-//! addresses can be bound, logs opened and the spool read. In a tree each `ecelerity.conf` is a main file; a file that no
+//! A file is checked with all it includes, as the daemon would at its start (`declarations::fitness`), but for what only a
+//! start can tell: that ports are free, logs opened and the spool read. In a tree each `ecelerity.conf` is a main file; a file that no
 //! main file reaches is a fragment, of which only the syntax can be judged, since nobody knows the scope it is meant for.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use clap::Parser;
 use config::{Configuration, Diagnostics, Environment, Registry};
+use declarations::fitness::{self, Purpose};
 use declarations::{Declarations, Schemes};
+use module::Modules;
 use serde_json::{Value as Json, json};
 
 use crate::files;
@@ -37,6 +39,16 @@ pub struct Validate {
     /// The node whose directory conf/NODE is searched for includes; this machine's name unless given.
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
+    /// The files are for another host: users, groups and addresses are not looked for on this one. Implied by --node.
+    #[arg(long)]
+    elsewhere: bool,
+}
+
+/// What files are checked against.
+struct Checker {
+    registry: Arc<Registry>,
+    modules: Modules,
+    purpose: Purpose,
 }
 
 /// What is known of one file.
@@ -57,8 +69,9 @@ pub fn validate(command_line: impl IntoIterator<Item = OsString>) -> Outcome {
     if paths.is_empty() {
         paths.push(DEFAULT_PATH.into());
     }
-    let registry = match Declarations::offline() {
-        Ok(declared) => Arc::new(declared.registry),
+    let purpose = if asked.elsewhere || asked.node.is_some() { Purpose::StartElsewhere } else { Purpose::Start };
+    let checker = match Declarations::offline() {
+        Ok(Declarations { registry, modules }) => Checker { registry: Arc::new(registry), modules, purpose },
         Err(problem) => return Outcome::failed(Outcome::UNREADABLE, problem),
     };
     let environment = match surroundings(asked.node) {
@@ -67,7 +80,7 @@ pub fn validate(command_line: impl IntoIterator<Item = OsString>) -> Outcome {
     };
     let mut checked = Vec::new();
     for path in &paths {
-        match check_path(&registry, path, &environment) {
+        match checker.path(path, &environment) {
             Ok(found) => checked.extend(found),
             Err(problem) => return unreadable(asked.json, &problem),
         }
@@ -89,52 +102,56 @@ fn own_name() -> Option<String> {
     Some(rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
-fn check_path(registry: &Arc<Registry>, path: &Path, environment: &Environment) -> Result<Vec<Checked>, String> {
-    if !files::exists(path) {
-        return Err(format!("there is no {}", path.display()));
-    }
-    if files::is_directory(path) {
-        return check_tree(registry, path, environment);
-    }
-    // Told apart from a file that is wrong; a FIFO would be waited for.
-    if !files::is_file(path) {
-        return Err(format!("{} is not a regular file", path.display()));
-    }
-    files::read(path)?;
-    Ok(vec![check_main(registry, path, environment).0])
-}
-
-/// A main file with all it includes, and the files it was read from if it is valid.
-fn check_main(registry: &Arc<Registry>, path: &Path, environment: &Environment) -> (Checked, Vec<PathBuf>) {
-    let checked = |diagnostics| Checked { path: path.to_owned(), fragment: false, diagnostics };
-    match Configuration::load(registry.clone(), path, environment.clone()) {
-        Ok(configuration) => {
-            let generation = configuration.current();
-            let read = generation.files().into_iter().map(|(path, _)| files::canonical(&path)).collect();
-            (checked(generation.warnings().clone()), read)
+impl Checker {
+    fn path(&self, path: &Path, environment: &Environment) -> Result<Vec<Checked>, String> {
+        if !files::exists(path) {
+            return Err(format!("there is no {}", path.display()));
         }
-        Err(diagnostics) => {
-            let named = diagnostics.iter().map(|one| files::canonical(&one.file)).collect();
-            (checked(diagnostics), named)
+        if files::is_directory(path) {
+            return self.tree(path, environment);
+        }
+        // Told apart from a file that is wrong; a FIFO would be waited for.
+        if !files::is_file(path) {
+            return Err(format!("{} is not a regular file", path.display()));
+        }
+        files::read(path)?;
+        Ok(vec![self.main(path, environment).0])
+    }
+
+    /// A main file with all it includes, and the files it was read from if it is valid.
+    fn main(&self, path: &Path, environment: &Environment) -> (Checked, Vec<PathBuf>) {
+        let checked = |diagnostics| Checked { path: path.to_owned(), fragment: false, diagnostics };
+        let mut read = Vec::new();
+        let loaded = Configuration::load_with(self.registry.clone(), path, environment.clone(), &mut |new| {
+            read = new.files().into_iter().map(|(path, _)| files::canonical(&path)).collect();
+            fitness::verdict(&fitness::faults(new, &self.modules, self.purpose))
+        });
+        match loaded {
+            Ok(configuration) => (checked(configuration.current().warnings().clone()), read),
+            Err(diagnostics) => {
+                read.extend(diagnostics.iter().map(|one| files::canonical(&one.file)));
+                (checked(diagnostics), read)
+            }
         }
     }
-}
 
-fn check_tree(registry: &Arc<Registry>, directory: &Path, environment: &Environment) -> Result<Vec<Checked>, String> {
-    let (main, rest): (Vec<_>, Vec<_>) =
-        files::tree(directory)?.into_iter().partition(|path| path.file_name().is_some_and(|name| name == MAIN_NAME));
-    let (mut checked, mut reached) = (Vec::new(), BTreeSet::new());
-    for path in main {
-        let (one, read) = check_main(registry, &path, environment);
-        checked.push(one);
-        reached.extend(read);
+    fn tree(&self, directory: &Path, environment: &Environment) -> Result<Vec<Checked>, String> {
+        let (main, rest): (Vec<_>, Vec<_>) = files::tree(directory)?
+            .into_iter()
+            .partition(|path| path.file_name().is_some_and(|name| name == MAIN_NAME));
+        let (mut checked, mut reached) = (Vec::new(), BTreeSet::new());
+        for path in main {
+            let (one, read) = self.main(&path, environment);
+            checked.push(one);
+            reached.extend(read);
+        }
+        let is_configuration = |path: &&PathBuf| path.extension().is_none_or(|extension| extension == "conf");
+        for path in rest.iter().filter(is_configuration).filter(|path| !reached.contains(&files::canonical(path))) {
+            let diagnostics = config::format(&files::read(path)?).err().unwrap_or_default();
+            checked.push(Checked { path: path.clone(), fragment: true, diagnostics });
+        }
+        Ok(checked)
     }
-    let is_configuration = |path: &&PathBuf| path.extension().is_none_or(|extension| extension == "conf");
-    for path in rest.iter().filter(is_configuration).filter(|path| !reached.contains(&files::canonical(path))) {
-        let diagnostics = config::format(&files::read(path)?).err().unwrap_or_default();
-        checked.push(Checked { path: path.clone(), fragment: true, diagnostics });
-    }
-    Ok(checked)
 }
 
 fn unreadable(json: bool, problem: &str) -> Outcome {

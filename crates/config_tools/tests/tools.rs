@@ -17,6 +17,9 @@ fn etc(files: &[(&str, &str)]) -> tempfile::TempDir {
     directory
 }
 
+/// What a daemon needs to be reached.
+const CONSOLE: &str = "control_listener { listen \"/run/postrider/control\" { } }\n";
+
 fn run(tool: fn(Vec<OsString>) -> Outcome, arguments: &[&str], paths: &[PathBuf]) -> Outcome {
     let words = ["tool"].iter().chain(arguments).map(OsString::from);
     tool(words.chain(paths.iter().map(|path| path.clone().into_os_string())).collect())
@@ -28,12 +31,70 @@ fn validate(arguments: &[&str], path: PathBuf) -> Outcome {
 
 #[test]
 fn a_valid_file_is_called_valid_and_an_invalid_one_is_explained() {
-    let etc = etc(&[("good.conf", "hostname = \"mx\"\n"), ("bad.conf", "hostnam = \"mx\"\nretry_interval = soon\n")]);
+    let etc = etc(&[
+        ("good.conf", &format!("hostname = \"mx\"\n{CONSOLE}")),
+        ("bad.conf", "hostnam = \"mx\"\nretry_interval = soon\n"),
+    ]);
     let good = validate(&["-c"], etc.path().join("good.conf"));
     assert_eq!((good.code, good.out.as_str(), good.err.as_str()), (0, "Configuration valid\n", ""));
     let bad = validate(&["-c"], etc.path().join("bad.conf"));
     assert_eq!((bad.code, bad.out.as_str()), (1, "Configuration invalid: 2 errors\n"));
     assert!(bad.err.contains("did you mean `hostname`?") && bad.err.contains("bad.conf:2:18"), "{}", bad.err);
+}
+
+#[test]
+fn what_a_start_would_refuse_is_refused_here_with_the_same_words() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let listening = |more: &str| format!("esmtp_listener {{ listen \"127.0.0.1:2525\" {{ }}\n {more} }}\n{CONSOLE}");
+    let cases = [
+        ("", "there is no listener"),
+        ("retry_interval = 61\n", "there is no listener"),
+        ("control_listener { listen \"127.0.0.1:2025\" { } }\n", "no authentication over TCP"),
+        (&listening("listen \"127.0.0.1:2525.\" { }"), "has no valid port"),
+        (&listening("listen \"0.0.0.0:2525\" { }"), "\"127.0.0.1:2525\" has the same port"),
+        (&format!("{}esmtp_listener {{ listen \"*:2525\" {{ }} }}\n", listening("")), "has the same port"),
+        (&listening("listen \"192.0.2.77:2525\" { }"), "this host has no such address"),
+        (&listening("listen \":2526\" { event_loop = \"none\" }"), "there is no eventloop \"none\""),
+        (&format!("{CONSOLE}delivery_pool = \"none\"\n"), "names no event loop pool"),
+        (&format!("{CONSOLE}security {{ user = \"nobody-there\" }}\n"), "there is no user nobody-there"),
+        (&format!("{CONSOLE}security {{ user = \"0\" group = \"nobody-there\" }}\n"), "there is no group nobody-there"),
+        (
+            &format!("{CONSOLE}pidfile = \"{0}\"\nec_logger \"ec_logger\" {{ mainlog = \"{0}\" }}\n", at("one")),
+            "pidfile and the log mainlog are the same file",
+        ),
+        (
+            &format!("{CONSOLE}pidfile = \"{0}\"\nbounce_logger \"a\" {{ bouncelog = \"gzip://{0}\" }}\n", at("./one")),
+            "are the same file",
+        ),
+        (
+            &format!("control_listener {{ listen \"{0}\" {{ }} }}\npidfile = \"{0}\"\n", at("one")),
+            "the socket of control_listener and pidfile",
+        ),
+        (
+            &format!("{CONSOLE}ec_logger \"ec_logger\" {{ mainlog = \"jlog:///a=>no such reader!\" }}\n"),
+            "cannot be a subscriber",
+        ),
+        (&format!("{CONSOLE}ec_logger \"ec_logger\" {{ mainlog = \"jlog://a\" }}\n"), "full/path"),
+        (&format!("{CONSOLE}ec_logger \"ec_logger\" {{ mainlog = \"https://a/b\" }}\n"), "can only be read"),
+        (&format!("{CONSOLE}ec_logger \"ec_logger\" {{ acctlog = \"gzip://pipe://a\" }}\n"), "full path"),
+        (&format!("{CONSOLE}ec_logger \"ec_logger\" {{ mainlog = \"{}\" }}\n", dir.path().display()), "irectory"),
+        (&format!("{CONSOLE}suppress_spool {{ }}\n"), "_unsafe_spool"),
+    ];
+    for (text, expected) in cases {
+        let etc = etc(&[("a.conf", text)]);
+        let told = validate(&["-c"], etc.path().join("a.conf"));
+        assert_eq!(told.code, 1, "{text}: {}{}", told.out, told.err);
+        assert!(told.err.contains(expected), "{text}: {}", told.err);
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).expect("ours").count(), 0, "nothing is made by asking");
+    // What only another host can tell.
+    for text in
+        [listening("listen \"192.0.2.77:2525\" { }"), format!("{CONSOLE}security {{ user = \"nobody-there\" }}\n")]
+    {
+        let etc = etc(&[("a.conf", &text)]);
+        assert_eq!(validate(&["--elsewhere", "-c"], etc.path().join("a.conf")).code, 0, "{text}");
+    }
 }
 
 #[test]
@@ -49,7 +110,7 @@ fn a_file_that_is_not_there_is_no_configuration() {
 #[test]
 fn a_tree_is_checked_file_by_file_each_in_its_way() {
     let etc = etc(&[
-        ("conf/default/ecelerity.conf", "include \"shared.conf\"\n"),
+        ("conf/default/ecelerity.conf", &format!("include \"shared.conf\"\n{CONSOLE}")),
         ("conf/default/shared.conf", "retry_interval = 900\n"),
         ("conf/default/unused.conf", "retry_interval = { 900\n"),
         ("conf/node1/ecelerity.conf", "retry_intervall = 900\n"),
@@ -122,7 +183,7 @@ fn a_file_is_formatted_in_place_and_then_passes_the_check() {
 
 #[test]
 fn what_is_there_and_no_file_is_written_to_and_stays() {
-    let etc = etc(&[("good.conf", "hostname = \"mx\"\n")]);
+    let etc = etc(&[("good.conf", &format!("hostname = \"mx\"\n{CONSOLE}"))]);
     let socket = etc.path().join("socket");
     let _listening = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
     let refused =

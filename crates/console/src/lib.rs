@@ -50,5 +50,6 @@ pub use commands::{
 };
 pub use listener::{Arrivals, ControlListener, OPTIONS, TIMEOUT};
 pub use peer::{Peer, UserNames};
+pub use serve::MEASURES;
 pub use serve::{Caller, Console, Limits};
 pub use session::SessionState;

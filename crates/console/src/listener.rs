@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::{Configuration, Declared, Lookup, Opt, Seconds, scopes};
-use netlistener::{Accepted, NetlistenerType, Service, Stream, Turned};
+use netlistener::{Accepted, Client, NetlistenerType, Service, Socket as Plain, Stream, Turned};
 use scheduler::LoopHandle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -99,16 +99,20 @@ impl Service for Bridge {
 
 impl Bridge {
     async fn hand_over(&self, accepted: Accepted) {
-        let Accepted { stream, peer, listen, stop, seat, .. } = accepted;
+        let Accepted { stream, client: Client { peer, listen, .. }, stop, seat } = accepted;
         let lookup = Lookup::Listener { kind: WORD, listen: &listen, peer: peer.map(|peer| peer.ip()) };
         let idle = self.configuration.current().get(&TIMEOUT, &lookup).into();
         let socket = match (stream, peer) {
-            (Stream::Tcp(stream), Some(peer)) => stream.into_std().map(|stream| Socket::Tcp(stream, peer)),
-            (Stream::Tcp(stream), None) => {
+            (Stream::Plain(Plain::Tcp(stream)), Some(peer)) => {
+                stream.into_std().map(|stream| Socket::Tcp(stream, peer))
+            }
+            (Stream::Plain(Plain::Tcp(stream)), None) => {
                 let peer = stream.peer_addr();
                 peer.and_then(|peer| Ok(Socket::Tcp(stream.into_std()?, peer)))
             }
-            (Stream::Unix(stream), _) => stream.into_std().map(Socket::Unix),
+            (Stream::Plain(Plain::Unix(stream)), _) => stream.into_std().map(Socket::Unix),
+            // The console speaks no TLS, and so asks for no handshake.
+            (Stream::Secured(_) | Stream::Broken, _) => return,
         };
         let socket = match socket {
             Ok(socket) => socket,

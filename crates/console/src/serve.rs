@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scheduler::{Clock, Counter, Meters};
+use scheduler::{Clock, Counter, Measure, Meters};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -246,6 +246,23 @@ fn overdue(limit: Duration, json: bool) -> Outcome {
     let body = if json { serde_json::json!({ "status": "FAILED", "error": text }).to_string() } else { text };
     Answer { status: Status::Failed, json, body }
 }
+
+/// What the console counts.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter("console.connections", "connections", "Console connections that were begun."),
+    Measure::counter("console.connections.left", "connections", "Those of them that ended."),
+    Measure::counter(
+        "console.commands.completed",
+        "commands",
+        "Commands that were carried out. Completion and the like of a client count too.",
+    ),
+    Measure::counter("console.commands.failed", "commands", "Commands that were refused or failed."),
+    Measure::counter(
+        "console.garbage",
+        "connections",
+        "Console connections closed because what came on them was no request.",
+    ),
+];
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 //! Declared here and not beside their use because the offline tools, which do not know the daemon, check files too.
 
 use config::{Declared, Opt, Perms, Scope, scopes};
+use scheduler::Measure;
 
 /// Where the process id is written.
 pub const PIDFILE: Opt<String> = Opt::new(
@@ -33,6 +34,9 @@ pub const BACKLOG: Opt<u64> = Opt::new(
 /// Stack of a pool's threads.
 pub const STACK_SIZE: Opt<u64> =
     Opt::new("stack_size", "2097152", scopes::THREAD_POOL, "Stack of a thread pool's threads, in bytes.");
+
+/// The pool of whatever names none; it is there without a stanza.
+pub const DEFAULT_POOL: &str = "default";
 
 /// Which pool delivers.
 pub const DELIVERY_POOL: Opt<String> = Opt::new(
@@ -117,4 +121,29 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &MEMORY_GOAL,
     &MEMORY_HWM,
     &SERVER_MAX_FILE_DESCRIPTORS,
+];
+
+/// What the daemon itself counts.
+pub const MEASURES: &[Measure] = &[
+    Measure::gauge(
+        "memory.accounted",
+        "octets",
+        "Memory that the owners are charged with, together: what the marks are compared with.",
+    ),
+    Measure::gauge(
+        "memory.anonymous",
+        "octets",
+        "Resident memory of the process without files, as the kernel counts it.",
+    ),
+    Measure::gauge("memory.unaccounted", "octets", "What of that no owner is charged with."),
+    Measure::gauge(
+        "memory.whole",
+        "octets",
+        "The memory that the daemon may have: of the machine, its control group or its limit.",
+    ),
+    Measure::gauge("memory.available", "octets", "What of that the marks are percentages of."),
+    Measure::gauge("memory.goal", "octets", "memory_goal, in octets."),
+    Measure::gauge("memory.high_water", "octets", "memory_hwm, in octets."),
+    Measure::gauge("memory.pressure", "", "0, 1 above memory_goal, 2 above memory_hwm."),
+    Measure::counter("config.reloads.refused", "times", "Reloads and changes of the configuration that were refused."),
 ];

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use config::{Declared, Registry};
 use logging::LogWriter;
 use module::{Catalogue, Error, Module, Modules};
-use scheduler::{Clock, Meters};
+use scheduler::{Clock, Measure, Meters};
 
 pub mod daemon;
+pub mod fitness;
 mod schemes;
 pub mod security;
 
@@ -53,6 +54,25 @@ impl Declarations {
     }
 }
 
+/// Everything this build counts, as it is declared beside its use.
+pub fn measures() -> Vec<&'static Measure> {
+    let rooms = [
+        daemon::MEASURES,
+        bounce::MEASURES,
+        console::MEASURES,
+        delivery::MEASURES,
+        dns::MEASURES,
+        logging::MEASURES,
+        netlistener::MEASURES,
+        queue::MEASURES,
+        reception::MEASURES,
+        spool::MEASURES,
+    ];
+    let mut measures: Vec<&Measure> = rooms.into_iter().flatten().chain(scheduler::measures()).collect();
+    measures.sort_by_key(|measure| measure.name);
+    measures
+}
+
 /// The `.ecm` files of the modules linked in.
 const DESCRIBED: &[(&str, &str)] = &[
     ("bounce_logger.ecm", bounce_logger::ECM),
@@ -85,6 +105,7 @@ fn rooms() -> Registry {
         queue::OPTIONS,
         reception::OPTIONS,
         spool::OPTIONS,
+        tls::OPTIONS,
     ];
     let mut registry = Registry::new();
     rooms.iter().for_each(|options| registry.add_all(options));

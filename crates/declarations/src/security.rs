@@ -2,7 +2,8 @@
 //!
 //! Declared here, and read by the daemon at its start, so that the offline tools know them too.
 
-use config::{Declared, Opt, scopes};
+use config::{Declared, Generation, Opt, scopes};
+use nix::unistd::{Gid, Group, Uid, User};
 use rustix::thread::CapabilitySet;
 
 /// Whose rights the daemon has.
@@ -49,6 +50,64 @@ pub fn capabilities(text: &str) -> Result<CapabilitySet, String> {
     words.map(capability).collect()
 }
 
+/// Who the daemon is to be.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// As written.
+    pub name: String,
+    /// The user.
+    pub uid: Uid,
+    /// The group.
+    pub gid: Gid,
+    /// Further groups.
+    pub groups: Vec<Gid>,
+    /// What is kept of root.
+    pub capabilities: CapabilitySet,
+}
+
+impl Identity {
+    /// What `security { }` asks for, none without that stanza. The error names a user or group that this host does not have.
+    pub fn of(generation: &Generation) -> Result<Option<Self>, String> {
+        let Some(stanza) = generation.instances("security").into_iter().next() else { return Ok(None) };
+        let name = stanza.get(&USER);
+        let user = user(&name)?;
+        let gid = match stanza.find(&GROUP) {
+            Some(group) => group_id(&group)?,
+            None => user.gid,
+        };
+        let groups = stanza.get(&SUPPLEMENTAL_GROUPS);
+        let groups = groups.iter().map(|group| group_id(group)).collect::<Result<Vec<_>, _>>()?;
+        let capabilities = capabilities(&stanza.get(&CAPABILITIES))?;
+        Ok(Some(Self { name, uid: user.uid, gid, groups, capabilities }))
+    }
+}
+
+fn user(name: &str) -> Result<User, String> {
+    let found = match name.parse() {
+        Ok(number) => User::from_uid(Uid::from_raw(number)),
+        Err(_) => User::from_name(name),
+    };
+    found.ok().flatten().ok_or_else(|| {
+        format!(
+            "security: there is no user {name} on this host: set user to one there is, or make it with \
+             `useradd --system --no-create-home {name}`"
+        )
+    })
+}
+
+fn group_id(name: &str) -> Result<Gid, String> {
+    let found = match name.parse() {
+        // A number needs no entry.
+        Ok(number) => return Ok(Gid::from_raw(number)),
+        Err(_) => Group::from_name(name),
+    };
+    found.ok().flatten().map(|group| group.gid).ok_or_else(|| {
+        format!(
+            "security: there is no group {name} on this host: set group to one there is, or make it with `groupadd --system {name}`"
+        )
+    })
+}
+
 fn capability(word: &str) -> Result<CapabilitySet, String> {
     let name = word.split(['+', '=']).next().unwrap_or(word).to_ascii_uppercase();
     let known = CapabilitySet::from_name(name.strip_prefix("CAP_").unwrap_or(&name));
@@ -58,6 +117,15 @@ fn capability(word: &str) -> Result<CapabilitySet, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn users_and_groups_have_names_or_numbers() {
+        assert_eq!(user("root").unwrap().uid, Uid::from_raw(0));
+        assert_eq!(user("0").unwrap().name, "root");
+        assert_eq!(group_id("root").unwrap(), group_id("0").unwrap());
+        let text = user("nobody-of-that-name").unwrap_err();
+        assert!(text.contains("there is no user nobody-of-that-name") && text.contains("useradd"), "{text}");
+    }
 
     #[test]
     fn capabilities_are_listed_by_name() {

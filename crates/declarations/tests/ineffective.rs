@@ -225,11 +225,17 @@ fn the_manual_lists_what_is_refused() {
         (Class::Routing, "## What says where mail goes, or as whom"),
     ] {
         let _ = writeln!(page, "\n{title}\n\n| word | | without it | |\n|---|---|---|---|");
-        let told: BTreeSet<(&str, &str, &str, &str)> = all
+        let told: BTreeSet<(&str, String, &str, &str)> = all
             .iter()
             .filter(|(_, own)| own.class == class && !own.instead.is_empty())
             .map(|(one, own)| {
                 let kind = if one.kind == "scope" { "stanza" } else { one.kind };
+                // A word that is in effect elsewhere is missing only where this description says.
+                let elsewhere = |other: &Description| other.name == one.name && other.ineffective.is_none();
+                let kind = match REGISTRY.describe().iter().any(elsewhere) {
+                    true => format!("{kind} in {}", one.scopes.join(", ")),
+                    false => kind.to_owned(),
+                };
                 (one.name, kind, own.instead, one.state.word())
             })
             .collect();

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use config::{Generation, IpNets, Lookup};
 use queue::GATEWAY;
 
+use crate::ehlo_name::{HOSTNAME, OF_SENDER};
 use crate::options::{EHLO_HOSTNAME, PROHIBITED_HOSTS, SKIP_HOSTS};
 use crate::route::{Candidate, Origin};
 use crate::seams::Itself;
@@ -31,7 +32,7 @@ pub(crate) struct Barred {
 impl Barred {
     pub(crate) fn of(generation: &Generation, hostname: &str) -> Self {
         let written = generation.find(&PROHIBITED_HOSTS, &Lookup::Global);
-        let own = |name: String| if name == HOSTNAME { hostname.to_owned() } else { name };
+        let own = |name: String| if [HOSTNAME, OF_SENDER].contains(&&*name) { hostname.to_owned() } else { name };
         let mut own_names = HashSet::from([hostname.to_owned(), own(generation.get(&EHLO_HOSTNAME, &Lookup::Global))]);
         let mut gateways = HashSet::from([generation.get(&GATEWAY, &Lookup::Global)]);
         for stanza in ["domain", "binding", "binding_group"].into_iter().flat_map(|word| generation.stanzas(word)) {
@@ -105,9 +106,6 @@ fn carried(ip: IpAddr) -> Option<Ipv4Addr> {
         _ => None,
     }
 }
-
-/// What stands for this machine's name in `ehlo_hostname`.
-const HOSTNAME: &str = "__hostname__";
 
 #[cfg(test)]
 mod tests {

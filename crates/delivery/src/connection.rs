@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -24,7 +25,7 @@ use crate::alarm::Alarm;
 use crate::disposition::{Attempt, Failed, Rest};
 use crate::gathering::Siblings;
 use crate::held::{InHand, Tokens};
-use crate::limits::HostLimits;
+use crate::limits::{Awaits, HostLimits};
 use crate::maintainer::Maintainer;
 use crate::opening::{self, NoSession};
 use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
@@ -72,6 +73,8 @@ pub(crate) struct Connection {
     candidate: Candidate,
     /// Its place among the connections of the address.
     dial: Rc<Dial>,
+    /// The name it was opened with.
+    ehlo_name: Arc<str>,
     /// What led here.
     opened_under: Rc<QueueSettings>,
     /// The limits of the host, and the settings they belong to.
@@ -116,11 +119,13 @@ impl Connection {
         dial: &Rc<Dial>,
     ) -> Result<Self, NoSession> {
         let remote = candidate.remote;
+        record.passed_throttle(Awaits::Connection);
         let stream = connect(maintainer, settings, status, candidate).await?;
         let tracers = &maintainer.shared.tracers;
         let stream = tracers.watch(stream, &record.name, (status.id, remote), maintainer.deps.clock);
+        let ehlo_name = maintainer.ehlo_name(record, settings).await;
         let options = ClientOptions {
-            ehlo_name: settings.ehlo_name.clone(),
+            ehlo_name: ehlo_name.clone(),
             timeouts: settings.timeouts,
             pipelining: true,
             lmtp: settings.method == DeliveryMethod::Lmtp,
@@ -137,6 +142,7 @@ impl Connection {
             },
             candidate: candidate.clone(),
             dial: dial.clone(),
+            ehlo_name,
             opened_under: settings.clone(),
             host: (settings.clone(), settings.host_limits(&maintainer.shared.limits, &record.name, &candidate.host)),
             first: None,
@@ -359,6 +365,10 @@ impl Connection {
     /// One transaction, once the body has a form that the server takes.
     fn submit(&mut self, messages: Siblings, settings: &Rc<QueueSettings>) {
         let first = &messages[0];
+        if !settings.ehlo_name.fits(&self.ehlo_name, &first.envelope().reverse_path) {
+            self.maintainer.put_back(messages.into_iter());
+            return self.session.quit();
+        }
         let Some(body) = first.rendered() else { return self.maintainer.put_back(messages.into_iter()) };
         let envelope = first.envelope();
         if envelope.particulars.as_ref().is_some_and(|particulars| particulars.requiretls) {

@@ -15,6 +15,7 @@ use spool::SpoolError;
 
 use crate::held::{Held, InHand, Taken, Tokens};
 use crate::maintainer::Maintainer;
+use crate::memory_wait::NotedWait;
 use crate::record::DomainRecord;
 
 /// The messages of a transaction, the first one with its body.
@@ -25,6 +26,8 @@ pub(crate) struct Gathering {
     first: First,
     known: Siblings,
     unread: Option<Unread>,
+    /// For memory.
+    waits: NotedWait,
 }
 
 enum First {
@@ -47,7 +50,7 @@ impl Maintainer {
     /// Takes the siblings of a message that was taken, up to `most` with it and while `pay` finds a place for one more.
     pub(crate) fn gather(
         self: &Rc<Self>,
-        record: &DomainRecord,
+        record: &Rc<DomainRecord>,
         first: Taken,
         most: usize,
         mut pay: impl FnMut() -> Option<Tokens>,
@@ -75,7 +78,7 @@ impl Maintainer {
 
     fn gathering(
         &self,
-        record: &DomainRecord,
+        record: &Rc<DomainRecord>,
         (held, id, resident): (Held, MessageId, Option<queue::Arrival>),
         known: Siblings,
         unread: Vec<(Held, MessageId)>,
@@ -87,7 +90,8 @@ impl Maintainer {
         };
         let ids: Vec<MessageId> = unread.iter().map(|(_, id)| *id).collect();
         let read = (!ids.is_empty()).then(|| Box::new(spool.read_all_headers(ids)));
-        Box::new(Gathering { first, known, unread: read.map(|read| Unread { held: unread, read }) })
+        let unread = read.map(|read| Unread { held: unread, read });
+        Box::new(Gathering { first, known, unread, waits: NotedWait::new(record) })
     }
 
     /// The first message and its siblings; what only seemed to be one goes back to the queue.
@@ -118,7 +122,9 @@ impl Gathering {
     /// Ready when all is read: the siblings, none if the first of them could not be read, which is dealt with then.
     pub(crate) fn poll(&mut self, maintainer: &Rc<Maintainer>, context: &mut Context<'_>) -> Poll<Siblings> {
         if let First::Reading { read, .. } = &mut self.first {
-            let Poll::Ready(result) = Pin::new(read).poll(context) else { return Poll::Pending };
+            let polled = Pin::new(read).poll(context);
+            self.note_wait(maintainer, polled.is_pending() && self.awaits_memory());
+            let Poll::Ready(result) = polled else { return Poll::Pending };
             self.first_is_read(maintainer, result);
         }
         if let Some(unread) = &mut self.unread {
@@ -134,6 +140,15 @@ impl Gathering {
                 Poll::Ready(Siblings::new())
             }
         }
+    }
+
+    fn note_wait(&mut self, maintainer: &Maintainer, waits: bool) {
+        let Self { first, known, unread, waits: noted } = self;
+        noted.note(waits, maintainer.deps.clock.now(), || {
+            let first = if let First::Reading { id, .. } = first { Some(*id) } else { None };
+            let unread = unread.iter().flat_map(|unread| unread.held.iter().map(|(_, id)| *id));
+            first.into_iter().chain(known.iter().map(|known| known.envelope().id)).chain(unread).collect()
+        });
     }
 
     fn first_is_read(&mut self, maintainer: &Rc<Maintainer>, result: Result<(Envelope, Body), SpoolError>) {

@@ -38,9 +38,10 @@ pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, 
         };
         let Some(mut taken) = maintainer.next(record, &settings) else { return };
         taken.held.pay(tokens);
+        record.passed_throttle(Awaits::Message);
         let message = match taken.resident {
             Some(resident) => InHand { held: taken.held, resident },
-            None => match maintainer.read(taken.held, taken.id).await {
+            None => match maintainer.read_in_turn(record, taken.held, taken.id).await {
                 Some(message) => message,
                 None => continue,
             },

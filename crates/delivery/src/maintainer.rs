@@ -27,6 +27,7 @@ use scheduler::Lack;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
+pub use self::accounts::MEASURES;
 use self::accounts::{Meter, Owners};
 use self::resolution::Whole;
 use self::sweep::RETIRE_AFTER;
@@ -194,7 +195,7 @@ impl Maintainer {
             return record.clone();
         }
         let settings = self.resolve(name);
-        let record = Rc::new(DomainRecord::new(queue, name.clone(), settings));
+        let record = Rc::new(DomainRecord::new(queue, name.clone(), settings, self.deps.clock.now()));
         self.records.borrow_mut().insert(queue, record.clone());
         self.wake_in(RETIRE_AFTER);
         record

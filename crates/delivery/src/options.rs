@@ -13,11 +13,15 @@ use config::{
 use hooks::HookSet;
 use logging::LogHooks;
 use message::QueueName;
-use queue::{BOUNCE_DOMAINS, DEFAULT_BINDING, DomainGlobs, RELAY_DOMAINS, ResidentLimits, RetryOptions};
+use queue::{
+    BLACKHOLE, BOUNCE_DOMAINS, Blackhole, DEFAULT_BINDING, DomainGlobs, RELAY_DOMAINS, ResidentLimits, RetryOptions,
+    SUSPEND_DELIVERY,
+};
 use scheduler::Descriptors;
 use smtp::client::Timeouts;
 
 use crate::barred::Barred;
+use crate::ehlo_name::EhloName;
 use crate::limits::{HostLimits, Limits, QueueLimits, ScopedLimit};
 use crate::route_option::{RouteEntry, Routes};
 
@@ -38,8 +42,6 @@ queue_options! {
         "How mail of a queue leaves: esmtp, lmtp (RFC 2033, to lmtp_port), or maildir (into folders on this machine, see maildir_path).";
     LMTP_PORT: u16 = "lmtp_port", "2003", QUEUE,
         "Port of the next hop under delivery_method lmtp, where a gateway or route names none.";
-    BLACKHOLE: Blackhole = "blackhole", "false", QUEUE,
-        "internal: fail all mail of this scope instead of delivering it, what is queued and what comes. true and inline: as internal; its recipients are not refused at RCPT yet.";
     MX_FAILURES_FALLBACK_TO_A: i64 = "mx_failures_fallback_to_a", "3", DOMAIN,
         "Consecutive lookups of a domain's mail hosts that got no answer after which its own address is tried. -1: never.";
     FULLY_RESOLVE_BEFORE_SMTP: bool = "fully_resolve_before_smtp", "true", QUEUE,
@@ -88,12 +90,11 @@ queue_options! {
     RSET_TIMEOUT: Seconds = "rset_timeout", "30", QUEUE, "Seconds for the reply to RSET.";
     REMOTE_SMTP_PORT: u16 = "remote_smtp_port", "25", QUEUE, "Port of the next hop, where a gateway or route names none.";
     EHLO_HOSTNAME: String = "ehlo_hostname", "__hostname__", QUEUE,
-        "Name given in EHLO: __hostname__ for this machine's, or a name.", a_host_name;
+        "Name given in EHLO: __hostname__ for this machine's, __message__ for the domain of the sender, whose mail then has sessions of its own, or a name.", a_host_name;
     BIND_ADDRESS: String = "bind_address", r#""*""#, BINDING,
         "Address that outbound connections leave from; * lets the kernel choose.", an_own_address;
-    SUSPEND_DELIVERY: bool = "suspend_delivery", "false", QUEUE, "Hold all mail of this scope: nothing is attempted.";
     ROUTES: Routes = "routes", "", DOMAIN,
-        "Hosts that get this domain's mail, tried in order: name, __mx__, or smtp://host?pref=P&port=N&type=mx|a.";
+        "Hosts that get this domain's mail, tried in order: host, host:port, __mx__, or smtp://host?pref=P&port=N&type=mx|a.";
     MX_FAILURES_TO_DELAY: u64 = "mx_failures_to_delay", "50", DOMAIN,
         "Rounds over all hosts of a domain, in a row, that reached none of them, after which its active mail is delayed. A round in which every host is left alone for an earlier failure, or for which this machine lacks something, does not count. 0: never.";
     CONNECT_TIMEOUT_TO_DELAY: Seconds = "connect_timeout_to_delay", "900", QUEUE,
@@ -154,25 +155,6 @@ impl OptionType for DeliveryMethod {
     const EXPECTED: &'static str = "esmtp, lmtp or maildir";
     fn parse(value: &Value) -> Result<Self, String> {
         one_of(value, &[("esmtp", Self::Esmtp), ("lmtp", Self::Lmtp), ("maildir", Self::Maildir)])
-    }
-}
-
-/// Whether mail is swallowed. Closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blackhole {
-    /// It is delivered.
-    No,
-    /// It fails in its queue.
-    Internal,
-}
-
-impl OptionType for Blackhole {
-    const EXPECTED: &'static str = "false, true, inline or internal";
-    fn parse(value: &Value) -> Result<Self, String> {
-        if let Ok(is_on) = bool::parse(value) {
-            return Ok(if is_on { Self::Internal } else { Self::No });
-        }
-        one_of(value, &[("inline", Self::Internal), ("internal", Self::Internal)])
     }
 }
 
@@ -320,7 +302,7 @@ pub(crate) struct QueueSettings {
     pub(crate) transform: Transform8BitMime,
     pub(crate) connect_timeout: Seconds,
     pub(crate) timeouts: Timeouts,
-    pub(crate) ehlo_name: Arc<str>,
+    pub(crate) ehlo_name: EhloName,
     pub(crate) hostname: Arc<str>,
     pub(crate) bind_address: Option<IpAddr>,
     pub(crate) suspended: bool,
@@ -360,10 +342,7 @@ impl QueueSettings {
             usize::try_from(server.most).map_or(usize::MAX, |most| most.max(1)),
             number(&SERVER_RESERVE_OUTBOUND_CONNECTIONS),
         );
-        let ehlo_name = match generation.read(&EHLO_HOSTNAME, chain) {
-            name if name == "__hostname__" || name.is_empty() => hostname.clone(),
-            name => name.into(),
-        };
+        let ehlo_name = EhloName::new(&generation.read(&EHLO_HOSTNAME, chain), hostname);
         Self {
             logs: generation.extension::<HookSet>().map(|set| LogHooks::of(&set)).unwrap_or_default(),
             retry: RetryOptions::resolve(generation, queue),
@@ -397,7 +376,7 @@ impl QueueSettings {
             suspended_by_option: generation.read(&SUSPEND_DELIVERY, chain),
             suspended: generation.read(&SUSPEND_DELIVERY, chain)
                 || generation.get(&DEFAULT_BINDING, &Lookup::Global).suspends(queue),
-            blackholed: generation.read(&BLACKHOLE, chain) == Blackhole::Internal,
+            blackholed: generation.read(&BLACKHOLE, chain) != Blackhole::No,
             fallback_to_address: u64::try_from(generation.read(&MX_FAILURES_FALLBACK_TO_A, chain)).ok(),
             best_hosts_only: best_hosts_only.matches(&queue.domain),
             fully_resolves: generation.read(&FULLY_RESOLVE_BEFORE_SMTP, chain) || relay_domains.matches(&queue.domain),
@@ -413,6 +392,11 @@ impl QueueSettings {
             barred: barred.clone(),
             generation: generation.clone(),
         }
+    }
+
+    /// Whether mail of the queue waits, or fails, by what an option says.
+    pub(crate) fn lets_nothing_go(&self) -> bool {
+        self.suspended || self.blackholed
     }
 
     /// The limits of a host for a queue; `None` if there are none.

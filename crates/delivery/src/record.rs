@@ -20,6 +20,7 @@ use crate::hosts::Peer;
 use crate::limits::{Awaits, LimitName};
 use crate::line::Line;
 use crate::lookups::Lookups;
+use crate::memory_wait::MemoryWait;
 use crate::options::QueueSettings;
 use crate::route::Candidate;
 use crate::slots::Slot;
@@ -43,6 +44,10 @@ pub(crate) struct DomainRecord {
     pub(crate) throttled_until: Cell<Option<(Instant, Awaits)>>,
     /// Which throttle that is; none for a host that has no room.
     pub(crate) throttled_by: RefCell<Option<LimitName>>,
+    /// Since when it has waited for that, with nothing let through.
+    throttled_since: Cell<Option<(Awaits, Instant)>>,
+    /// Since when its settings let nothing go.
+    suspended_since: Cell<Option<Instant>>,
     /// What the machine lacked for its last connection.
     pub(crate) lack: Cell<Option<Lack>>,
     /// Why its mail goes nowhere, as of the last routing.
@@ -59,12 +64,15 @@ pub(crate) struct DomainRecord {
     /// What the active queue is being emptied into: nothing else takes from it meanwhile.
     pub(crate) drain: RefCell<Option<Drain>>,
     pub(crate) empty_since: Cell<Option<Instant>>,
+    /// Transactions that wait for memory to be read into.
+    pub(crate) memory_waits: RefCell<Vec<Rc<MemoryWait>>>,
     /// Of the memory that is lent for bodies.
     share: OnceCell<MemoryShare>,
 }
 
 impl DomainRecord {
-    pub(crate) fn new(queue: QueueId, name: QueueName, settings: Rc<QueueSettings>) -> Self {
+    pub(crate) fn new(queue: QueueId, name: QueueName, settings: Rc<QueueSettings>, now: Instant) -> Self {
+        let suspended_since = Cell::new(settings.lets_nothing_go().then_some(now));
         Self {
             queue,
             name,
@@ -76,6 +84,8 @@ impl DomainRecord {
             hold_until: Cell::new(None),
             throttled_until: Cell::new(None),
             throttled_by: RefCell::default(),
+            throttled_since: Cell::new(None),
+            suspended_since,
             lack: Cell::new(None),
             no_route: RefCell::default(),
             failures: Cell::new(0),
@@ -85,6 +95,7 @@ impl DomainRecord {
             unanswered_lookups: Cell::new(0),
             drain: RefCell::default(),
             empty_since: Cell::new(None),
+            memory_waits: RefCell::default(),
             share: OnceCell::new(),
         }
     }
@@ -103,7 +114,9 @@ impl DomainRecord {
         Peer::of(&self.name, remote)
     }
 
-    pub(crate) fn use_settings(&self, settings: Rc<QueueSettings>) {
+    pub(crate) fn use_settings(&self, settings: Rc<QueueSettings>, now: Instant) {
+        let since = self.suspended_since.get().unwrap_or(now);
+        self.suspended_since.set(settings.lets_nothing_go().then_some(since));
         *self.settings.borrow_mut() = settings;
         // What held connections back may have changed with it.
         self.hold_until.set(None);
@@ -167,6 +180,46 @@ impl DomainRecord {
     pub(crate) fn throttle(&self, now: Instant) -> Option<(Awaits, Instant, Option<LimitName>)> {
         let (until, awaits) = self.throttled_until.get().filter(|(until, _)| now < *until)?;
         Some((awaits, until, self.throttled_by.borrow().clone()))
+    }
+
+    /// From now on it waits for a throttle, or has for longer already.
+    pub(crate) fn throttle_until(&self, until: Instant, awaits: Awaits, by: Option<LimitName>, now: Instant) {
+        self.throttled_until.set(Some((until, awaits)));
+        *self.throttled_by.borrow_mut() = by;
+        let since = self.throttled_since.get().filter(|(known, _)| *known == awaits);
+        self.throttled_since.set(Some(since.unwrap_or((awaits, now))));
+    }
+
+    /// A throttle has let something through.
+    pub(crate) fn passed_throttle(&self, awaited: Awaits) {
+        let passed =
+            self.throttled_since.get().is_some_and(|(known, _)| known == awaited || awaited == Awaits::Message);
+        if passed {
+            self.throttled_since.set(None);
+        }
+    }
+
+    /// Since when it has waited for a throttle.
+    pub(crate) fn throttled_since(&self) -> Option<Instant> {
+        self.throttled_since.get().map(|(_, since)| since)
+    }
+
+    /// Since when its settings let nothing go, or since it is there.
+    pub(crate) fn suspended_since(&self) -> Option<Instant> {
+        self.suspended_since.get()
+    }
+
+    /// Since when the message has waited for memory to be read into, if it does.
+    pub(crate) fn awaits_memory(&self, message: MessageId) -> Option<Instant> {
+        let waits = self.memory_waits.borrow();
+        waits.iter().find(|wait| wait.messages.contains(&message)).map(|wait| wait.since)
+    }
+
+    /// The same of its mail as a whole, which does only if no session carries any of it.
+    pub(crate) fn all_awaits_memory(&self) -> Option<Instant> {
+        let carries = |status: &Rc<Status>| !status.carries.borrow().is_empty();
+        let since = self.memory_waits.borrow().iter().map(|wait| wait.since).min()?;
+        (!self.connections.borrow().iter().any(carries)).then_some(since)
     }
 
     /// What its mail is being emptied into, and how many messages are left.

@@ -1,7 +1,8 @@
 //! Routing: from a queue's name to the addresses to try, in order (RFC 5321 5.1; reference: operations.md section 6).
 //!
 //! A routing domain is a mail domain, an address literal, or a gateway: a name or an address, perhaps with a port, which no
-//! mail domain can have; a mail domain of four bare numbers has a dot behind it (`queue::routing_domain`). Lower preference
+//! mail domain can have; a mail domain of four bare numbers has a dot behind it (`queue::routing_domain`). A gateway `#name`
+//! stands for the routes of that domain stanza. Lower preference
 //! first; hosts of one preference in random order; a host's own addresses as listed.
 //!
 //! Invariant: no address of a route is this server itself, or less preferred than one that is.
@@ -126,6 +127,9 @@ impl Router<'_> {
     /// The addresses of a domain itself, when its mail hosts cannot be learnt. A departure from RFC 5321 5.1, which would wait;
     /// it is what mx_failures_fallback_to_a asks for.
     pub(crate) async fn own_addresses(&self, domain: &str) -> Vec<Candidate> {
+        if is_stanza(domain) {
+            return Vec::new();
+        }
         let (host, port) = take_apart(domain);
         let addresses = self.names.addresses(&host).await.unwrap_or_default();
         let port = port.unwrap_or(self.settings.port);
@@ -135,6 +139,9 @@ impl Router<'_> {
 
     /// Of a routing domain, and whether these are not all yet.
     async fn of_domain(&self, domain: &str, soon: bool) -> Result<(Vec<Candidate>, bool), Unroutable> {
+        if is_stanza(domain) {
+            return Err(no_records(domain));
+        }
         let (host, port) = take_apart(domain);
         let port = port.unwrap_or(self.settings.port);
         let origin = self.origin(domain, &host);
@@ -160,6 +167,7 @@ impl Router<'_> {
     async fn routed(&self, domain: &str, entry: &RouteEntry) -> Result<Vec<Candidate>, Unroutable> {
         let port = entry.port.unwrap_or(self.settings.port);
         let mut hosts = match &entry.target {
+            RouteTarget::Mx if is_stanza(domain) => return Err(no_records(domain)),
             RouteTarget::Mx => {
                 let (host, _) = take_apart(domain);
                 self.mail_hosts(domain, port, self.origin(domain, &host)).await?
@@ -291,6 +299,11 @@ fn take_apart(domain: &str) -> (String, Option<u16>) {
         Some((host, Ok(port))) => (host.to_owned(), Some(port)),
         _ => (domain.to_owned(), None),
     }
+}
+
+/// A gateway that is the name of a stanza: only its routes lead on, and the DNS knows nothing of it.
+fn is_stanza(domain: &str) -> bool {
+    domain.starts_with('#')
 }
 
 /// An address, bare or as an address literal of RFC 5321 4.1.3.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use config::{Generation, Lookup, Origin};
 use dns::DnsError;
 use message::{Envelope, MessageId, QueueName};
-use queue::Whereabouts;
+use queue::{BLACKHOLE, Blackhole, SUSPEND_DELIVERY, Whereabouts};
 use scheduler::Lack;
 use smtp::Reply;
 use smtp::client::Stage;
@@ -21,8 +21,7 @@ use smtp::client::Stage;
 use crate::limits::{Awaits, LimitName};
 use crate::maintainer::Maintainer;
 use crate::options::{
-    BLACKHOLE, Blackhole, MAX_OUTBOUND_CONNECTIONS, OUTBOUND_THROTTLE_CONNECTIONS, OUTBOUND_THROTTLE_MESSAGES,
-    SCOPE_MAX_OUTBOUND_CONNECTIONS, SUSPEND_DELIVERY,
+    MAX_OUTBOUND_CONNECTIONS, OUTBOUND_THROTTLE_CONNECTIONS, OUTBOUND_THROTTLE_MESSAGES, SCOPE_MAX_OUTBOUND_CONNECTIONS,
 };
 use crate::record::{DomainRecord, Status};
 use crate::route::Candidate;
@@ -55,6 +54,8 @@ pub enum Hold {
     Crowded,
     /// This machine lacks what a connection needs.
     Lacking(Lack),
+    /// There is no memory to read it into: others' mail has to be gone first.
+    Memory,
     /// What was delivered is not off the disk yet: more would only be delivered twice after a crash.
     Unlinks,
     /// The DNS gives no host.
@@ -170,6 +171,7 @@ impl Hold {
             Self::Full(_) => "connections_full",
             Self::Crowded => "host_full",
             Self::Lacking(_) => "lacking",
+            Self::Memory => "memory",
             Self::Unlinks => "unlinks",
             Self::Dns { .. } => "dns",
             Self::HostsFailed(_) => "hosts_failed",
@@ -197,6 +199,9 @@ impl fmt::Display for Hold {
             Self::Full(setting) => write!(f, "waits for a connection under {setting}"),
             Self::Crowded => f.write_str("a host takes no further session now"),
             Self::Lacking(lack) => write!(f, "this server lacks what it needs for a connection: {lack}"),
+            Self::Memory => f.write_str(
+                "waits for memory to be read into (max_resident_bytes, memory_goal), until other mail is gone",
+            ),
             Self::Unlinks => f.write_str("waits until the spool has removed what was delivered"),
             Self::Dns { why, lookups } => write!(f, "the DNS gave no host in {lookups} lookups: {why}"),
             Self::HostsFailed(hosts) => {
@@ -276,16 +281,17 @@ impl Maintainer {
         if let Some((reply, left)) = record.verdict() {
             return Some(Wait::of(Hold::Verdict(reply, left)));
         }
-        if settings.blackholed {
-            return Some(Wait::of(Hold::Suspended(setting(BLACKHOLE.name()))));
-        }
-        if !settings.suspended {
+        if !settings.lets_nothing_go() {
             return None;
         }
-        let by_option = setting(SUSPEND_DELIVERY.name());
-        let by_default = || setting(queue::DEFAULT_BINDING.name());
-        let suspending = if settings.suspended_by_option { by_option } else { by_default() };
-        Some(Wait::of(Hold::Suspended(suspending)))
+        let option = match () {
+            () if settings.blackholed => BLACKHOLE.name(),
+            () if settings.suspended_by_option => SUSPEND_DELIVERY.name(),
+            () => queue::DEFAULT_BINDING.name(),
+        };
+        let now = self.deps.clock.now();
+        let since = record.suspended_since().map(|since| now.saturating_duration_since(since));
+        Some(Wait { hold: Hold::Suspended(setting(option)), since, until: None })
     }
 
     /// What holds all mail of a binding, whatever its domain.
@@ -293,7 +299,7 @@ impl Maintainer {
         let generation = self.deps.configuration.current();
         let name = QueueName { binding_group: binding_group.clone(), binding: binding.clone(), domain: "".into() };
         let lookup = Lookup::Queue { binding_group, binding, domain: "" };
-        let option = if generation.get(&BLACKHOLE, &lookup) == Blackhole::Internal {
+        let option = if generation.get(&BLACKHOLE, &lookup) != Blackhole::No {
             BLACKHOLE.name()
         } else if generation.get(&SUSPEND_DELIVERY, &lookup) {
             SUSPEND_DELIVERY.name()
@@ -325,8 +331,15 @@ impl Maintainer {
         let left = |until: Instant| Some(until.saturating_duration_since(now));
         let setting = |name: &LimitName| Setting::of(&settings.generation, &record.name, name);
         let throttle = record.throttle(now);
+        let throttled = |hold, until| {
+            let since = record.throttled_since().map(|since| now.saturating_duration_since(since));
+            Wait { hold, since, until: left(until) }
+        };
         if let Some((Awaits::Message, until, Some(name))) = &throttle {
-            return Wait { hold: Hold::Throttled(Awaits::Message, setting(name)), since: None, until: left(*until) };
+            return throttled(Hold::Throttled(Awaits::Message, setting(name)), *until);
+        }
+        if let Some(since) = record.all_awaits_memory() {
+            return memory_wait(since, now);
         }
         let open = record.useful_connections() - record.opening_connections();
         if open != 0 {
@@ -342,10 +355,8 @@ impl Maintainer {
             return self.held_wait(record, until, now);
         }
         match throttle {
-            Some((_, until, None)) => return Wait { hold: Hold::Crowded, since: None, until: left(until) },
-            Some((awaits, until, Some(name))) => {
-                return Wait { hold: Hold::Throttled(awaits, setting(&name)), since: None, until: left(until) };
-            }
+            Some((_, until, None)) => return throttled(Hold::Crowded, until),
+            Some((awaits, until, Some(name))) => return throttled(Hold::Throttled(awaits, setting(&name)), until),
             None => {}
         }
         let line = record.line.borrow();
@@ -405,7 +416,9 @@ impl Maintainer {
         if whereabouts == Whereabouts::InFlight {
             let connections = record.connections.borrow();
             let carries = |status: &&Rc<Status>| status.carries.borrow().contains(&id);
-            let Some(status) = connections.iter().find(carries) else { return Wait::of(Hold::InHand) };
+            let Some(status) = connections.iter().find(carries) else {
+                return record.awaits_memory(id).map_or(Wait::of(Hold::InHand), |since| memory_wait(since, now));
+            };
             let remote = status.remote.borrow().clone();
             let hold = Hold::InSession { connection: status.id, remote, stage: status.stage() };
             return Wait { hold, since: Some(now.saturating_duration_since(status.since.get())), until: None };
@@ -422,6 +435,10 @@ impl Maintainer {
             _ => wait,
         }
     }
+}
+
+fn memory_wait(since: Instant, now: Instant) -> Wait {
+    Wait { hold: Hold::Memory, since: Some(now.saturating_duration_since(since)), until: None }
 }
 
 /// Hosts that a sentence names.

@@ -24,3 +24,4 @@ pub use resolv_conf::{ResolvConf, ResolvConfError};
 pub use resolver::{Overrides, Resolver, Stats};
 pub use runtime::DnsRuntime;
 pub use settings::{DNS_EXPIRE_INTERVAL, MAX_DNS_TTL, MIN_DNS_TTL, OPTIONS, RESOLV_CONF, Settings, USE_IPV6};
+pub use upstream::MEASURES;

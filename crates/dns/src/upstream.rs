@@ -15,7 +15,7 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts,
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError as HickoryError, NetError};
 use hickory_resolver::{Resolver as HickoryResolver, TokioResolver};
-use scheduler::{Clock, Counter, Lack as Shortage, Meters, Step};
+use scheduler::{Clock, Counter, Lack as Shortage, Measure, Meters, Step};
 use tokio::sync::Semaphore;
 
 use crate::error::DnsError;
@@ -248,6 +248,46 @@ fn failure(question: &str, server: SocketAddr, error: &NetError) -> DnsError {
 const NEGATIVE_TTL: Duration = Duration::from_secs(30);
 /// RFC 2308 5: one to three hours.
 const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(3 * 3600);
+
+/// What is counted of lookups.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter(
+        "dns.queries.*",
+        "questions",
+        "Questions sent to a server, by record type; one that is repeated, or asked of another server, counts again.",
+    )
+    .by(&["type"]),
+    Measure::counter("dns.timeouts.*", "questions", "Those of them that no answer came to in time.").by(&["type"]),
+    Measure::counter(
+        "dns.failures",
+        "questions",
+        "Questions that ended with an answer that is none (SERVFAIL, REFUSED, damaged) or with an error of the network.",
+    ),
+    Measure::counter(
+        "dns.answers",
+        "answers",
+        "Answers that came, those that say there is no such name or record among them.",
+    ),
+    Measure::counter("dns.response_microseconds", "microseconds", "The time that all these answers took, together."),
+    Measure::gauge(
+        "dns.response_microseconds_peak",
+        "microseconds",
+        "The longest that an answer took since the start or the last summary reset.",
+    ),
+    Measure::counter("dns.cache.hits", "lookups", "Lookups of a domain's route that were answered from the cache."),
+    Measure::counter("dns.cache.misses", "lookups", "Lookups that servers had to be asked for."),
+    Measure::counter(
+        "dns.cache.joined",
+        "lookups",
+        "Lookups that waited for the answer to the same one, which was under way.",
+    ),
+    Measure::counter(
+        "dns.cache.renewed",
+        "routes",
+        "Routes looked up anew because they had expired and had been used.",
+    ),
+    Measure::counter("dns.cache.expired", "routes", "Routes forgotten because they had expired and had not been used."),
+];
 
 #[cfg(test)]
 mod tests {

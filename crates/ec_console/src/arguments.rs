@@ -16,7 +16,8 @@ ENDPOINT is one of
   [V6ADDR]:PORT   the same by IPv6 address: [::1]:2025
 A first word that holds none of '/', ':' and '@' is the command's. Without an
 endpoint it is the first that somebody listens on of ./run/control,
-/run/postrider/control and /tmp/2025; if several are there, it is said which.
+/run/postrider/control and /tmp/2025; if several are there, it is said which. Before every
+command that changes something, standard error says which daemon it goes to.
 
 COMMAND is one console command. Without one, commands are read from standard input,
 one a line (empty lines and lines that begin with # are skipped), or, when that is a
@@ -53,6 +54,8 @@ pub enum Action {
 pub struct Run {
     /// The listener.
     pub endpoint: Endpoint,
+    /// Whether it was given, and not found.
+    pub is_named: bool,
     /// Which of several daemons that is, if nobody said.
     pub note: Option<String>,
     /// The command line, if one was given.
@@ -80,7 +83,9 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Action, String
         }
     }
     // No endpoint is without these, and no command's first word has one.
-    let (endpoint, note) = match words.next_if(|word| word.contains(['/', ':', '@'])) {
+    let named = words.next_if(|word| word.contains(['/', ':', '@']));
+    let is_named = named.is_some();
+    let (endpoint, note) = match named {
         Some(endpoint) => (endpoint.parse()?, None),
         None => {
             let endpoint = Endpoint::default_of(Socket::at);
@@ -88,7 +93,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Action, String
             (endpoint, note)
         }
     };
-    Ok(Action::Run(Run { endpoint, note, command: command_line(words), json }))
+    Ok(Action::Run(Run { endpoint, is_named, note, command: command_line(words), json }))
 }
 
 /// One line of the words. A single word may be a whole command line and stays as it is.

@@ -12,7 +12,7 @@ pub fn one(client: &mut Client, command: &str, json: bool) -> Result<u8, Unreach
     if is_quit(command.trim()) {
         return Ok(COMPLETED);
     }
-    let answer = client.ask(command, json)?;
+    let answer = client.carry_out(command, json)?;
     match print(&answer, command, &mut io::stdout(), &mut io::stderr()) {
         Ok(()) => Ok(code_of(&answer)),
         Err(error) => Ok(unwritable(&error)),
@@ -31,7 +31,7 @@ pub fn lines(client: &mut Client, input: &mut impl BufRead, json: bool) -> Resul
         if is_quit(command) {
             break;
         }
-        let answer = client.ask(command, json)?;
+        let answer = client.carry_out(command, json)?;
         if let Err(error) = print(&answer, command, &mut io::stdout(), &mut io::stderr()) {
             return Ok(unwritable(&error));
         }

@@ -11,6 +11,7 @@ use console::wire::{Answer, HEADER_BYTES, Header, Hello, Kind, REQUEST_BYTES_MAX
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, recv};
 
+use crate::changing::only_looks;
 use crate::endpoint::Endpoint;
 
 /// A connected socket of either family.
@@ -29,6 +30,8 @@ pub struct Client {
     lost: bool,
     hello: Hello,
     user: String,
+    /// Whether it is said which daemon a command goes to.
+    says_where: bool,
 }
 
 impl Client {
@@ -36,7 +39,7 @@ impl Client {
     pub fn connect(endpoint: Endpoint) -> Result<Self, Unreachable> {
         let (stream, hello) = open(&endpoint)?;
         let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default();
-        Ok(Self { endpoint, stream, lost: false, hello, user })
+        Ok(Self { endpoint, stream, lost: false, hello, user, says_where: false })
     }
 
     /// Where the listener is.
@@ -47,6 +50,21 @@ impl Client {
     /// What the server said it is.
     pub fn server(&self) -> &Hello {
         &self.hello
+    }
+
+    /// From now on says which daemon a command goes to before each that may change something: nobody has named it.
+    pub fn say_where(&mut self) {
+        self.says_where = true;
+    }
+
+    /// As [`Client::ask`], for a command that somebody gave.
+    pub fn carry_out(&mut self, text: &str, json: bool) -> Result<Answer, Unreachable> {
+        if self.says_where && !only_looks(text) {
+            let pid = self.ask("pid", false)?.body;
+            let Hello { product, version } = &self.hello;
+            eprintln!("ec_console: to {product} {version}, process {}, at {}", pid.trim(), self.endpoint);
+        }
+        self.ask(text, json)
     }
 
     /// Sends one command line and waits for its answer.

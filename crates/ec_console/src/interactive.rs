@@ -72,7 +72,7 @@ fn converse(editor: &mut Editor<Words, DefaultHistory>, client: &RefCell<Client>
 
 /// Asks and shows. A lost connection is told; the next command tries to connect again.
 fn answer(client: &mut Client, command: &str, json: bool, pager: bool) {
-    match client.ask(command, json) {
+    match client.carry_out(command, json) {
         Ok(answer) => {
             let mut text = lined(&answer.body);
             if answer.status != Status::Completed && !answer.json {

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod batch;
+mod changing;
 mod client;
 mod endpoint;
 mod interactive;
@@ -38,6 +39,9 @@ fn carry_out(run: Run) -> Result<u8, Unreachable> {
         let _ = writeln!(std::io::stderr(), "ec_console: {note}");
     }
     let mut client = Client::connect(run.endpoint)?;
+    if !run.is_named {
+        client.say_where();
+    }
     if let Some(command) = run.command {
         return batch::one(&mut client, &command, run.json);
     }

@@ -15,6 +15,11 @@ pub trait Driver: Send + Sync {
     /// file that is created. The registry adds scheme and name to the error.
     fn open(&self, rest: &str, flags: Flags, mode: u32) -> io::Result<Box<dyn Stream>>;
 
+    /// Whether `rest` could be opened so, as far as the name tells: nothing is opened, made or started.
+    fn check(&self, _rest: &str, _flags: Flags) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Makes what must exist before `rest` can be created, directories for a file. Most schemes need nothing.
     fn make_path(&self, _rest: &str) -> io::Result<()> {
         Ok(())

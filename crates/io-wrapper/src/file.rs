@@ -21,6 +21,18 @@ impl Driver for FileDriver {
         "file"
     }
 
+    /// What stands there is one, or nothing is: whether it may be opened only opening it tells.
+    fn check(&self, rest: &str, flags: Flags) -> io::Result<()> {
+        let path = Path::new(rest);
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() && flags.is_writing() => Err(Errno::ISDIR.into()),
+            Ok(found) if !found.is_file() && flags.is_writing() && !is_standard_stream(path) => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "what stands there is not a regular file"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn open(&self, rest: &str, flags: Flags, mode: u32) -> io::Result<Box<dyn Stream>> {
         let path = PathBuf::from(rest);
         let file = open(&path, flags, mode)?;

@@ -22,4 +22,4 @@ pub use file::{FileDriver, is_standard_stream, open_regular};
 pub use memory::MemoryDriver;
 pub use query::parameters;
 pub use registry::{IoWrappers, is_file};
-pub use replace::{make_folders, replace};
+pub use replace::{make_folders, real_path, replace};

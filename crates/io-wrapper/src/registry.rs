@@ -65,9 +65,10 @@ impl IoWrappers {
         text.map_err(|source| Error::Io { doing: "reading", url: url.to_owned(), source })
     }
 
-    /// Whether a name could be opened as far as its scheme goes: for checking options without opening anything.
-    pub fn check(&self, url: &str) -> Result<(), Error> {
-        self.driver(url).map(|_| ())
+    /// Whether a name could be opened so, as far as the name tells: for checking options without opening anything.
+    pub fn check(&self, url: &str, flags: Flags) -> Result<(), Error> {
+        let (driver, rest) = self.driver(url)?;
+        driver.check(rest, flags).map_err(|source| Error::Io { doing: "opening", url: url.to_owned(), source })
     }
 
     fn driver<'u>(&self, url: &'u str) -> Result<(Arc<dyn Driver>, &'u str), Error> {

@@ -39,6 +39,11 @@ pub fn make_folders(folder: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// The path that a path leads to, links followed; none where nothing is.
+pub fn real_path(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok()
+}
+
 /// A name of this process's own in the same folder.
 fn beside(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidFilename)?;

@@ -41,3 +41,4 @@ pub use record::{
 };
 pub use smtp::client::Stage;
 pub use writer::LogWriter;
+pub use writer::MEASURES;

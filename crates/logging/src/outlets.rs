@@ -51,6 +51,11 @@ impl Outlets {
         Ok(file)
     }
 
+    /// Whether [`Outlets::open`] would take what the option names, as far as the name tells. Opens nothing.
+    pub fn check(&self, generation: &Generation, lookup: &Lookup<'_>, path: &Opt<String>) -> Result<(), String> {
+        self.writer.check(&generation.get(path, lookup)).map_err(|error| format!("{}: {error}", path.name()))
+    }
+
     /// Keeps the logs open while the generation of `hooks` lives, and has them opened again when that is asked for.
     pub fn keep(&self, instance: &str, opened: Opened, hooks: &mut HookSetBuilder) {
         let opened = Arc::new(opened);

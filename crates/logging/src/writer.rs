@@ -13,7 +13,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use io_wrapper::{Flags, IoWrappers};
-use scheduler::{Clock, Meters};
+use scheduler::{Clock, Measure, Meters};
 
 use crate::file::{BUFFER_OCTETS_MAX, Drained, LogFile, Stream, lock};
 use crate::outlet::Outlet;
@@ -71,6 +71,11 @@ impl LogWriter {
         self.0.has_begun.store(true, Ordering::Release);
         self.0.files.start(FILES_THREAD)?;
         others.iter().try_for_each(|lane| lane.start(OUTLET_THREAD))
+    }
+
+    /// Whether [`LogWriter::open`] would take this name, as far as the name tells. Opens nothing.
+    pub fn check(&self, url: &str) -> Result<(), io_wrapper::Error> {
+        self.0.wrappers.check(url, Flags::APPEND)
     }
 
     /// Opens a log for appending, by plain path or URL; missing folders are made. `mode` is that of a new file, less the
@@ -262,6 +267,14 @@ const AGAIN: Duration = Duration::from_millis(20);
 const LAST_TRIES: u32 = 50;
 const RETRY: Duration = Duration::from_secs(1);
 const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// What is counted of logs.
+pub const MEASURES: &[Measure] = &[Measure::counter(
+    "logging.lines.lost{*}",
+    "lines",
+    "Log lines that were dropped because the buffer of their log was full.",
+)
+.by(&["log"])];
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,8 @@ pub struct Trace<'a> {
     pub host: &'a str,
     /// How the message came.
     pub with: With,
+    /// The cipher of the TLS that it came under.
+    pub cipher: Option<&'a str>,
     /// The transaction: its batch id.
     pub id: MessageId,
     /// When.
@@ -91,6 +93,11 @@ pub fn received(out: &mut Vec<u8>, trace: &Trace<'_>) {
     out.extend_from_slice(env!("CARGO_PKG_VERSION").as_bytes());
     out.extend_from_slice(b") with ");
     out.extend_from_slice(trace.with.as_str().as_bytes());
+    if let Some(cipher) = trace.cipher {
+        out.extend_from_slice(b" (cipher=");
+        put_in_comment(out, cipher);
+        out.push(b')');
+    }
     out.extend_from_slice(b"\r\n\tid ");
     put(out, format_args!("{}", trace.id));
     out.extend_from_slice(b"; ");
@@ -168,6 +175,7 @@ mod tests {
             helo,
             host: "mx.here.test",
             with: With::Esmtp,
+            cipher: None,
             id: "71/A0-03127-08B31BA6".parse().unwrap(),
             date: &Date::new(Duration::from_secs(1_790_000_000)),
         };

@@ -40,6 +40,12 @@ pub trait Module: Send + Sync {
         Ok(())
     }
 
+    /// Whether [`Module::ext_init`] would take what this generation asks of an instance, as far as that can be told without
+    /// opening or changing anything: for those who ask before there is a daemon, or before they load.
+    fn check(&self, _instance: &str, _generation: &Generation) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Prepares one instance for one generation: reads its options (`Lookup::Module`) and registers its hook
     /// providers. An error refuses the generation; nothing registered in `hooks` is ever called then. A singleton
     /// whose call succeeded in a refused generation is called again with the generation that stays.

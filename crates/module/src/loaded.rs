@@ -107,6 +107,14 @@ impl Instance {
         result.map_err(|problem| Error::at(self.title(), problem))
     }
 
+    /// Whether [`Instance::ext_init`] would succeed, as far as can be told without an effect.
+    pub(crate) fn check(&self, generation: &Generation) -> Result<(), Error> {
+        if !self.initialised() {
+            return Ok(());
+        }
+        self.module.check(&self.name, generation).map_err(|problem| Error::at(self.title(), problem))
+    }
+
     fn title(&self) -> String {
         match self.name.as_str() {
             "" => format!("module {}", self.module.name()),

@@ -94,6 +94,11 @@ impl Modules {
         Ok(loaded)
     }
 
+    /// Whether every instance that `generation` asks for would take it, without an effect on anything.
+    pub fn check(&self, generation: &Generation) -> Result<(), Error> {
+        self.wanted(generation)?.iter().try_for_each(|instance| instance.check(generation))
+    }
+
     /// The second stage of the first generation, after privileges are dropped.
     pub fn post_init(&self, loaded: &Loaded, generation: &Generation, hooks: &mut HookSetBuilder) -> Result<(), Error> {
         loaded.instances().iter().try_for_each(|instance| instance.ext_init(Stage::PostInit, generation, hooks))

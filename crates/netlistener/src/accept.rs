@@ -12,16 +12,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scheduler::{Counter, Descriptors, Lack, Meters, Step};
+use scheduler::{Counter, Descriptors, Lack, Measure, Meters, Step};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tracing::{debug, error};
 
-use crate::kind::{NetlistenerType, Turned};
+use crate::kind::{Client, NetlistenerType, Turned};
 use crate::occupancy::{Admission, Occupancy, Party, Seat};
 use crate::proxy::{self, Announced};
 use crate::station::{Handed, Order, Station, StationHandle, lightest};
-use crate::stream::Stream;
+use crate::stream::Socket;
 use crate::turned_away::{TurnedAway, Why};
 
 /// How long to wait when nothing can be accepted.
@@ -98,12 +98,12 @@ impl DoorMeter {
     }
 }
 
-enum Socket {
+enum ListeningSocket {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-impl Socket {
+impl ListeningSocket {
     fn settle(listening: Listening) -> io::Result<Self> {
         match listening {
             Listening::Tcp(listener) => TcpListener::from_std(listener).map(Self::Tcp),
@@ -111,10 +111,10 @@ impl Socket {
         }
     }
 
-    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+    async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         match self {
-            Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
-            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None)),
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| (Socket::Tcp(stream), Some(peer))),
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), None)),
         }
     }
 
@@ -129,7 +129,7 @@ impl Socket {
 
 /// Accepts until it is dropped; waits while `paused`.
 pub(crate) async fn run(station: Rc<Station>, listening: Listening, door: Door, mut paused: watch::Receiver<bool>) {
-    let socket = match Socket::settle(listening) {
+    let socket = match ListeningSocket::settle(listening) {
         Ok(socket) => socket,
         Err(error) => return error!(target: "NET", "cannot accept on {}: {error}", door.listen),
     };
@@ -181,7 +181,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn receive(self: &Rc<Self>, stream: Stream, peer: Option<SocketAddr>) {
+    fn receive(self: &Rc<Self>, stream: Socket, peer: Option<SocketAddr>) {
         if !self.has_descriptor(&stream) {
             return self.refuse_for_want_of_descriptors(stream, peer);
         }
@@ -201,7 +201,7 @@ impl Desk {
     }
 
     /// Whether the descriptor of a connection is one that connections may have. The operator's may have any.
-    fn has_descriptor(&self, stream: &Stream) -> bool {
+    fn has_descriptor(&self, stream: &Socket) -> bool {
         self.door.kind.is_of_the_house() || self.door.descriptors.admit(stream)
     }
 
@@ -217,7 +217,7 @@ impl Desk {
         if self.door.kind.is_of_the_house() { Party::House } else { Party::Clients }
     }
 
-    fn refuse_for_want_of_descriptors(&self, stream: Stream, peer: Option<SocketAddr>) {
+    fn refuse_for_want_of_descriptors(&self, stream: Socket, peer: Option<SocketAddr>) {
         self.door.meter.out_of_descriptors.add(1);
         let why = if self.door.kind.is_of_the_house() { CONSOLE_IS_FULL } else { WANT_OF_DESCRIPTORS };
         self.turned_away.tell(address(peer), why);
@@ -226,7 +226,7 @@ impl Desk {
     }
 
     /// Spends the reserve on telling one waiting client; whether one was told.
-    async fn turn_away_with(&self, reserve: &mut Option<OwnedFd>, socket: &Socket) -> bool {
+    async fn turn_away_with(&self, reserve: &mut Option<OwnedFd>, socket: &ListeningSocket) -> bool {
         if reserve.take().is_none() {
             return false;
         }
@@ -238,7 +238,7 @@ impl Desk {
     /// Hears for whom a proxy comes, and receives it as that client.
     async fn hear(
         self: Rc<Self>,
-        mut stream: Stream,
+        mut stream: Socket,
         proxy: Option<SocketAddr>,
         admission: Admission,
         timeout: Duration,
@@ -264,7 +264,7 @@ impl Desk {
         (self.door.admission)(self.door.kind.word(), &self.door.listen, address(peer))
     }
 
-    fn admit(&self, admission: &Admission, stream: Stream, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
+    fn admit(&self, admission: &Admission, stream: Socket, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
         let (station, door) = (&self.station, &self.door);
         if admission.denied {
             door.meter.denied.add(1);
@@ -289,9 +289,10 @@ impl Desk {
             }
         };
         door.meter.accepted.add(1);
+        let client = Client { peer, local, listen: door.listen.clone() };
         match lightest(&door.stations, admission.loops, &station.handle.load) {
-            None => station.serve(&door.kind, stream, peer, local, door.listen.clone(), seat),
-            Some(other) => hand_over(door, &other, stream, peer, local, seat),
+            None => station.serve(&door.kind, stream, client, seat),
+            Some(other) => hand_over(door, &other, stream, client, seat),
         }
     }
 }
@@ -301,20 +302,14 @@ fn address(peer: Option<SocketAddr>) -> Option<IpAddr> {
     peer.map(|peer| peer.ip().to_canonical())
 }
 
-fn hand_over(
-    door: &Door,
-    other: &StationHandle,
-    stream: Stream,
-    peer: Option<SocketAddr>,
-    local: Option<SocketAddr>,
-    mut seat: Seat,
-) {
-    match stream.loosen() {
-        Ok(stream) => {
+fn hand_over(door: &Door, other: &StationHandle, socket: Socket, client: Client, mut seat: Seat) {
+    let peer = client.peer;
+    match socket.loosen() {
+        Ok(socket) => {
             door.meter.handed_over.add(1);
             seat.move_to(&other.load);
-            let (listen, kind, failed) = (door.listen.clone(), door.kind.clone(), door.meter.hand_over_failed.clone());
-            if !other.order(Order::Serve(Handed { stream, peer, local, listen, kind, seat, failed: failed.clone() })) {
+            let (kind, failed) = (door.kind.clone(), door.meter.hand_over_failed.clone());
+            if !other.order(Order::Serve(Handed { socket, client, kind, seat, failed: failed.clone() })) {
                 hand_over_failed(&failed, peer, "the other loop has ended");
             }
         }
@@ -328,3 +323,48 @@ pub(crate) fn hand_over_failed(meter: &Counter, peer: Option<SocketAddr>, why: i
     let peer = peer.map_or_else(|| "a local client".to_owned(), |peer| peer.to_string());
     error!(target: "NET", "the connection of {peer} could not change loops and is closed: {why}");
 }
+
+/// What is counted at the door of each listener.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter("netlistener.*.accepted", "connections", "Connections that became sessions.").by(&["listener"]),
+    Measure::counter(
+        "netlistener.*.handed_over",
+        "connections",
+        "Those of them that another event loop than the accepting one serves.",
+    )
+    .by(&["listener"]),
+    Measure::counter(
+        "netlistener.*.hand_over_failed",
+        "connections",
+        "Those that could not be brought to their loop, and were closed.",
+    )
+    .by(&["listener"]),
+    Measure::counter("netlistener.*.denied", "connections", "Connections turned away by always_deny.")
+        .by(&["listener"]),
+    Measure::counter(
+        "netlistener.*.over_limit",
+        "connections",
+        "Connections turned away at a cap: of sessions, or of connections that wait for their PROXY header.",
+    )
+    .by(&["listener"]),
+    Measure::counter(
+        "netlistener.*.without_proxy_header",
+        "connections",
+        "Connections closed because no PROXY header came in time, or what came was none.",
+    )
+    .by(&["listener"]),
+    Measure::counter("netlistener.*.overloaded", "connections", "Connections turned away for want of memory.")
+        .by(&["listener"]),
+    Measure::counter(
+        "netlistener.*.out_of_descriptors",
+        "connections",
+        "Connections turned away because descriptors, or their share of them, were used up.",
+    )
+    .by(&["listener"]),
+    Measure::counter(
+        "netlistener.*.failed",
+        "connections",
+        "Connections that were gone before they could be accepted.",
+    )
+    .by(&["listener"]),
+];

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use config::ListenAddress;
+
+use crate::options::ListenSpec;
 
 /// A Listen stanza that could not be made to listen.
 #[derive(Debug)]
@@ -25,8 +28,43 @@ pub enum Problem {
     NoSuchPool(String),
     /// Something else listens there.
     InUse(ListenAddress),
+    /// This daemon does, on an address that takes the port of that one.
+    Own {
+        /// What was to be listened on.
+        wanted: SocketAddr,
+        /// What is.
+        running: SocketAddr,
+    },
+    /// Another stanza of the same configuration asks for the same port, or path.
+    Twice {
+        /// The other one, as `word listen "name"`.
+        other: String,
+    },
     /// The operating system refused.
     Io(ListenAddress, io::Error),
+}
+
+impl ListenError {
+    /// Whose port it is, when it is our own: one that the running configuration listens on.
+    pub(crate) fn unless_own(self, spec: &ListenSpec, running: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let (Problem::InUse(_), ListenAddress::Ip(wanted)) = (&self.problem, &spec.address) else { return self };
+        match running.into_iter().find(|running| collide(*running, *wanted)) {
+            Some(running) => Self { problem: Problem::Own { wanted: *wanted, running }, ..self },
+            None => self,
+        }
+    }
+
+    /// Whether another host, or the same one at another time, might not have it.
+    pub fn is_of_the_host(&self) -> bool {
+        matches!(self.problem, Problem::InUse(_) | Problem::Io(..))
+    }
+}
+
+/// Whether two sockets cannot be listened on beside each other: a wildcard takes the port of every address of its family.
+pub(crate) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_family = one.is_ipv4() == other.is_ipv4();
+    let same_place = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && same_family && same_place
 }
 
 impl fmt::Display for ListenError {
@@ -41,6 +79,15 @@ impl fmt::Display for ListenError {
                 f,
                 "another process listens on {address}; see which with `ss -ltnp 'sport = :{}'`, stop it or choose another port",
                 address.port()
+            ),
+            Problem::Own { wanted, running } => write!(
+                f,
+                "this daemon itself listens on {running} until the new configuration is in effect, so {wanted} is not free yet: \
+                 take the stanza of {running} out first and load, then add this one and load again, or restart"
+            ),
+            Problem::Twice { other } => write!(
+                f,
+                "{other} has the same port or path, and only one of the two can be listened on: take one out, or give it another"
             ),
             Problem::InUse(ListenAddress::Unix(path)) => {
                 write!(f, "another process listens on {}; stop it or choose another path", path.display())

@@ -58,16 +58,23 @@ pub enum Turned {
     Overloaded,
 }
 
-/// One accepted connection.
-pub struct Accepted {
-    /// The connection.
-    pub stream: Stream,
+/// Who has connected, and where.
+#[derive(Clone, Debug)]
+pub struct Client {
     /// The client; none on a Unix socket.
     pub peer: Option<SocketAddr>,
     /// Our end; none on a Unix socket.
     pub local: Option<SocketAddr>,
     /// The name of the Listen stanza, as the configuration spells it.
     pub listen: Arc<str>,
+}
+
+/// One accepted connection.
+pub struct Accepted {
+    /// The connection.
+    pub stream: Stream,
+    /// Who is at the other end.
+    pub client: Client,
     /// Requested when the daemon stops.
     pub stop: StopSignal,
     /// Counts the session until it is dropped.

@@ -22,11 +22,12 @@ mod stop;
 mod stream;
 mod turned_away;
 
+pub use accept::MEASURES;
 pub use error::ListenError;
-pub use kind::{Accepted, NetlistenerType, Service, Turned};
+pub use kind::{Accepted, Client, NetlistenerType, Service, Turned};
 pub use netlisteners::{Endpoint, Netlisteners, Plan};
 pub use occupancy::{Admission, Cap, CapKey, Seat};
-pub use options::{ListenSpec, OPTIONS, admission, listen_specs, sessions_wanted};
+pub use options::{ListenSpec, OPTIONS, admission, check, listen_specs, probe, sessions_wanted};
 pub use own::OwnAddresses;
 pub use stop::StopSignal;
-pub use stream::Stream;
+pub use stream::{Socket, Stream};

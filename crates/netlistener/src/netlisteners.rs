@@ -5,6 +5,7 @@
 //! touched, so a reload refuses no client.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::kind::NetlistenerType;
 use crate::occupancy::Occupancy;
 use crate::options::ListenSpec;
 use crate::own::OwnAddresses;
-use crate::socket::{self, Bound};
+use crate::socket::{self, Bound, SocketName};
 use crate::station::{Order, StationHandle};
 
 /// The listeners of the process.
@@ -43,6 +44,9 @@ struct Running {
     key: u64,
     endpoint: Endpoint,
     stations: Arc<[StationHandle]>,
+    /// Of a Unix socket; removed when it is no longer listened on.
+    #[expect(dead_code, reason = "held for its drop")]
+    socket: Option<SocketName>,
 }
 
 /// A socket that is being listened on.
@@ -54,6 +58,16 @@ pub struct Endpoint {
     pub listen: Arc<str>,
     /// The address in fact bound; none for a Unix socket.
     pub local: Option<SocketAddr>,
+}
+
+impl fmt::Display for Endpoint {
+    /// `esmtp_listener on 127.0.0.1:25`: the address in fact bound, or the path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.local {
+            Some(local) => write!(f, "{} on {local}", self.word),
+            None => write!(f, "{} on {}", self.word, self.listen),
+        }
+    }
 }
 
 /// What a generation changes, with its new sockets bound. Dropping it closes them.
@@ -136,10 +150,24 @@ impl Netlisteners {
             }
             let stations = beginning_at(&stations, place);
             let accepting = if spec.concurrency == 0 { stations.len() } else { spec.concurrency.min(stations.len()) };
-            let bound = socket::bind(&spec, accepting)?;
+            let bound =
+                socket::bind(&spec, accepting).map_err(|error| error.unless_own(&spec, self.running_addresses()))?;
             plan.start.push((spec, bound, stations));
         }
         Ok(plan)
+    }
+
+    /// Whether [`Netlisteners::prepare`] would succeed now; nothing is left of the question.
+    pub fn check(&self, wanted: &[ListenSpec]) -> Result<(), ListenError> {
+        let is_new = |spec: &&ListenSpec| !self.running.contains_key(&(spec.word, spec.address.to_string()));
+        wanted
+            .iter()
+            .filter(is_new)
+            .try_for_each(|spec| socket::probe(spec).map_err(|error| error.unless_own(spec, self.running_addresses())))
+    }
+
+    fn running_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.running.values().filter_map(|running| running.endpoint.local)
     }
 
     /// Starts what is new and stops what is gone. Sessions of a stopped listener go on.
@@ -159,7 +187,7 @@ impl Netlisteners {
         for (spec, bound, stations) in plan.start {
             self.start(spec, bound, stations);
         }
-        self.own.set(self.running.values().filter_map(|running| running.endpoint.local));
+        self.own.set(self.running_addresses());
     }
 
     fn start(&mut self, spec: ListenSpec, bound: Bound, stations: Arc<[StationHandle]>) {
@@ -175,7 +203,7 @@ impl Netlisteners {
             descriptors: self.descriptors.clone(),
             meter: DoorMeter::new(spec.word, &self.meters),
         };
-        let mut local = None;
+        let (mut local, mut socket) = (None, None);
         match bound {
             Bound::Tcp(listeners) => {
                 for (station, listener) in stations.iter().zip(listeners) {
@@ -183,7 +211,8 @@ impl Netlisteners {
                     station.order(Order::Listen(key, Listening::Tcp(listener), door.clone()));
                 }
             }
-            Bound::Unix(listener) => {
+            Bound::Unix(listener, name) => {
+                socket = Some(name);
                 if let Some(station) = stations.first() {
                     station.order(Order::Listen(key, Listening::Unix(listener), door));
                 }
@@ -191,7 +220,7 @@ impl Netlisteners {
         }
         let endpoint = Endpoint { word: spec.word, listen: spec.listen, local };
         info!(target: "NET", "{} listens on {}", endpoint.word, spec.address);
-        self.running.insert((spec.word, spec.address.to_string()), Running { key, endpoint, stations });
+        self.running.insert((spec.word, spec.address.to_string()), Running { key, endpoint, stations, socket });
     }
 
     /// What is being listened on.

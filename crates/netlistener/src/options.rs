@@ -7,8 +7,9 @@ use std::sync::Arc;
 use config::{Declared, Generation, ListenAddress, Lookup, Opt, Perms, Scope, Seconds, scopes};
 use smallvec::SmallVec;
 
-use crate::error::{ListenError, Problem};
+use crate::error::{ListenError, Problem, collide};
 use crate::occupancy::{Admission, Cap, CapKey};
+use crate::socket;
 
 /// Every option of this crate.
 pub const OPTIONS: &[&dyn Declared] = &[
@@ -155,7 +156,7 @@ pub fn listen_specs(generation: &Generation, words: &[&'static str]) -> Result<V
         for listener in generation.instances(word) {
             for stanza in listener.children("listen") {
                 let spec = listen_spec(generation, word, &stanza.name())?;
-                let listed = |other: &ListenSpec| other.word == word && other.address == spec.address;
+                let listed = |other: &ListenSpec| other.word == word && other.listen == spec.listen;
                 let enabled =
                     generation.get(&ENABLE, &Lookup::Listener { kind: word, listen: &spec.listen, peer: None });
                 if enabled && !specs.iter().any(listed) {
@@ -165,6 +166,33 @@ pub fn listen_specs(generation: &Generation, words: &[&'static str]) -> Result<V
         }
     }
     Ok(specs)
+}
+
+/// Whether the addresses of all these stanzas can be listened on together, and whether this host has them, as far as that
+/// can be told without listening. `here` is false for a configuration of another host.
+pub fn check(specs: &[ListenSpec], here: bool) -> Vec<ListenError> {
+    let faulty = |(place, spec): (usize, &ListenSpec)| {
+        let error = |problem| ListenError { word: spec.word, listen: spec.listen.to_string(), problem };
+        let earlier = specs[..place].iter().find(|other| match (&other.address, &spec.address) {
+            (ListenAddress::Ip(other), ListenAddress::Ip(own)) => collide(*other, *own),
+            (other, own) => other == own,
+        });
+        if let Some(other) = earlier {
+            return Some(error(Problem::Twice { other: format!("{} listen \"{}\"", other.word, other.listen) }));
+        }
+        match &spec.address {
+            ListenAddress::Ip(address) if here && !socket::is_here(*address) => {
+                Some(error(Problem::Io(spec.address.clone(), std::io::ErrorKind::AddrNotAvailable.into())))
+            }
+            _ => None,
+        }
+    };
+    specs.iter().enumerate().filter_map(faulty).collect()
+}
+
+/// Whether a start could listen on all of these now. Nothing is left of the question.
+pub fn probe(specs: &[ListenSpec]) -> Result<(), ListenError> {
+    specs.iter().try_for_each(socket::probe)
 }
 
 fn listen_spec(generation: &Generation, word: &'static str, listen: &str) -> Result<ListenSpec, ListenError> {

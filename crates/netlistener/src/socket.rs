@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use config::ListenAddress;
 use rustix::fs::{FileType, Mode, chmod, lstat, unlink};
@@ -21,23 +21,65 @@ use crate::options::ListenSpec;
 pub(crate) enum Bound {
     /// One a loop.
     Tcp(Vec<std::net::TcpListener>),
-    /// One in all. Removed from the file system when `owned` is dropped.
-    Unix(UnixListener),
+    /// One in all, and its name.
+    Unix(UnixListener, SocketName),
+}
+
+/// The name of a Unix socket of ours in the file system. It goes with its owner, unless something else stands there by then.
+#[derive(Debug)]
+pub(crate) struct SocketName {
+    path: PathBuf,
+    /// Device and inode.
+    made: (u64, u64),
+}
+
+impl SocketName {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = lstat(path)?;
+        Ok(Self { path: path.to_owned(), made: (found.st_dev, found.st_ino) })
+    }
+}
+
+impl Drop for SocketName {
+    fn drop(&mut self) {
+        if lstat(&self.path).is_ok_and(|found| (found.st_dev, found.st_ino) == self.made) {
+            // In a folder that is not ours to write it stays, and the next start takes its place.
+            let _ = unlink(&self.path);
+        }
+    }
+}
+
+/// Whether a start could bind this now, without anything being left of the question.
+pub(crate) fn probe(spec: &ListenSpec) -> Result<(), ListenError> {
+    let free = match &spec.address {
+        ListenAddress::Ip(address) => tcp_socket(*address).and_then(|socket| socket.bind(&(*address).into())),
+        ListenAddress::Unix(path) => take_over(path, false),
+    };
+    free.map_err(|error| failed(spec, error))
+}
+
+/// Whether this host has the address, whoever listens there.
+pub(crate) fn is_here(address: SocketAddr) -> bool {
+    let anywhere = SocketAddr::new(address.ip(), 0);
+    let bound = tcp_socket(anywhere).and_then(|socket| socket.bind(&anywhere.into()));
+    !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 /// Binds for `loops` loops.
 pub(crate) fn bind(spec: &ListenSpec, loops: usize) -> Result<Bound, ListenError> {
     let bound = match &spec.address {
         ListenAddress::Ip(address) => tcp(*address, loops, spec).map(Bound::Tcp),
-        ListenAddress::Unix(path) => unix(path, spec).map(Bound::Unix),
+        ListenAddress::Unix(path) => unix(path, spec).map(|(listener, name)| Bound::Unix(listener, name)),
     };
-    bound.map_err(|error| {
-        let problem = match error.kind() {
-            io::ErrorKind::AddrInUse => Problem::InUse(spec.address.clone()),
-            _ => Problem::Io(spec.address.clone(), error),
-        };
-        ListenError { word: spec.word, listen: spec.listen.to_string(), problem }
-    })
+    bound.map_err(|error| failed(spec, error))
+}
+
+fn failed(spec: &ListenSpec, error: io::Error) -> ListenError {
+    let problem = match error.kind() {
+        io::ErrorKind::AddrInUse => Problem::InUse(spec.address.clone()),
+        _ => Problem::Io(spec.address.clone(), error),
+    };
+    ListenError { word: spec.word, listen: spec.listen.to_string(), problem }
 }
 
 fn tcp(address: SocketAddr, loops: usize, spec: &ListenSpec) -> io::Result<Vec<std::net::TcpListener>> {
@@ -94,25 +136,38 @@ fn is_socket(path: &Path) -> bool {
     lstat(path).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Socket)
 }
 
-fn unix(path: &Path, spec: &ListenSpec) -> io::Result<UnixListener> {
-    let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            // A socket nobody answers on was left by a daemon that died. Whatever else stands there is somebody's.
-            if !is_socket(path) {
-                let what = "something stands there that is no socket; name another path, or move it away";
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+/// Looks at what stands where a socket is to be. One that nobody answers on was left by a daemon that died, and gives way if
+/// `remove`; whatever else is there is somebody's.
+fn take_over(path: &Path, remove: bool) -> io::Result<()> {
+    if lstat(path).is_err() {
+        return Ok(());
+    }
+    if !is_socket(path) {
+        let what = "something stands there that is no socket; name another path, or move it away";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    }
+    match UnixStream::connect(path) {
+        Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+            if remove {
+                unlink(path)?;
             }
-            match UnixStream::connect(path) {
-                Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
-                    unlink(path)?;
-                    UnixListener::bind(path)?
-                }
-                _ => return Err(error),
-            }
+            Ok(())
         }
-        other => other?,
-    };
+        _ => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+fn unix(path: &Path, spec: &ListenSpec) -> io::Result<(UnixListener, SocketName)> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        io_wrapper::make_folders(folder, FOLDER_MODE)?;
+    }
+    take_over(path, true)?;
+    let listener = UnixListener::bind(path)?;
+    let name = SocketName::of(path)?;
     chmod(path, Mode::from_raw_mode(spec.file_mode))?;
     listener.set_nonblocking(true)?;
-    Ok(listener)
+    Ok((listener, name))
 }
+
+/// A folder made for a socket: for the owner and the group, as those of logs and of the pidfile are.
+const FOLDER_MODE: u32 = 0o750;

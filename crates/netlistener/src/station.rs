@@ -4,7 +4,6 @@
 //! obeyed in order. Invariant: a connection is served on exactly one station, and its seat goes with it.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,10 +13,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::accept::{self, Door, Listening};
-use crate::kind::{Accepted, NetlistenerType, Service};
+use crate::kind::{Accepted, Client, NetlistenerType, Service};
 use crate::occupancy::Seat;
 use crate::stop::StopSignal;
-use crate::stream::{Loose, Stream};
+use crate::stream::{Loose, Socket, Stream};
 
 /// The way to a station, from any thread.
 #[derive(Clone)]
@@ -41,10 +40,8 @@ pub(crate) enum Order {
 
 /// A connection on its way to the loop that serves it.
 pub(crate) struct Handed {
-    pub(crate) stream: Loose,
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) local: Option<SocketAddr>,
-    pub(crate) listen: Arc<str>,
+    pub(crate) socket: Loose,
+    pub(crate) client: Client,
     pub(crate) kind: Arc<dyn NetlistenerType>,
     pub(crate) seat: Seat,
     /// Counts it, should it not get there.
@@ -106,24 +103,16 @@ async fn run(station: Rc<Station>, mut inbox: mpsc::UnboundedReceiver<Order>, pa
 impl Station {
     /// Serves a connection that comes from another loop.
     fn welcome(&self, handed: Handed) {
-        let Handed { stream, peer, local, listen, kind, seat, failed } = handed;
-        match stream.settle() {
-            Ok(stream) => self.serve(&kind, stream, peer, local, listen, seat),
-            Err(error) => accept::hand_over_failed(&failed, peer, error),
+        let Handed { socket, client, kind, seat, failed } = handed;
+        match socket.settle() {
+            Ok(socket) => self.serve(&kind, socket, client, seat),
+            Err(error) => accept::hand_over_failed(&failed, client.peer, error),
         }
     }
 
     /// Serves a connection on this loop.
-    pub(crate) fn serve(
-        &self,
-        kind: &Arc<dyn NetlistenerType>,
-        stream: Stream,
-        peer: Option<SocketAddr>,
-        local: Option<SocketAddr>,
-        listen: Arc<str>,
-        seat: Seat,
-    ) {
-        let accepted = Accepted { stream, peer, local, listen, stop: self.stop.clone(), seat };
+    pub(crate) fn serve(&self, kind: &Arc<dyn NetlistenerType>, socket: Socket, client: Client, seat: Seat) {
+        let accepted = Accepted { stream: Stream::Plain(socket), client, stop: self.stop.clone(), seat };
         tokio::task::spawn_local(self.service(kind).serve(accepted));
     }
 

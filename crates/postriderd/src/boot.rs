@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use bounce::{BounceReader, Bouncer, BouncerParts};
 use config::{Configuration, Environment, Generation, Lookup};
 use console::{Arrivals, Commands, Console, ControlListener, UserNames};
+use declarations::fitness::{self, LISTENERS, Purpose};
 use declarations::{Declarations, Schemes};
 use delivery::{Deps, Engine, EngineHandle, Itself, Tcp};
 use dns::{DnsRuntime, Resolver, Settings};
@@ -19,16 +20,17 @@ use io_wrapper::IoWrappers;
 use logging::{LogWriter, Paniclog};
 use message::IdGenerator;
 use module::{Loaded, Modules};
-use netlistener::{Netlisteners, OwnAddresses};
+use netlistener::{Netlisteners, OwnAddresses, listen_specs};
 use queue::Intake;
-use reception::{EsmtpListener, Parts};
+use reception::{EsmtpListener, Parts, Sessions};
 use scheduler::{Clock, Descriptors, Master, Meters, PoolSettings, Random, Report, ThreadPools, Watchdog};
-use spool::disk::RealDisk;
+use spool::disk::{Keeping, RealDisk};
 use spool::{JournalOptions, Kind, SPOOL_BACKEND, Spool, StateFile, Store, UNLINK_ON_SPOOL_IN_FAILURE};
 use tokio::sync::watch;
 
 use crate::arguments::Arguments;
 use crate::exit::Failure;
+use crate::footprint::Footprint;
 use crate::house::{House, RELOAD_POOL, configure_paniclog, log_warnings, watchdog_limit};
 use crate::loops::{self, Pools};
 use crate::memory::{MemoryWatch, Watched};
@@ -48,8 +50,6 @@ pub struct Booted {
     pub console: Rc<Console>,
     /// Event loops, to be ended last.
     pub loops: Pools,
-    /// Flushed at the very end.
-    pub log_writer: LogWriter,
     /// Where the spool's messages go.
     pub intake: Intake,
     /// To be kept ahead of the ids the spool holds.
@@ -58,6 +58,8 @@ pub struct Booted {
     pub files: IoWrappers,
     /// Measures for as long as it is kept.
     pub memory: MemoryWatch,
+    /// What a start that fails takes back.
+    pub footprint: Footprint,
 }
 
 /// What exists before there is a configuration.
@@ -72,8 +74,8 @@ struct Ground {
 
 /// Brings the daemon up to the point where it listens.
 pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
-    let ground = Ground::lay(arguments.foreground)?;
-    let (configuration, modules) = configured(&arguments.configuration, &ground)?;
+    let (ground, mut footprint) = (Ground::lay(arguments.foreground)?, Footprint::default());
+    let (configuration, modules) = configured(&arguments.configuration, &ground, &mut footprint)?;
     let current = configuration.current();
     let (watchdog, master) = master(&current, &ground)?;
     let pools = thread_pools(&current, &ground);
@@ -101,8 +103,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     };
     let (intake, engine) = start_delivery(&loops, &current, deps, &ground)?;
     let watched = Watched::new(&configuration, &ground.files, &ground.meters, &spool, engine.clone());
-    let memory = MemoryWatch::start(watched)?;
-    let commands = Commands::new();
+    let (memory, commands) = (MemoryWatch::start(watched)?, Commands::new());
     let console = console(&commands, &configuration, &ground);
     let (control, arrivals) = ControlListener::new(&configuration);
     let parts = Parts {
@@ -115,13 +116,11 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         bounces: Arc::new(IncomingBounces(BounceReader::new(pools.clone(), &ground.meters))),
         system_hostname: node_name().into(),
     };
-    let esmtp = EsmtpListener::new(parts, &ground.meters);
-    let inbound = esmtp.sessions();
-    netlisteners.register(Arc::new(esmtp));
-    netlisteners.register(Arc::new(control));
+    let inbound = serve(&mut netlisteners, EsmtpListener::new(parts, &ground.meters), control);
     let house = Rc::new(House {
         configuration,
         modules,
+        files: ground.files.clone(),
         clock: ground.clock,
         meters: ground.meters,
         paniclog: ground.paniclog,
@@ -138,13 +137,21 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         started: ground.clock.now(),
         baseline: Baseline::new(ground.clock),
         watchdog,
-        log_writer: ground.log_writer.clone(),
+        log_writer: ground.log_writer,
         last_listed: Default::default(),
         stop: watch::Sender::new(None),
     });
     commands::register(&commands, &house).map_err(|duplicate| Failure::Internal(duplicate.to_string()))?;
-    let (log_writer, files) = (ground.log_writer, ground.files);
-    Ok(Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files, memory })
+    let files = ground.files;
+    Ok(Booted { master, house, arrivals, console, loops, intake, ids, files, memory, footprint })
+}
+
+/// Makes the listeners known; the sessions of clients.
+fn serve(netlisteners: &mut Netlisteners, esmtp: EsmtpListener, control: ControlListener) -> Sessions {
+    let sessions = esmtp.sessions();
+    netlisteners.register(Arc::new(esmtp));
+    netlisteners.register(Arc::new(control));
+    sessions
 }
 
 impl Ground {
@@ -161,8 +168,12 @@ impl Ground {
 }
 
 /// The first generation, and logs that are written from here on.
-fn configured(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules>), Failure> {
-    let configured = configure(path, ground);
+fn configured(
+    path: &Path,
+    ground: &Ground,
+    footprint: &mut Footprint,
+) -> Result<(Configuration, Arc<Modules>), Failure> {
+    let configured = configure(path, ground, footprint);
     if configured.is_err() {
         // What was said until now, since no thread writes it.
         ground.log_writer.flush();
@@ -175,7 +186,11 @@ fn configured(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Module
 }
 
 /// Declares every option and loads the first generation with its modules.
-fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules>), Failure> {
+fn configure(
+    path: &Path,
+    ground: &Ground,
+    footprint: &mut Footprint,
+) -> Result<(Configuration, Arc<Modules>), Failure> {
     let told = |errors: Vec<module::Error>| {
         Failure::Internal(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     };
@@ -192,12 +207,12 @@ fn configure(path: &Path, ground: &Ground) -> Result<(Configuration, Arc<Modules
     let mut unsettled = None;
     let loaded = Configuration::load_with(registry, path, environment, &mut |new| {
         // Before a module opens a log, which may start a program: that has the daemon's rights, and no more.
-        if let Err(failure) = settle(&ground.paniclog, new) {
+        if let Err(failure) = settle(&ground.paniclog, new, &modules, footprint) {
             let why = failure.to_string();
             unsettled = Some(failure);
             return Err(why);
         }
-        generation::prepare(new, None, &modules, &ground.meters)
+        generation::prepare(new, None, &modules, &ground.files, &ground.meters)
     });
     if let Some(failure) = unsettled {
         return Err(failure);
@@ -232,7 +247,7 @@ fn open_spool(
 ) -> Result<(Spool, Store), Failure> {
     let kind = generation.get(&SPOOL_BACKEND, &Lookup::Global).parse().map_err(Failure::Configuration)?;
     let options = JournalOptions::configured(generation);
-    let store = Store::open(kind, options, Arc::new(RealDisk), ground.clock, &ground.meters);
+    let store = Store::open(kind, options, Arc::new(Keeping::new(RealDisk)), ground.clock, &ground.meters);
     let store = store.map_err(|error| Failure::Spool(error.to_string()))?;
     let loaded = generation.extension::<Loaded>().unwrap_or_default();
     let mut chain = modules.io_modules(&loaded);
@@ -274,13 +289,35 @@ fn start_delivery(
     }))
 }
 
-/// What the process itself is to be: how much it may open, and who it is.
-fn settle(paniclog: &Paniclog, generation: &Generation) -> Result<(), Failure> {
+/// Whether the daemon can be what it is asked to be, and what the process itself is to be: how much it may open, and who it
+/// is. What can be told to fail fails before anything is made.
+fn settle(
+    paniclog: &Paniclog,
+    generation: &Generation,
+    modules: &Modules,
+    footprint: &mut Footprint,
+) -> Result<(), Failure> {
     paniclog.configure(generation);
+    check(generation, modules)?;
+    let written = security::written(generation).into_iter();
+    let written = written.flat_map(|(folder, files)| files.into_iter().map(move |file| folder.join(file.name)));
+    footprint.note(written.chain([JournalOptions::configured(generation).base]));
     descriptors::raise(generation);
     security::settle(generation)?;
     allocator::give_back_in_background();
     Ok(())
+}
+
+fn check(generation: &Generation, modules: &Modules) -> Result<(), Failure> {
+    let faults = fitness::faults(generation, modules, Purpose::Start);
+    // What the host lacks may come, so a service manager may try again; a wrong configuration stays wrong.
+    let of_the_host = faults.iter().all(|fault| fault.of_the_host);
+    let failure = if of_the_host { Failure::System } else { Failure::Configuration };
+    fitness::verdict(&faults).map_err(failure)?;
+    let base = JournalOptions::configured(generation).base;
+    spool::check_free(&base).map_err(|error| Failure::Spool(error.to_string()))?;
+    let specs = listen_specs(generation, &LISTENERS).map_err(|error| Failure::Configuration(error.to_string()))?;
+    netlistener::probe(&specs).map_err(|error| Failure::System(error.to_string()))
 }
 
 /// Says what the configuration asks for in vain: to whoever starts the daemon, and to the log.

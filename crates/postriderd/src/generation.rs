@@ -5,23 +5,25 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use config::{Generation, ListenAddress, Lookup, NewGeneration};
+use config::{Generation, NewGeneration};
 use hooks::{HookSet, HookSetBuilder};
+use io_wrapper::IoWrappers;
 use module::{Loaded, Modules};
 use netlistener::{Netlisteners, Plan, listen_specs};
 use scheduler::{MemoryCharge, Meters};
+use tls::TlsContexts;
 
-use crate::loops::DEFAULT_POOL;
-use declarations::daemon::{DELIVERY_POOL, MAINTAINER_POOL};
+use declarations::fitness::{CONTROL_LISTENER, LISTENERS};
 
 /// Initialises the modules of a generation and fixes its hooks. `current` is the running one, none at the start.
 pub fn prepare(
     new: &mut NewGeneration,
     current: Option<&Generation>,
     modules: &Modules,
+    files: &IoWrappers,
     meters: &Meters,
 ) -> Result<(), String> {
-    check(new)?;
+    new.extend::<TlsContexts>(Arc::new(tls_contexts(new, files)?));
     let mut hooks = HookSetBuilder::new();
     let loaded = modules.init(new, current, &mut hooks).map_err(|error| error.to_string())?;
     if current.is_none() {
@@ -36,10 +38,11 @@ pub fn prepare(
     Ok(())
 }
 
-/// What only the whole of a configuration can get wrong.
-pub fn check(generation: &Generation) -> Result<(), String> {
-    check_pools(generation)?;
-    check_control_listeners(generation)
+/// Reads the certificates and keys that listeners need.
+pub fn tls_contexts(generation: &Generation, files: &IoWrappers) -> Result<TlsContexts, String> {
+    let setups = reception::tls_setups(generation)?;
+    let as_root = rustix::process::geteuid().is_root();
+    TlsContexts::load(setups, files, as_root).map_err(|error| error.to_string())
 }
 
 /// A change must not leave a daemon that nobody can reach, unless that is insisted on: nothing that it does afterwards could
@@ -63,6 +66,13 @@ pub fn check_reachable(new: &Generation, running: &Generation) -> Result<(), Str
     ))
 }
 
+/// Whether [`bind`] would succeed now; nothing stays bound.
+pub fn check_sockets(generation: &Generation, netlisteners: &Mutex<Netlisteners>) -> Result<(), String> {
+    let specs = listen_specs(generation, &LISTENERS).map_err(|error| error.to_string())?;
+    let netlisteners = netlisteners.lock().unwrap_or_else(PoisonError::into_inner);
+    netlisteners.check(&specs).map_err(|error| error.to_string())
+}
+
 /// Binds what the generation wants and nobody listens on yet.
 pub fn bind(generation: &Generation, netlisteners: &Mutex<Netlisteners>) -> Result<Plan, String> {
     let netlisteners = netlisteners.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,43 +80,3 @@ pub fn bind(generation: &Generation, netlisteners: &Mutex<Netlisteners>) -> Resu
     let specs = listen_specs(generation, &words).map_err(|error| error.to_string())?;
     netlisteners.prepare(specs).map_err(|error| error.to_string())
 }
-
-/// Whoever reaches the control listener may do everything, so it is reached through a file's permissions only.
-fn check_control_listeners(generation: &Generation) -> Result<(), String> {
-    for listener in generation.instances(CONTROL_LISTENER) {
-        for stanza in listener.children("listen") {
-            if matches!(ListenAddress::parse(&stanza.name()), Ok(ListenAddress::Ip(_))) {
-                return Err(format!(
-                    "{}: Control_Listener cannot listen on {}: the console has no authentication over TCP yet, so anybody who \
-                     can connect could shut the daemon down; use a Unix socket, for example Listen \"/run/postrider/control\" {{ }}",
-                    stanza.place(),
-                    stanza.name()
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What the next start would refuse is refused now.
-fn check_pools(generation: &Generation) -> Result<(), String> {
-    let delivery = generation.get(&DELIVERY_POOL, &Lookup::Global);
-    let maintainer = generation.get(&MAINTAINER_POOL, &Lookup::Global);
-    if !maintainer.is_empty() && maintainer != delivery {
-        return Err(format!(
-            "maintainer_pool = \"{maintainer}\" and delivery_pool = \"{delivery}\" differ: a queue and its connections share a \
-             loop, so set both to the same pool or leave maintainer_pool out"
-        ));
-    }
-    let named: Vec<String> = generation.instances("eventloop").iter().map(|stanza| stanza.name()).collect();
-    if delivery != DEFAULT_POOL && !named.contains(&delivery) {
-        return Err(format!(
-            "delivery_pool = \"{delivery}\" names no event loop pool: write eventloop \"{delivery}\" {{ concurrency = 2 }}"
-        ));
-    }
-    Ok(())
-}
-
-const CONTROL_LISTENER: &str = "control_listener";
-/// Every listener there is.
-const LISTENERS: [&str; 2] = ["esmtp_listener", CONTROL_LISTENER];

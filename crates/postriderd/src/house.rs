@@ -11,6 +11,7 @@ use config::{Author, Configuration, ConsoleChange, Diagnostics, Generation, Look
 use delivery::EngineHandle;
 use dns::Resolver;
 use hooks::HookSet;
+use io_wrapper::IoWrappers;
 use jiff::Timestamp;
 use logging::{LogHooks, LogWriter, Paniclog};
 use message::IdGenerator;
@@ -27,6 +28,7 @@ use crate::generation;
 use crate::loops;
 use crate::statistics::Baseline;
 use declarations::daemon::WATCHDOG_INTERVAL;
+use declarations::fitness::{self, Purpose};
 
 /// The rooms.
 pub struct House {
@@ -34,6 +36,8 @@ pub struct House {
     pub configuration: Configuration,
     /// What this build can load.
     pub modules: Arc<Modules>,
+    /// Files by URL.
+    pub files: IoWrappers,
     /// Time.
     pub clock: Clock,
     /// Every counter.
@@ -66,7 +70,7 @@ pub struct House {
     pub baseline: Baseline,
     /// Watches the loops.
     pub watchdog: Watchdog,
-    /// Opens files that lines are written to without waiting.
+    /// Opens files that lines are written to without waiting; flushed at the very end.
     pub log_writer: LogWriter,
     /// What the console has listed last, to complete ids by.
     pub last_listed: LastListed,
@@ -110,6 +114,7 @@ impl House {
         let ground = ChangeGround {
             configuration: self.configuration.clone(),
             modules: self.modules.clone(),
+            files: self.files.clone(),
             netlisteners: self.netlisteners.clone(),
             paniclog: self.paniclog.clone(),
             meters: self.meters.clone(),
@@ -233,6 +238,7 @@ pub fn refused(diagnostics: Diagnostics) -> Refusal {
 struct ChangeGround {
     configuration: Configuration,
     modules: Arc<Modules>,
+    files: IoWrappers,
     netlisteners: Arc<Mutex<Netlisteners>>,
     paniclog: Paniclog,
     meters: Meters,
@@ -248,9 +254,10 @@ impl ChangeGround {
             if reach == Reach::Kept {
                 generation::check_reachable(new, &current)?;
             }
+            fitness::verdict(&fitness::faults(new, &self.modules, Purpose::Reload))?;
             plan = Some(generation::bind(new, &self.netlisteners)?);
             new.extend(author.clone());
-            generation::prepare(new, Some(&current), &self.modules, &self.meters)
+            generation::prepare(new, Some(&current), &self.modules, &self.files, &self.meters)
         })?;
         if let Some(plan) = plan {
             let mut netlisteners = self.netlisteners.lock().unwrap_or_else(PoisonError::into_inner);

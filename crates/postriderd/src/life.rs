@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use config::Lookup;
+use io_wrapper::IoWrappers;
 use message::IdGenerator;
 
 use crate::boot::Booted;
@@ -20,13 +21,16 @@ use declarations::daemon::PIDFILE;
 
 /// Runs the daemon to its end.
 pub fn live(booted: Booted, signals: Signals, in_background: bool) -> Result<(), Failure> {
-    let Booted { master, house, arrivals, console, loops, log_writer, intake, ids, files, memory } = booted;
-    let pidfile = house.configuration.current().get(&PIDFILE, &Lookup::Global);
-    let pidfile = Pidfile::write(&pidfile, &files)?;
+    let Booted { master, house, arrivals, console, loops, intake, ids, files, memory, mut footprint } = booted;
     let rooms = house.clone();
+    let began = &mut footprint;
     let result = master.run(async move {
         tokio::task::spawn_local(arrivals.serve(console));
-        listen(&rooms)?;
+        let pidfile = listen(&rooms, &files)?;
+        began.keep();
+        if !in_background {
+            say_where(&rooms);
+        }
         descriptors::take_stock(&rooms.descriptors, &rooms.configuration.current());
         read_spool(&rooms, intake, ids);
         announce(in_background)?;
@@ -38,22 +42,33 @@ pub fn live(booted: Booted, signals: Signals, in_background: bool) -> Result<(),
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         limit_the_stop();
         stop_rooms(&rooms).await;
-        Ok(())
+        Ok(pidfile)
     });
     drop(memory);
     loops.shutdown();
     house.pools.shutdown();
     house.spool.close();
     tracing::info!(target: "START", "Milestone: {PRODUCT} {VERSION} stopped");
-    log_writer.stop();
-    drop(pidfile);
-    result
+    house.log_writer.stop();
+    // The last thing of it that is seen to go; with it, if the start failed, what that had made.
+    result.map(drop)
 }
 
-fn listen(house: &House) -> Result<(), Failure> {
-    let plan = generation::bind(&house.configuration.current(), &house.netlisteners).map_err(Failure::System)?;
+/// Tells whoever has started it in front where it can be reached.
+fn say_where(house: &House) {
+    let netlisteners = house.netlisteners.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut said: Vec<String> = netlisteners.endpoints().map(ToString::to_string).collect();
+    said.sort();
+    eprintln!("{PRODUCT} {VERSION}, process {}, listens: {}", std::process::id(), said.join(", "));
+}
+
+/// Takes the addresses, then the pidfile, which until then may be that of another daemon and is none of ours; clients last.
+fn listen(house: &House, files: &IoWrappers) -> Result<Pidfile, Failure> {
+    let current = house.configuration.current();
+    let plan = generation::bind(&current, &house.netlisteners).map_err(Failure::System)?;
+    let pidfile = Pidfile::write(&current.get(&PIDFILE, &Lookup::Global), files)?;
     house.netlisteners.lock().unwrap_or_else(PoisonError::into_inner).commit(plan);
-    Ok(())
+    Ok(pidfile)
 }
 
 /// Hands what the spool holds to the queues, on a thread of its own, while new mail is being taken.

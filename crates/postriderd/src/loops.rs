@@ -10,7 +10,7 @@ use crate::exit::Failure;
 use declarations::daemon::{BACKLOG, CONCURRENCY, DELIVERY_POOL, STACK_SIZE};
 
 /// The pool that exists without being written.
-pub const DEFAULT_POOL: &str = "default";
+pub use declarations::daemon::DEFAULT_POOL;
 
 /// The event loop pools of the process.
 pub struct Pools(Vec<LoopPool>);

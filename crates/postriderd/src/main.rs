@@ -11,8 +11,10 @@ mod boot;
 mod commands;
 mod descriptors;
 mod exit;
+mod footprint;
 mod generation;
 mod house;
+mod inherited;
 mod life;
 mod loops;
 mod memory;
@@ -37,7 +39,9 @@ const PRODUCT: &str = "Postrider";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
-    // First of all: until then a signal ends the process.
+    // First of all, while no descriptor is ours.
+    inherited::close();
+    // Until then a signal ends the process.
     let signals = Signals::catch();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

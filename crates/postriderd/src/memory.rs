@@ -2,8 +2,8 @@
 //!
 //! What counts is what the rooms of the house are charged with by owner (`scheduler::MemoryOwner`): what they have allocated
 //! and can let go of. The page cache of spool and logs never counts. The whole is the machine's memory, or less where a
-//! control group or a limit of resident, virtual or data memory (`ulimit -m`, `-v`, `-d`) gives less; but for what is
-//! resident and nobody accounts for, code, stacks and what the allocator keeps, at most half of it. Of that the marks are
+//! control group or a limit of resident, virtual or data memory (`ulimit -m`, `-v`, `-d`) gives less; but for what has been
+//! taken of that very bound and nobody accounts for, code, stacks and what the allocator keeps, at most half of it. Of that the marks are
 //! percentages. A charge that passes one raises the pressure itself (`scheduler::MemoryMarks`) and wakes the thread here,
 //! which tells the loops; twice a second it measures, sets marks and limits anew, lowers the pressure again, and measures the
 //! room of the spool.
@@ -151,17 +151,22 @@ impl Reading {
         let text = |path: &str| files.read_text(path, BYTES_MAX).ok();
         let status = text("/proc/self/status")?;
         let machine = kibibytes(&text("/proc/meminfo")?, "MemTotal:")?;
-        let [resident, data, addresses] =
-            [Resource::Rss, Resource::Data, Resource::As].map(|resource| getrlimit(resource).current);
-        let whole = [group_limit(&text), resident, data, addresses].into_iter().flatten().fold(machine, u64::min);
         let mark = |option| generation.get(option, &Lookup::Global);
         let (accounted, anonymous) = (meters.memory_marks().accounted(), kibibytes(&status, "RssAnon:")?);
+        let limit = |resource| getrlimit(resource).current.unwrap_or(u64::MAX);
+        // Each bound with what counts against it: address space is taken by what is resident nowhere.
+        let sources = [
+            (machine.min(group_limit(&text).unwrap_or(u64::MAX)).min(limit(Resource::Rss)), anonymous),
+            (limit(Resource::Data), kibibytes(&status, "VmData:")?),
+            (limit(Resource::As), kibibytes(&status, "VmSize:")?),
+        ];
+        let (whole, available) = least(&sources, accounted);
         Some(Self {
             accounted,
             anonymous,
             resident: kibibytes(&status, "VmRSS:")?,
             whole,
-            available: whole - anonymous.saturating_sub(accounted).min(whole / 2),
+            available,
             marks: Marks { goal: mark(&MEMORY_GOAL), high_water: mark(&MEMORY_HWM) },
         })
     }
@@ -225,6 +230,14 @@ impl Reading {
             }
         }
     }
+}
+
+/// Of bounds, each with what has been taken of it: the least, and the least that is left of one for what is accounted for. What
+/// nobody accounts for takes half of a bound at most.
+fn least(sources: &[(u64, u64)], accounted: u64) -> (u64, u64) {
+    let left = |&(bound, taken): &(u64, u64)| bound - taken.saturating_sub(accounted).min(bound / 2);
+    let (bounds, lefts) = (sources.iter().map(|source| source.0), sources.iter().map(left));
+    (bounds.min().unwrap_or(u64::MAX), lefts.min().unwrap_or(u64::MAX))
 }
 
 fn share(percent: u64, whole: u64) -> u64 {
@@ -301,6 +314,15 @@ mod tests {
         assert_eq!(reading(0, 10_000).goal(), 450, "half of the whole is left at least");
         assert_eq!([of(950), of(951), of(u64::MAX)], [Pressure::None, Pressure::Goal, Pressure::Goal]);
         assert_eq!((reading(100, 951).unaccounted(), reading(100, 50).unaccounted()), (851, 0));
+    }
+
+    /// Stacks and what the allocator has reserved take address space, though none of it is resident.
+    #[test]
+    fn each_bound_is_held_against_what_was_taken_of_it() {
+        assert_eq!(least(&[(1000, 150), (u64::MAX, 400)], 100), (1000, 950));
+        assert_eq!(least(&[(4000, 150), (1000, 500)], 100), (1000, 600), "address space is what is short");
+        assert_eq!(least(&[(700, 150), (1000, 500)], 100), (700, 600));
+        assert_eq!(least(&[(4000, 150), (1000, 5000)], 0), (1000, 500));
     }
 
     #[test]

@@ -1,13 +1,20 @@
-//! Makes files and folders that root has made belong to the user the daemon becomes.
+//! Makes files and folders that root has made belong to the user the daemon becomes, and looks at whose a spool is.
 //!
-//! Never follows a symbolic link inside a folder, and leaves a folder alone that belongs to the user already: so a large
-//! spool is walked once in its life, and not at every start.
+//! Everything is changed by descriptor, of what was looked at: never by a name, which another user could make mean something
+//! else meanwhile. Never follows a symbolic link inside a folder, and leaves a folder alone that belongs to the user already:
+//! so a large spool is walked once in its life, and not at every start.
+//!
+//! Invariant: what is in a folder changes hands before the folder does, so that while root walks it nobody else can write there.
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chownat, fchown, fstat, lstat, mkdir, open, stat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, chownat, fchown, fstat, lstat, mkdir, open, openat, stat, statat,
+};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
@@ -19,20 +26,26 @@ pub struct Owner {
     pub gid: u32,
 }
 
+/// A file that the daemon writes, in a folder that is told beside it.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Its name there.
+    pub name: OsString,
+    /// Whether it is opened by that name, so that an empty one has to be there where the user may make none.
+    pub made: bool,
+}
+
 impl Owner {
     /// The folder of a spool and everything in it; made if it is missing. A folder that holds other things is refused, for
     /// it may be anybody's.
     pub fn spool(&self, path: &Path) -> Result<(), String> {
         match self.made(path)? {
-            Found::Ours => names(path)?.into_iter().map(|name| path.join(name)).try_for_each(|inner| {
-                let others = lstat(&inner).is_ok_and(|found| found.st_uid != self.uid);
-                if others { self.tree(&inner, DEPTH_MAX) } else { Ok(()) }
-            }),
+            Found::Ours => self.tree_of(path, false),
             Found::Others => {
                 let names = names(path)?;
                 let is_spool = names.is_empty() || MARKS.iter().any(|mark| names.iter().any(|name| name == mark));
                 match is_spool {
-                    true => self.tree(path, DEPTH_MAX),
+                    true => self.tree_of(path, true),
                     false => Err(format!(
                         "{} is to become the spool of the user of security {{ }}, but belongs to somebody else and holds other things; \
                          name a folder of its own in spoolbase",
@@ -43,84 +56,121 @@ impl Owner {
         }
     }
 
-    /// Logs in one folder. The folder is ours too when nothing else is in it, as when it has just been made for them; a
-    /// folder that holds other things stays whose it is.
-    pub fn logs(&self, folder: &Path, files: &[&OsStr]) -> Result<(), String> {
-        if matches!(self.made(folder)?, Found::Ours) {
+    /// Files in one folder: those that are there, and the folder itself when nothing is in it but what is `ours`, as when it has
+    /// just been made for them. A folder that holds other things stays whose it is, and gets the files that are to be made.
+    pub fn folder(&self, folder: &Path, files: &[File], ours: &BTreeSet<PathBuf>) -> Result<(), String> {
+        let found = self.made(folder)?;
+        let paths = |file: &File| folder.join(&file.name);
+        for file in files.iter().filter(|file| lstat(paths(file)).is_ok_and(|found| is(&found, FileType::RegularFile)))
+        {
+            self.file(&paths(file))?;
+        }
+        if matches!(found, Found::Ours) {
             return Ok(());
         }
-        if names(folder)?.iter().all(|name| files.contains(&OsStr::new(name))) {
-            self.own(folder)?;
+        if names(folder)?.iter().all(|name| ours.contains(&folder.join(name))) {
+            let opened = open_folder(folder)?;
+            return self.take(folder, &opened);
         }
-        files.iter().try_for_each(|file| self.file(&folder.join(file)))
+        files.iter().filter(|file| file.made).try_for_each(|file| self.file(&paths(file)))
     }
 
     /// Makes a folder if it is missing, and tells whose it is.
     fn made(&self, path: &Path) -> Result<Found, String> {
-        let is_new = lstat(path).is_err();
-        make(path)?;
-        if is_new {
-            self.own(path)?;
+        if make(path)? {
+            let folder = open_folder(path)?;
+            self.take(path, &folder)?;
         }
         let found = lstat(path).map_err(|error| told("look at", path, error))?;
         Ok(if found.st_uid == self.uid { Found::Ours } else { Found::Others })
     }
 
     /// A file; made, empty, if it is missing.
-    pub fn file(&self, path: &Path) -> Result<(), String> {
+    fn file(&self, path: &Path) -> Result<(), String> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW;
         let file = io_wrapper::open_regular(path, flags, Mode::from_raw_mode(0o644))
             .map_err(|error| format!("cannot make {} for the user of security {{ }}: {error}", path.display()))?;
         let found = fstat(&file).map_err(|error| told("look at", path, error))?;
         if found.st_uid != self.uid && 1 < found.st_nlink {
-            // Its other name may be a file of somebody else's.
-            return Err(format!(
-                "{} has another name too, and belongs to user {}; move it away",
-                path.display(),
-                found.st_uid
-            ));
+            return Err(two_names(path, found.st_uid));
         }
-        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        fchown(&file, Some(uid), Some(gid)).map_err(|error| told("change the owner of", path, error))
+        self.take(path, &file)
     }
 
-    fn tree(&self, path: &Path, depth: usize) -> Result<(), String> {
-        self.own(path)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = match open(path, flags, Mode::empty()) {
-            Ok(folder) => folder,
-            Err(Errno::NOTDIR | Errno::LOOP) => return Ok(()),
-            Err(error) => return Err(told("open", path, error)),
-        };
-        for entry in Dir::new(folder).map_err(|error| told("read", path, error))? {
-            let entry = entry.map_err(|error| told("read", path, error))?;
-            let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            let inner = path.join(OsStr::from_bytes(name));
-            // Of file systems that do not tell, every entry is looked at.
-            match entry.file_type() {
-                FileType::Directory | FileType::Unknown if 0 < depth => self.tree(&inner, depth - 1)?,
-                _ => self.own(&inner)?,
-            }
+    /// A folder with what is in it, and `itself` last.
+    fn tree_of(&self, path: &Path, itself: bool) -> Result<(), String> {
+        let folder = open_folder(path)?;
+        self.inside(path, &folder, DEPTH_MAX)?;
+        if itself { self.take(path, &folder) } else { Ok(()) }
+    }
+
+    fn inside(&self, path: &Path, folder: &OwnedFd, depth: usize) -> Result<(), String> {
+        let found = fstat(folder).map_err(|error| told("look at", path, error))?;
+        // Nobody but root can have put a second name of something of root's into it.
+        let is_closed = found.st_uid == 0 && found.st_mode & 0o022 == 0;
+        for name in entries(path, folder)? {
+            let inner = path.join(OsStr::from_bytes(name.to_bytes()));
+            self.entry(&inner, folder, &name, is_closed, depth)?;
         }
         Ok(())
     }
 
-    fn own(&self, path: &Path) -> Result<(), String> {
-        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        match chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+    fn entry(&self, path: &Path, folder: &OwnedFd, name: &CStr, is_closed: bool, depth: usize) -> Result<(), String> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let held = match openat(folder, name, flags, Mode::empty()) {
+            Ok(held) => held,
             // Gone meanwhile is as good.
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(told("change the owner of", path, error)),
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(told("open", path, error)),
+        };
+        let found = fstat(&held).map_err(|error| told("look at", path, error))?;
+        if is(&found, FileType::Directory) {
+            if found.st_uid == self.uid || depth == 0 {
+                return Ok(());
+            }
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let inner = openat(folder, name, flags, Mode::empty()).map_err(|error| told("open", path, error))?;
+            self.inside(path, &inner, depth - 1)?;
+            return self.take(path, &inner);
         }
+        if found.st_uid == self.uid {
+            return Ok(());
+        }
+        if !is_closed {
+            // In one look: the name is that of what is held, and its only one. So it is nothing that lies elsewhere too.
+            let Ok(now) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
+            if (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino) || now.st_nlink != 1 {
+                return Err(two_names(path, found.st_uid));
+            }
+        }
+        self.take(path, &held)
     }
+
+    /// Gives away what a descriptor holds.
+    fn take(&self, path: &Path, held: impl AsFd) -> Result<(), String> {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        let taken = match fchown(&held, Some(uid), Some(gid)) {
+            // A descriptor that only holds its place has no other way.
+            Err(Errno::BADF) => chownat(&held, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH),
+            taken => taken,
+        };
+        taken.map_err(|error| told("change the owner of", path, error))
+    }
+}
+
+fn two_names(path: &Path, owner: u32) -> String {
+    // Its other name may be a file of somebody else's.
+    format!("{} has another name too, and belongs to user {owner}; move it away", path.display())
+}
+
+fn is(found: &Stat, kind: FileType) -> bool {
+    FileType::from_raw_mode(found.st_mode) == kind
 }
 
 /// Refuses a spool that somebody else could change: mail would be read, replaced or lost by whoever does. `users` may own it
 /// and the folders in it; root may anyway. The error says what to run.
 pub fn check_spool(base: &Path, users: &[u32]) -> Result<(), String> {
+    check_way(base, users)?;
     let found = match stat(base) {
         Ok(found) => found,
         Err(Errno::NOENT) => return Ok(()),
@@ -141,6 +191,30 @@ pub fn check_spool(base: &Path, users: &[u32]) -> Result<(), String> {
                 ));
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whoever may write in a folder above the spool can put another in its place.
+fn check_way(base: &Path, users: &[u32]) -> Result<(), String> {
+    let whole = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
+    // Where links lead counts, and of what is not there yet the part that is.
+    let above = whole.ancestors().skip(1).find_map(io_wrapper::real_path).unwrap_or_default();
+    for folder in above.ancestors() {
+        let Ok(found) = stat(folder) else { continue };
+        let (shown, spool, mode) = (folder.display(), base.display(), found.st_mode & 0o7777);
+        let is_sticky = mode & 0o1000 != 0;
+        if mode & 0o002 != 0 && !is_sticky {
+            return Err(format!(
+                "the folder {shown} may be written by everyone (mode {mode:04o}), who could put another spool in the place of {spool}; \
+                 run: chmod o-w {shown}"
+            ));
+        }
+        if found.st_uid != 0 && !users.contains(&found.st_uid) {
+            // As in a checkout that root tries: whose the programs and the configuration are, too.
+            tracing::warn!(target: "START", "the folder {shown} belongs to user {}, who could put another spool in the place of \
+                {spool}; a spoolbase in folders of root's or of the daemon's user is safer", found.st_uid);
         }
     }
     Ok(())
@@ -174,25 +248,37 @@ enum Found {
 }
 
 /// What is in a folder.
-fn names(path: &Path) -> Result<Vec<String>, String> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = open(path, flags, Mode::empty()).map_err(|error| told("open", path, error))?;
-    let entries = Dir::new(folder).map_err(|error| told("read", path, error))?;
-    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    let names: Result<Vec<String>, Errno> = names.collect();
+fn names(path: &Path) -> Result<Vec<OsString>, String> {
+    let names = entries(path, &open_folder(path)?)?;
+    Ok(names.into_iter().map(|name| OsStr::from_bytes(name.to_bytes()).to_owned()).collect())
+}
+
+fn entries(path: &Path, folder: &OwnedFd) -> Result<Vec<CString>, String> {
+    let entries = Dir::read_from(folder).map_err(|error| told("read", path, error))?;
+    let names: Result<Vec<CString>, Errno> = entries.map(|entry| Ok(entry?.file_name().to_owned())).collect();
     let mut names = names.map_err(|error| told("read", path, error))?;
-    names.retain(|name| name != "." && name != "..");
+    names.retain(|name| name.to_bytes() != b"." && name.to_bytes() != b"..");
     Ok(names)
 }
 
-fn make(path: &Path) -> Result<(), String> {
+fn open_folder(path: &Path) -> Result<OwnedFd, String> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty()).map_err(|error| told("open", path, error))
+}
+
+/// Makes a folder, with the mode that the daemon itself gives those of its spool, logs and sockets, and what is missing above
+/// it, which everybody may pass through. Whether it made the folder.
+fn make(path: &Path) -> Result<bool, String> {
     let mut missing: Vec<&Path> = path.ancestors().take_while(|folder| lstat(*folder).is_err()).collect();
+    missing.retain(|folder| !folder.as_os_str().is_empty());
     while let Some(folder) = missing.pop() {
-        if !folder.as_os_str().is_empty() {
-            mkdir(folder, Mode::from_raw_mode(0o755)).map_err(|error| told("make", folder, error))?;
+        let mode = if folder == path { 0o750 } else { 0o755 };
+        mkdir(folder, Mode::from_raw_mode(mode)).map_err(|error| told("make", folder, error))?;
+        if folder == path {
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 fn told(doing: &str, path: &Path, error: Errno) -> String {

@@ -1,11 +1,13 @@
-//! The file that names the daemon's process, for as long as it runs.
+//! The file that names the daemon's process, for as long as it runs. Written when the daemon listens, so that a start which
+//! fails leaves another daemon's as it is.
 
 use io_wrapper::{Flags, IoWrappers};
+use rustix::fs::{Mode, OFlags};
 
 use crate::exit::Failure;
 
 /// Removes the file when dropped.
-pub struct Pidfile(Option<String>);
+pub struct Pidfile(Option<(String, IoWrappers)>);
 
 impl Pidfile {
     /// Writes the process id; an empty path writes nothing.
@@ -19,15 +21,22 @@ impl Pidfile {
         let mut file = files.mkpath_and_open(path, Flags::REPLACE, 0o644).map_err(|error| failed(&error))?;
         file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(|error| failed(&error))?;
         file.close().map_err(|error| failed(&error))?;
-        Ok(Self(Some(path.to_owned())))
+        Ok(Self(Some((path.to_owned(), files.clone()))))
     }
 }
 
 impl Drop for Pidfile {
     fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            // Gone already is as good.
-            let _ = rustix::fs::unlink(path);
+        if let Some((path, files)) = &self.0 {
+            let is_ours =
+                files.read_text(path, TEXT_OCTETS_MAX).is_ok_and(|text| text.trim() == std::process::id().to_string());
+            // Gone already is as good. In a folder that is not ours to write it is emptied: no other process is meant then.
+            if is_ours && rustix::fs::unlink(path).is_err() {
+                let _ = rustix::fs::open(path, OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC, Mode::empty());
+            }
         }
     }
 }
+
+/// Longest text read back: a number.
+const TEXT_OCTETS_MAX: usize = 64;

@@ -1,20 +1,22 @@
 //! Gives up the rights of root: `security { }` says for whom, and which capabilities are kept.
 //!
 //! Comes in: a checked generation, while the process is still root. Goes out: a process that is that user, has the kept
-//! capabilities and can gain no others; what it must write then, the spool, the logs and the pidfile, belongs to it.
+//! capabilities and can gain no others; what it must write then, the spool, the logs, the pidfile, its sockets and what is
+//! written back from the console, belongs to it.
 //! Runs on the main thread at start, before there is another: rights are a thread's, and every later one has them from it. So
 //! do the programs that logs are piped to, which start once this is done.
 //!
 //! Invariant: it either ends with the rights it was asked for or the daemon does not start.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use config::{Generation, Lookup};
+use config::{Generation, ListenAddress, Lookup};
 use declarations::daemon::PIDFILE;
-use declarations::security::{CAPABILITIES, GROUP, SUPPLEMENTAL_GROUPS, USER, capabilities};
-use nix::unistd::{self, Gid, Group, Uid, User};
+use declarations::fitness::{self, LISTENERS};
+use declarations::security::Identity;
+use netlistener::listen_specs;
+use nix::unistd::{self, Uid};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -32,7 +34,7 @@ pub fn renounce() -> Result<(), Failure> {
 /// done, or what an operator should know.
 pub fn settle(generation: &Generation) -> Result<(), Failure> {
     let is_root = Uid::effective().is_root();
-    let wanted = Wanted::of(generation)?;
+    let wanted = Identity::of(generation).map_err(Failure::Configuration)?;
     let user = wanted.as_ref().filter(|_| is_root).map_or_else(Uid::effective, |wanted| wanted.uid);
     ownership::check_spool(&spool::JournalOptions::configured(generation).base, &[user.as_raw()])
         .map_err(Failure::Spool)?;
@@ -51,54 +53,37 @@ pub fn settle(generation: &Generation) -> Result<(), Failure> {
         return Ok(());
     }
     hand_over(generation, &wanted).map_err(Failure::System)?;
+    let wanted = Wanted(wanted);
     wanted.become_it()?;
+    let Wanted(wanted) = wanted;
     tracing::info!(target: "START", "Milestone: running as user {} ({}), group {}, capabilities {:?}",
         wanted.name, wanted.uid, wanted.gid, wanted.capabilities);
     Ok(())
 }
 
-/// Who the daemon is to be.
-struct Wanted {
-    name: String,
-    uid: Uid,
-    gid: Gid,
-    groups: Vec<Gid>,
-    capabilities: CapabilitySet,
-}
+/// Becomes it.
+struct Wanted(Identity);
 
 impl Wanted {
-    fn of(generation: &Generation) -> Result<Option<Self>, Failure> {
-        let Some(stanza) = generation.instances("security").into_iter().next() else { return Ok(None) };
-        let name = stanza.get(&USER);
-        let user = user(&name)?;
-        let group = match stanza.find(&GROUP) {
-            Some(group) => gid(&group)?,
-            None => user.gid,
-        };
-        let groups = stanza.get(&SUPPLEMENTAL_GROUPS).iter().map(|group| gid(group)).collect::<Result<Vec<_>, _>>()?;
-        let capabilities = capabilities(&stanza.get(&CAPABILITIES)).map_err(Failure::Configuration)?;
-        Ok(Some(Self { name, uid: user.uid, gid: group, groups, capabilities }))
-    }
-
     fn become_it(&self) -> Result<(), Failure> {
         let failed = |doing: &'static str| {
-            let name = &self.name;
+            let name = &self.0.name;
             move |error: &dyn std::fmt::Display| Failure::System(format!("cannot become user {name}: {doing}: {error}"))
         };
-        let groups = [&[self.gid][..], &self.groups].concat();
+        let groups = [&[self.0.gid][..], &self.0.groups].concat();
         unistd::setgroups(&groups).map_err(|error| failed("its groups")(&error))?;
-        unistd::setgid(self.gid).map_err(|error| failed("its group")(&error))?;
+        unistd::setgid(self.0.gid).map_err(|error| failed("its group")(&error))?;
         // Root asked for by name keeps everything.
-        if !self.uid.is_root() {
+        if !self.0.uid.is_root() {
             self.bound()?;
             rustix::thread::set_keep_capabilities(true).map_err(|error| failed("its capabilities")(&error))?;
-            unistd::setuid(self.uid).map_err(|error| failed("its number")(&error))?;
-            let kept = self.capabilities;
+            unistd::setuid(self.0.uid).map_err(|error| failed("its number")(&error))?;
+            let kept = self.0.capabilities;
             let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
             rustix::thread::set_capabilities(None, sets).map_err(|error| failed("its capabilities")(&error))?;
             rustix::thread::set_keep_capabilities(false).map_err(|error| failed("its capabilities")(&error))?;
         }
-        if !self.uid.is_root() && (Uid::current().is_root() || Uid::effective().is_root()) {
+        if !self.0.uid.is_root() && (Uid::current().is_root() || Uid::effective().is_root()) {
             return Err(Failure::Internal("still root after giving up its rights".to_owned()));
         }
         Ok(())
@@ -108,7 +93,7 @@ impl Wanted {
 impl Wanted {
     /// Takes every other capability out of the bounding set, so that no program can bring it back.
     fn bound(&self) -> Result<(), Failure> {
-        for capability in CapabilitySet::all().difference(self.capabilities).iter() {
+        for capability in CapabilitySet::all().difference(self.0.capabilities).iter() {
             // A kernel that does not know it has nothing to take out.
             if !rustix::thread::capability_is_in_bounding_set(capability).unwrap_or(false) {
                 continue;
@@ -128,89 +113,49 @@ impl Wanted {
     }
 }
 
-fn user(name: &str) -> Result<User, Failure> {
-    let found = match name.parse() {
-        Ok(number) => User::from_uid(Uid::from_raw(number)),
-        Err(_) => User::from_name(name),
-    };
-    found.ok().flatten().ok_or_else(|| {
-        Failure::Configuration(format!(
-            "security: there is no user {name} on this host: set user to one there is, or make it with \
-             `useradd --system --no-create-home {name}`"
-        ))
-    })
-}
-
-fn gid(name: &str) -> Result<Gid, Failure> {
-    let found = match name.parse() {
-        // A number needs no entry.
-        Ok(number) => return Ok(Gid::from_raw(number)),
-        Err(_) => Group::from_name(name),
-    };
-    found.ok().flatten().map(|group| group.gid).ok_or_else(|| {
-        Failure::Configuration(format!(
-            "security: there is no group {name} on this host: set group to one there is, or make it with `groupadd --system {name}`"
-        ))
-    })
-}
-
-/// Gives the user what the daemon writes and root has made.
-fn hand_over(generation: &Generation, wanted: &Wanted) -> Result<(), String> {
+/// Gives the user what the daemon writes and root has made, and makes what is missing as the daemon itself would: so that
+/// everything is as it would be had that user started it.
+fn hand_over(generation: &Generation, wanted: &Identity) -> Result<(), String> {
     let owner = ownership::Owner { uid: wanted.uid.as_raw(), gid: wanted.gid.as_raw() };
-    owner.spool(&spool::JournalOptions::configured(generation).base)?;
-    let logs = logs(generation);
-    let mut folders: BTreeMap<&Path, Vec<&OsStr>> = BTreeMap::new();
-    for log in &logs {
-        // Of a compressed log the file counts; what goes elsewhere has no file.
-        let name = log.strip_prefix("gzip://").unwrap_or(log);
-        let path = Path::new(name.strip_prefix("file://").unwrap_or(name));
-        if io_wrapper::is_standard_stream(path) {
-            continue;
-        }
-        if let (Some(folder), Some(file), false) =
-            (path.parent(), path.file_name(), path.to_string_lossy().contains("://"))
-            && folder.is_absolute()
-        {
-            folders.entry(folder).or_default().push(file);
-        }
-    }
-    for (folder, files) in folders {
-        owner.logs(folder, &files)?;
-    }
-    match generation.get(&PIDFILE, &Lookup::Global) {
-        pidfile if pidfile.is_empty() => Ok(()),
-        pidfile => owner.file(Path::new(&pidfile)),
-    }
+    let spool = absolute(&spool::JournalOptions::configured(generation).base);
+    owner.spool(&spool)?;
+    let folders = written(generation);
+    let files = folders.iter().flat_map(|(folder, files)| files.iter().map(|file| folder.join(&file.name)));
+    let ours = files.chain(folders.keys().cloned()).chain([spool]).collect();
+    folders.iter().try_for_each(|(folder, files)| owner.folder(folder, files, &ours))
 }
 
-/// Where the loggers of this generation write.
-fn logs(generation: &Generation) -> Vec<String> {
-    let mut logs = Vec::new();
-    for stanza in generation.instances("ec_logger") {
-        for log in [
-            &ec_logger::MAINLOG,
-            &ec_logger::REJECTLOG,
-            &ec_logger::PANICLOG,
-            &ec_logger::ACCTLOG,
-            &ec_logger::IMPORTLOG,
-        ] {
-            logs.push(stanza.get(log));
+/// The files that the daemon writes beside its spool, by folder.
+pub fn written(generation: &Generation) -> BTreeMap<PathBuf, Vec<ownership::File>> {
+    let mut folders: BTreeMap<PathBuf, Vec<ownership::File>> = BTreeMap::new();
+    let mut add = |path: &Path, made: bool| {
+        let path = absolute(path);
+        if let (Some(folder), Some(name)) = (path.parent(), path.file_name()) {
+            folders.entry(folder.to_owned()).or_default().push(ownership::File { name: name.to_owned(), made });
+        }
+    };
+    for (_, log) in fitness::logs(generation) {
+        if let Some(file) = fitness::log_file(&log) {
+            add(Path::new(file), true);
         }
     }
-    logs.extend(generation.instances("bounce_logger").iter().map(|stanza| stanza.get(&bounce_logger::BOUNCELOG)));
-    logs
+    let pidfile = generation.get(&PIDFILE, &Lookup::Global);
+    if let Some(pidfile) = fitness::log_file(&pidfile) {
+        add(Path::new(pidfile), true);
+    }
+    // Replaced as a whole when it is written, which takes a folder that may be written.
+    let local = generation.get(&config::LOCAL_CHANGES_FILE, &Lookup::Global);
+    if Path::new(&local).is_absolute() {
+        add(Path::new(&local), false);
+    }
+    for spec in listen_specs(generation, &LISTENERS).unwrap_or_default() {
+        if let ListenAddress::Unix(path) = &spec.address {
+            add(path, false);
+        }
+    }
+    folders
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_and_groups_have_names_or_numbers() {
-        assert_eq!(user("root").unwrap().uid, Uid::from_raw(0));
-        assert_eq!(user("0").unwrap().name, "root");
-        assert_eq!(gid("root").unwrap(), gid("0").unwrap());
-        let text = user("nobody-of-that-name").unwrap_err().to_string();
-        assert!(text.contains("there is no user nobody-of-that-name") && text.contains("useradd"), "{text}");
-    }
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -7,6 +7,7 @@
 //! Invariant: a message is in exactly one of active, delayed and in flight.
 
 mod arena;
+mod binding;
 mod bounce_addresses;
 mod intake;
 mod keys;
@@ -18,16 +19,18 @@ mod resident;
 mod retry;
 mod routing_domain;
 
+pub use binding::Assigned;
 pub use bounce_addresses::is_bounce_address;
 pub use intake::{Arrivals, Batch, Intake, Restorer, WeakIntake, intake};
 pub use keys::Keys;
 pub use moment::Moment;
 pub use options::{
-    BOUNCE_DOMAINS, BOUNCE_PATTERN, DEFAULT_BINDING, DROP_BODY_AFTER_TRANS_FAIL, DefaultBinding, GATEWAY,
-    KEEP_MESSAGE_DICTS_IN_MEMORY, MAX_RESIDENT_ACTIVE_QUEUE, MAX_RESIDENT_BYTES, MAX_RESIDENT_MESSAGES, MAX_RETRIES,
-    MAX_RETRY_INTERVAL, MESSAGE_EXPIRATION, MaxRetries, NEVER_ATTEMPT_EXPIRED_MESSAGES, NEVER_RETRY, OPTIONS,
-    RELAY_DOMAINS, RETRY_INTERVAL, ResidentLimits,
+    BLACKHOLE, BOUNCE_DOMAINS, BOUNCE_PATTERN, Blackhole, DEFAULT_BINDING, DROP_BODY_AFTER_TRANS_FAIL, DefaultBinding,
+    GATEWAY, KEEP_MESSAGE_DICTS_IN_MEMORY, MAX_RESIDENT_ACTIVE_QUEUE, MAX_RESIDENT_BYTES, MAX_RESIDENT_MESSAGES,
+    MAX_RETRIES, MAX_RETRY_INTERVAL, MESSAGE_EXPIRATION, MaxRetries, NEVER_ATTEMPT_EXPIRED_MESSAGES, NEVER_RETRY,
+    OPTIONS, RELAY_DOMAINS, RETRY_INTERVAL, ResidentLimits, SUSPEND_DELIVERY,
 };
+pub use queues::MEASURES;
 pub use queues::{
     BindingRow, DelayedPlace, Found, Listed, QUEUED_BYTES, QueueId, Queues, Room, Row, SiblingSearch, Taken, Ticket,
     Totals, Transient, Whereabouts,

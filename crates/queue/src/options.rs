@@ -1,5 +1,7 @@
 //! The options of queues, declared where they are used, and resolved into plain values once per (generation, queue).
 
+use std::sync::Arc;
+
 use config::{Declared, Generation, Lookup, Opt, OptionType, Pattern, Seconds, Value, checks, one_of, scopes};
 use message::QueueName;
 use scheduler::Pressure;
@@ -40,8 +42,11 @@ options! {
         "Octets of a body beyond which a message counts as large: queued, it does not stay in memory but is read from the spool for each attempt, unless it is the next of its queue. 0: none is large.";
     KEEP_MESSAGE_DICTS_IN_MEMORY: bool = "keep_message_dicts_in_memory", "false", GLOBAL,
         "Keep envelope and context of a message in memory when its body is not." => not_tunable;
+    BLACKHOLE: Blackhole = "blackhole", "false", QUEUE,
+        "true or inline: recipients of this scope are refused with 551 5.7.1; internal: their mail is taken, and fails instead of being delivered. What is queued fails either way, and so does mail that policy or a binding brings here. Recipients are looked up by their own domain and by that of their queue.";
+    SUSPEND_DELIVERY: bool = "suspend_delivery", "false", QUEUE, "Hold all mail of this scope: nothing is attempted.";
     DEFAULT_BINDING: DefaultBinding = "default_binding", "normal", GLOBAL,
-        "What becomes of mail that no policy gives a binding: normal (it leaves by the binding default), suspended (it waits there), none (it is refused with 451).";
+        "What becomes of mail that nothing gives a binding: normal (it leaves by the binding default), suspended (it waits there), none (it is refused with 451); or the name of the binding that it leaves by.";
     RELAY_DOMAINS: Vec<String> = "relay_domains", "()", PATHWAY,
         "Domains anyone may send to; *.example.com means its sub-domains.", domain_globs;
     BOUNCE_DOMAINS: Vec<String> = "bounce_domains", "()", PATHWAY,
@@ -49,7 +54,7 @@ options! {
     BOUNCE_PATTERN: Pattern = "bounce_pattern", "", DOMAIN,
         "Which addresses bounces come to: of mail to bounce_domains, those that match count as bounces; of mail that fails, that from those is logged as bounced. Unset: all.";
     GATEWAY: String = "gateway", "", QUEUE,
-        "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets. It becomes the routing domain.", a_next_hop;
+        "Host that gets this mail instead of the recipient domain's own: a name or an address, with :port if not remote_smtp_port; an IPv6 address with a port in brackets; or #name, whose routes stand in domain \"#name\". It becomes the routing domain, and options of that domain hold.", a_next_hop;
 }
 
 fn domain_globs(domains: &[String]) -> Result<(), String> {
@@ -64,8 +69,30 @@ fn at_least_one_second(interval: &Seconds) -> Result<(), String> {
     if interval.0 == 0 { Err("must be at least 1 second".to_owned()) } else { Ok(()) }
 }
 
-/// What becomes of mail without a binding. Closed.
+/// Whether mail is swallowed. Closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blackhole {
+    /// It is delivered.
+    No,
+    /// Its recipients are refused, and what is queued fails.
+    Inline,
+    /// It fails in its queue.
+    Internal,
+}
+
+impl OptionType for Blackhole {
+    const EXPECTED: &'static str = "false, true, inline or internal";
+
+    fn parse(value: &Value) -> Result<Self, String> {
+        if let Ok(is_on) = bool::parse(value) {
+            return Ok(if is_on { Self::Inline } else { Self::No });
+        }
+        one_of(value, &[("false", Self::No), ("inline", Self::Inline), ("internal", Self::Internal)])
+    }
+}
+
+/// What becomes of mail without a binding. Closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DefaultBinding {
     /// It is delivered.
     Normal,
@@ -73,17 +100,19 @@ pub enum DefaultBinding {
     Suspended,
     /// It is not taken.
     None,
+    /// It leaves by that binding.
+    Named(Arc<str>),
 }
 
 impl DefaultBinding {
     /// Whether the mail of a queue waits under this setting: that of the binding which exists without being written.
-    pub fn suspends(self, queue: &QueueName) -> bool {
-        self == Self::Suspended && is_default(queue)
+    pub fn suspends(&self, queue: &QueueName) -> bool {
+        *self == Self::Suspended && is_default(queue)
     }
 
     /// Whether mail for a queue is refused under this setting.
-    pub fn refuses(self, queue: &QueueName) -> bool {
-        self == Self::None && is_default(queue)
+    pub fn refuses(&self, queue: &QueueName) -> bool {
+        *self == Self::None && is_default(queue)
     }
 }
 
@@ -92,10 +121,15 @@ fn is_default(queue: &QueueName) -> bool {
 }
 
 impl OptionType for DefaultBinding {
-    const EXPECTED: &'static str = "normal, suspended or none";
+    const EXPECTED: &'static str = "normal, suspended, none, or the name of a binding";
 
     fn parse(value: &Value) -> Result<Self, String> {
-        one_of(value, &[("normal", Self::Normal), ("suspended", Self::Suspended), ("none", Self::None)])
+        let words = [("normal", Self::Normal), ("suspended", Self::Suspended), ("none", Self::None)];
+        // That there is such a binding is for the whole configuration to say.
+        one_of(value, &words).or_else(|problem| match String::parse(value) {
+            Ok(name) if !name.is_empty() => Ok(Self::Named(name.into())),
+            _ => Err(problem),
+        })
     }
 }
 

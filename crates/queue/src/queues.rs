@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use message::{DeliveryState, MessageId, QueueName};
-use scheduler::{Counter, Key, MemoryCharge, MemoryOwner, Meters, Wheel};
+use scheduler::{Counter, Key, Measure, MemoryCharge, MemoryOwner, Meters, Wheel};
 
 pub use counts::{BindingRow, Found, Listed, Room, Row, Totals, Whereabouts};
 pub use residency::DelayedPlace;
@@ -293,6 +293,11 @@ impl Queues {
         self.messages.get(*self.at(queue).active.front()?)?.resident.as_deref()
     }
 
+    /// Its id, wherever it is.
+    pub fn head_id(&self, queue: QueueId) -> Option<MessageId> {
+        Some(self.messages.get(*self.at(queue).active.front()?)?.id)
+    }
+
     /// How often a message in flight has failed transiently: what the table says counts, whatever its envelope on disk does.
     pub fn retries(&self, ticket: &Ticket) -> u32 {
         self.messages.get(ticket.0).map_or(0, |queued| queued.retries)
@@ -532,6 +537,16 @@ impl DomainQueue {
 const IDLE_CAPACITY: usize = 64;
 /// A map with room for so many times what it holds gives the rest back.
 const MAP_SLACK: usize = 8;
+
+/// What each delivery loop counts of its queues.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter("queue.active.entered{*}", "times", "Times that a message came into an active queue: new, due, flushed, or returned by a connection that did not try it.").by(&["loop"]),
+    Measure::counter("queue.active.left{*}", "times", "Times that a message left an active queue: into a connection, to be delayed, failed, or moved.").by(&["loop"]),
+    Measure::counter("queue.delayed.entered{*}", "times", "Times that a message was delayed until its next attempt.").by(&["loop"]),
+    Measure::counter("queue.delayed.left{*}", "times", "Times that a message left the delayed queue: due, flushed, failed, or moved.").by(&["loop"]),
+    Measure::counter("queue.resident.refused{*}", "times", "Times that a body did not stay in memory because a limit was full or memory short; the message is in the spool all the same.").by(&["loop"]),
+    Measure::counter("queue.resident.dropped{*}", "times", "Times that a body that was in memory was let go; it is read from the spool when it is needed.").by(&["loop"]),
+];
 
 #[cfg(test)]
 mod tests;

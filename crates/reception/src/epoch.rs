@@ -1,7 +1,7 @@
 //! What one loop has made of one configuration generation: hooks looked up, options resolved, queue names found. Sessions
 //! share it, and keep the one they began their transaction with.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use config::{Chain, Generation, Lookup};
 use hooks::HookSet;
 use logging::LogHooks;
 use message::QueueName;
-use queue::DefaultBinding;
+use queue::{Assigned, BLACKHOLE, Blackhole, DefaultBinding};
 
 use crate::bindings::BindingNames;
 use crate::options::ListenerOptions;
@@ -26,6 +26,9 @@ const OPTION_SETS_MAX: usize = 256;
 /// Queue names kept.
 const QUEUE_NAMES_MAX: usize = 4096;
 
+/// Queue names by recipient domain.
+type OfBinding = HashMap<Box<str>, QueueName>;
+
 pub(crate) struct Epoch {
     pub(crate) generation: Arc<Generation>,
     pub(crate) phases: Phases,
@@ -34,8 +37,12 @@ pub(crate) struct Epoch {
     system_hostname: Arc<str>,
     throttles: Arc<Throttles>,
     options: RefCell<Vec<(Chain, Rc<ListenerOptions>)>>,
-    queues: RefCell<HashMap<Box<str>, QueueName>>,
-    default: Arc<str>,
+    /// By binding and recipient domain.
+    queues: RefCell<HashMap<Arc<str>, OfBinding>>,
+    /// Messages so far, whose turns the bindings of a group have.
+    turns: Cell<usize>,
+    /// Some recipients are refused as blackholed.
+    has_blackholes: bool,
     /// Known once policy asks.
     bindings: OnceCell<BindingNames>,
 }
@@ -43,7 +50,10 @@ pub(crate) struct Epoch {
 impl Epoch {
     pub(crate) fn new(generation: Arc<Generation>, system_hostname: Arc<str>, throttles: Arc<Throttles>) -> Self {
         let hooks = generation.extension::<HookSet>().unwrap_or_default();
+        let is_set = |word| generation.stanzas(word).any(|stanza| stanza.find(&BLACKHOLE) == Some(Blackhole::Inline));
+        let of_all = generation.get(&BLACKHOLE, &Lookup::Global) == Blackhole::Inline;
         Self {
+            has_blackholes: of_all || ["domain", "binding", "binding_group"].into_iter().any(is_set),
             phases: Phases::of(&hooks),
             logs: LogHooks::of(&hooks),
             default_binding: generation.get(&queue::DEFAULT_BINDING, &Lookup::Global),
@@ -52,7 +62,7 @@ impl Epoch {
             throttles,
             options: RefCell::default(),
             queues: RefCell::default(),
-            default: "default".into(),
+            turns: Cell::default(),
             bindings: OnceCell::new(),
         }
     }
@@ -79,21 +89,40 @@ impl Epoch {
         self.bindings.get_or_init(|| BindingNames::of(&self.generation))
     }
 
-    /// The queue of a recipient domain on the default binding.
-    pub(crate) fn default_queue(&self, domain: &str) -> QueueName {
+    /// The next message's binding, and its group.
+    pub(crate) fn next_binding<'a>(&self, assigned: &'a Assigned) -> (&'a Arc<str>, &'a Arc<str>) {
+        assigned.of_turn(self.turns.replace(self.turns.get().wrapping_add(1)))
+    }
+
+    /// The queue of a recipient domain on a binding.
+    pub(crate) fn queue(&self, (binding_group, binding): (&Arc<str>, &Arc<str>), domain: &str) -> QueueName {
         let mut queues = self.queues.borrow_mut();
-        if let Some(queue) = queues.get(domain) {
+        if let Some(queue) = queues.get(binding).and_then(|of_binding| of_binding.get(domain)) {
             return queue.clone();
         }
-        if queues.len() == QUEUE_NAMES_MAX {
+        if QUEUE_NAMES_MAX <= queues.values().map(HashMap::len).sum() {
             queues.clear();
         }
         let queue = QueueName {
-            binding_group: self.default.clone(),
-            binding: self.default.clone(),
-            domain: queue::routing_domain(&self.generation, &self.default, &self.default, domain),
+            binding_group: binding_group.clone(),
+            binding: binding.clone(),
+            domain: queue::routing_domain(&self.generation, binding_group, binding, domain),
         };
-        queues.insert(domain.into(), queue.clone());
+        queues.entry(binding.clone()).or_default().insert(domain.into(), queue.clone());
         queue
+    }
+
+    /// Whether recipients of a domain are refused because their mail would be swallowed: by what holds for the domain, or for
+    /// the queue that it goes to.
+    pub(crate) fn refuses_as_blackholed(&self, assigned: &Assigned, domain: &str) -> bool {
+        // The bare postmaster is always taken (RFC 5321 4.5.1).
+        if !self.has_blackholes || domain.is_empty() {
+            return false;
+        }
+        let (binding_group, binding) = assigned.of_turn(0);
+        let routing_domain = queue::routing_domain(&self.generation, binding_group, binding, domain);
+        [domain, &routing_domain].into_iter().any(|domain| {
+            self.generation.get(&BLACKHOLE, &Lookup::Queue { binding_group, binding, domain }) == Blackhole::Inline
+        })
     }
 }

@@ -24,9 +24,11 @@ mod session;
 mod sessions;
 mod store;
 mod throttle;
+mod tls_door;
 mod validation;
 
 pub use bounces::{BounceReader, BouncedRecipient, IncomingBounce, Reading, TooBusy};
+pub use listener::MEASURES;
 pub use listener::{EsmtpListener, Parts, RECEIVING};
 pub use options::{HOSTNAME, ListenerOptions, OPTIONS};
 pub use phases::{
@@ -36,3 +38,4 @@ pub use phases::{
 };
 pub use policy::{Content, Scope, Session, ValidationContext};
 pub use sessions::{SessionReport, Sessions};
+pub use tls_door::tls_setups;

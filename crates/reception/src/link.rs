@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use netlistener::{StopSignal, Stream};
 use scheduler::{MemoryCharge, MemoryOwner};
+use tls::ServerContext;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Sleep;
 
@@ -119,13 +120,33 @@ impl Link {
     /// Sends and empties `output`. A client that takes nothing for `patience` is given up.
     pub(crate) async fn send(&mut self, output: &mut Vec<u8>, patience: Duration) -> io::Result<()> {
         if !output.is_empty() {
-            tokio::time::timeout(patience, self.stream.write_all(output)).await??;
+            let sent = async {
+                self.stream.write_all(output).await?;
+                self.stream.flush().await
+            };
+            tokio::time::timeout(patience, sent).await??;
             output.clear();
             if OUTPUT_OCTETS_KEPT < output.capacity() {
                 *output = Vec::new();
             }
         }
         Ok(())
+    }
+
+    /// Shakes hands within `patience`, unless the daemon stops. What came ahead of it is forgotten. After an error nothing is left
+    /// of the connection.
+    pub(crate) async fn secure(&mut self, context: ServerContext, patience: Duration) -> io::Result<()> {
+        self.settle_input();
+        self.input.clear();
+        tokio::select! {
+            secured = tokio::time::timeout(patience, self.stream.secure(context)) => secured?,
+            () = self.stop.requested() => Err(io::Error::other("the daemon stops")),
+        }
+    }
+
+    /// What the handshake has come to; none in the clear.
+    pub(crate) fn tls(&self) -> Option<&tls::Facts> {
+        self.stream.tls()
     }
 
     /// Waits for octets, the deadline or the end of the daemon.

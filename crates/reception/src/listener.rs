@@ -11,7 +11,7 @@ use config::Configuration;
 use message::{Date, IdGenerator};
 use netlistener::{Accepted, NetlistenerType, Service, Turned};
 use queue::Intake;
-use scheduler::{Clock, Counter, LoopHandle, MemoryOwner, MemoryPressure, Meters, Pressure};
+use scheduler::{Clock, Counter, LoopHandle, Measure, MemoryOwner, MemoryPressure, Meters, Pressure};
 use smtp::server::ReceptionState;
 use smtp::{Reply, replies};
 use spool::Spool;
@@ -126,6 +126,9 @@ pub(crate) struct ReceptionMeter {
     pub(crate) refused_transient: Counter,
     pub(crate) refused_permanent: Counter,
     pub(crate) timed_out: Counter,
+    /// Handshakes of TLS that came to an end, and those that failed, each with its connection.
+    pub(crate) tls_handshakes: Counter,
+    pub(crate) tls_failed: Counter,
     /// Connections that did not become sessions, because of a cap, a denial, or want of memory or descriptors.
     turned_away: Counter,
     /// Messages that were refused while they came, for want of memory.
@@ -160,6 +163,8 @@ impl ReceptionMeter {
             refused_transient: counter("replies.refused_transient"),
             refused_permanent: counter("replies.refused_permanent"),
             timed_out: counter("sessions.timed_out"),
+            tls_handshakes: counter("tls.handshakes"),
+            tls_failed: counter("tls.failed"),
             turned_away: counter("sessions.turned_away"),
             no_memory: counter("messages.without_memory"),
             reconfigured: counter("sessions.reconfigured"),
@@ -298,3 +303,108 @@ impl Service for Shop {
         Box::pin(session)
     }
 }
+
+/// What this room counts.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter(
+        "reception.sessions.entered",
+        "sessions",
+        "ESMTP sessions that were begun: connections that came past the door.",
+    ),
+    Measure::counter(
+        "reception.sessions.left",
+        "sessions",
+        "Those of them that ended, however. The difference is how many are open.",
+    ),
+    Measure::counter(
+        "reception.sessions.timed_out",
+        "sessions",
+        "Sessions ended with 421 because the client sent nothing for too long.",
+    ),
+    Measure::counter(
+        "reception.sessions.turned_away",
+        "connections",
+        "Connections that did not become sessions, because of a cap, a denial, or want of memory or descriptors.",
+    ),
+    Measure::counter(
+        "reception.sessions.reconfigured",
+        "times",
+        "Times that a session between two messages went over to a newer configuration.",
+    ),
+    Measure::counter(
+        "reception.sessions.too_many_errors",
+        "sessions",
+        "Sessions ended for too many commands that were none.",
+    ),
+    Measure::counter(
+        "reception.sessions.too_many_refusals",
+        "sessions",
+        "Sessions ended for too many refusals between two accepted messages (max_refusals).",
+    ),
+    Measure::counter(
+        "reception.sessions.foreign_protocol",
+        "sessions",
+        "Sessions closed because HTTP or TLS was spoken in the place of a command.",
+    ),
+    Measure::counter(
+        "reception.messages.accepted",
+        "messages",
+        "Messages that were stored and acknowledged with 250, each once, however many recipients it has.",
+    ),
+    Measure::counter(
+        "reception.messages.rejected",
+        "refusals",
+        "Refusals of mail: of MAIL, RCPT, DATA and of whole messages. A bad command is none.",
+    ),
+    Measure::counter(
+        "reception.messages.store_failed",
+        "messages",
+        "Messages that were refused because the spool could not store them.",
+    ),
+    Measure::counter(
+        "reception.messages.without_memory",
+        "messages",
+        "Messages refused with 452 4.3.1 at their end, because there was no memory to receive them in.",
+    ),
+    Measure::counter(
+        "reception.recipients.accepted",
+        "recipients",
+        "Recipients of accepted messages: as many as R lines.",
+    ),
+    Measure::counter(
+        "reception.recipients.refused_by_policy",
+        "recipients",
+        "Recipients that policy refused after the message, beside others of it that were taken.",
+    ),
+    Measure::counter(
+        "reception.octets.accepted",
+        "octets",
+        "Sizes of accepted messages as RFC 1870 counts them, each once: without the dots of the transparency procedure and the final line.",
+    ),
+    Measure::counter(
+        "reception.replies.refused_transient",
+        "replies",
+        "Refusals with a 4yz reply, of whatever command.",
+    ),
+    Measure::counter(
+        "reception.replies.refused_permanent",
+        "replies",
+        "Refusals with a 5yz reply, of whatever command.",
+    ),
+    Measure::counter("reception.policy.timed_out", "times", "Times that a provider of policy did not answer in time."),
+    Measure::counter(
+        "reception.bounces.accepted",
+        "recipients",
+        "Recipients of accepted messages whose address is in bounce_domains: bounces that came as mail.",
+    ),
+    Measure::counter(
+        "reception.bounces.discarded",
+        "recipients",
+        "Those of them that were discarded (bounce_behavior = blackhole).",
+    ),
+    Measure::counter(
+        "reception.bounces.unread",
+        "messages",
+        "Messages to a bounce address that were refused with 451 4.3.2, because the CPU pool took no more work.",
+    ),
+];

@@ -6,14 +6,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::{Chain, Class, Declared, Dict, Generation, Idle, IpNets, Opt, Scope, Seconds, Throttle, checks, scopes};
+use config::{
+    Chain, Class, Declared, Dict, Generation, Idle, IpNets, Opt, OptionType, Scope, Seconds, Throttle, Value, checks,
+    one_of, scopes,
+};
 use message::Dictionary;
-use queue::{BOUNCE_DOMAINS, DomainGlobs, RELAY_DOMAINS};
-use smtp::{Blanks, Extensions, Limits, Reply, ServerOptions, Timeouts, replies};
+use queue::{Assigned, BOUNCE_DOMAINS, DomainGlobs, RELAY_DOMAINS};
+use smtp::{Blanks, Extensions, Injection, Limits, Reply, ServerOptions, Timeouts, replies};
 
 use crate::conformance::{self, HeaderRules};
 use crate::throttle::{SharedThrottle, Throttles};
 use crate::{bounces, recipients};
+use tls::ServerSetup;
 
 /// Every option of this crate.
 pub const OPTIONS: &[&dyn Declared] = &[
@@ -33,6 +37,10 @@ pub const OPTIONS: &[&dyn Declared] = &[
     &conformance::RFC2821_ALLOW_WHITESPACE_IN_ENVELOPE,
     &SMTP_EXTENSIONS,
     &REQUIRE_EHLO,
+    &REQUIRE_TLS,
+    &USE_SSL,
+    &STARTTLS_INJECTION_POLICY,
+    &TLS_VERIFIED_PEER_CAN_RELAY,
     &ALLOW_NULL_ENVELOPE_SENDER,
     &ALLOW_IP_LITERAL,
     &ALLOW_TRAILING_WHITESPACE_IN_COMMANDS,
@@ -97,12 +105,58 @@ pub const SMTP_EXTENSIONS: Opt<Vec<String>> = Opt::new(
     "smtp_extensions",
     "( \"ENHANCEDSTATUSCODES\" )",
     scopes::LISTENER_ONLY,
-    "EHLO keywords offered beside PIPELINING, 8BITMIME and SIZE, which always are; in this version ENHANCEDSTATUSCODES only.",
+    "EHLO keywords offered beside PIPELINING, 8BITMIME and SIZE, which always are: ENHANCEDSTATUSCODES, and STARTTLS, which needs \
+     a tls_certificate.",
 )
 .idle(|keywords| not_offered(keywords));
 /// See its doc.
 pub const REQUIRE_EHLO: Opt<bool> =
     Opt::new("require_ehlo", "false", scopes::LISTENER, "Refuses MAIL before EHLO or HELO.");
+/// See its doc.
+pub const REQUIRE_TLS: Opt<bool> = Opt::new(
+    "require_tls",
+    "false",
+    scopes::LISTENER,
+    "Takes mail under TLS only: before STARTTLS everything about mail is answered 530 5.7.0.",
+);
+/// See its doc.
+pub const USE_SSL: Opt<bool> = Opt::new(
+    "use_ssl",
+    "false",
+    &[
+        Scope::Listener("esmtp_listener"),
+        Scope::Listener("ecstream_listener"),
+        Scope::Listener("http_listener"),
+        Scope::Listen,
+        Scope::Peer,
+        Scope::Pathway,
+        Scope::PathwayGroup,
+    ],
+    "Sessions begin with the TLS handshake, before the greeting, as on port 465. Needs a tls_certificate.",
+);
+/// See its doc.
+pub const STARTTLS_INJECTION_POLICY: Opt<InjectionPolicy> = Opt::new(
+    "starttls_injection_policy",
+    "\"reject\"",
+    scopes::LISTENER_ONLY,
+    "What becomes of commands that come behind STARTTLS in the same packet, in the clear: reject ends the session with 554 5.5.0, \
+     ignore throws them away. The documented allow, which would obey them, is taken as ignore.",
+)
+.idle(|policy| policy.idle());
+/// See its doc.
+pub const TLS_VERIFIED_PEER_CAN_RELAY: Opt<bool> = Opt::new(
+    "tls_verified_peer_can_relay",
+    "false",
+    &[
+        Scope::Listener("esmtp_listener"),
+        Scope::Listener("ecstream_listener"),
+        Scope::Listen,
+        Scope::Peer,
+        Scope::Pathway,
+        Scope::PathwayGroup,
+    ],
+    "Clients whose certificate leads to a CA of tls_client_ca may send to any domain; needs tls_verify_mode optional or require.",
+);
 /// See its doc.
 pub const ALLOW_NULL_ENVELOPE_SENDER: Opt<bool> =
     Opt::new("allow_null_envelope_sender", "true", scopes::LISTENER, "Accepts MAIL FROM:<>.");
@@ -238,8 +292,12 @@ pub const RELAY_FOR_SENDING_DOMAINS: Opt<Vec<String>> = Opt::new(
 pub const OPEN_RELAY: Opt<bool> =
     Opt::new("open_relay", "false", scopes::LISTENER_ONLY, "Lets every client send to any domain.");
 /// See its doc.
-pub const CONTEXT: Opt<Dict> =
-    Opt::new("context", "", scopes::LISTENER_ONLY, "Connection variables that every session begins with.");
+pub const CONTEXT: Opt<Dict> = Opt::new(
+    "context",
+    "",
+    scopes::LISTENER_ONLY,
+    "Connection variables that every session begins with. binding names the binding that its mail leaves by, binding_group the group whose bindings take messages in turn, unless policy says otherwise.",
+);
 /// See its doc.
 pub const PATHWAY: Opt<String> =
     Opt::new("pathway", "", CHOOSES_PATHWAY, "The pathway whose options apply to these sessions.");
@@ -275,17 +333,15 @@ fn at_least_one(value: &u64) -> Result<(), String> {
 
 /// Keywords that no session understands yet, and that are therefore not offered.
 fn not_offered(keywords: &[String]) -> Option<Idle> {
-    let offered = ["ENHANCEDSTATUSCODES", "PIPELINING", "8BITMIME", "SIZE"];
+    let offered = ["ENHANCEDSTATUSCODES", "PIPELINING", "8BITMIME", "SIZE", "STARTTLS"];
     let is_offered = |keyword: &&String| offered.iter().any(|known| known.eq_ignore_ascii_case(keyword));
     let idle: Vec<&String> = keywords.iter().filter(|keyword| !is_offered(keyword)).collect();
     let asks_for = |verb: &str| {
         idle.iter().any(|keyword| keyword.split([' ', '=']).next().is_some_and(|word| word.eq_ignore_ascii_case(verb)))
     };
-    let (class, instead) = match (asks_for("STARTTLS"), asks_for("AUTH")) {
-        (true, true) => (Class::Protective, ": mail comes in the clear, and no client is asked for a password"),
-        (true, false) => (Class::Protective, ": mail comes in the clear"),
-        (false, true) => (Class::Protective, ": no client is asked for a password"),
-        (false, false) => (Class::Harmless, ""),
+    let (class, instead) = match asks_for("AUTH") {
+        true => (Class::Protective, ": no client is asked for a password"),
+        false => (Class::Harmless, ""),
     };
     let words: Vec<String> = idle.iter().map(|word| format!("`{word}`")).collect();
     (!idle.is_empty())
@@ -301,6 +357,31 @@ fn a_line(text: &str) -> Result<(), String> {
 /// From a second to a week: an instant so far ahead can still be computed with.
 fn a_time(value: &Seconds) -> Result<(), String> {
     if (1..=604_800).contains(&value.0) { Ok(()) } else { Err("must be from 1 to 604800 seconds".to_owned()) }
+}
+
+/// The words of `starttls_injection_policy`. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InjectionPolicy {
+    /// The session ends.
+    Reject,
+    /// They are thrown away.
+    Ignore,
+    /// They would be obeyed, which they never are.
+    Allow,
+}
+
+impl InjectionPolicy {
+    fn idle(self) -> Option<Idle> {
+        let told = "`allow` is taken as ignore: what comes in the clear behind STARTTLS is never obeyed".to_owned();
+        (self == Self::Allow).then_some(Idle { class: Class::Harmless, told })
+    }
+}
+
+impl OptionType for InjectionPolicy {
+    const EXPECTED: &'static str = "reject, ignore or allow";
+    fn parse(value: &Value) -> Result<Self, String> {
+        one_of(value, &[("reject", Self::Reject), ("ignore", Self::Ignore), ("allow", Self::Allow)])
+    }
 }
 
 /// What the options come to.
@@ -330,12 +411,21 @@ pub struct ListenerOptions {
     pub relay_for_sending_domains: DomainGlobs,
     /// Every client may relay.
     pub open_relay: bool,
+    /// What a handshake shows and asks for; none without a certificate. No part of what two sets are compared by: a renewed
+    /// certificate closes nobody.
+    pub tls: Option<ServerSetup>,
+    /// Sessions begin with the handshake.
+    pub implicit_tls: bool,
+    /// Clients with a good certificate may relay.
+    pub verified_peer_can_relay: bool,
     /// How long the providers of one phase may take.
     pub policy_timeout: Duration,
     /// How many messages may come.
     pub throttle: Option<SharedThrottle>,
     /// Connection variables to begin with.
     pub context: Dictionary,
+    /// What mail leaves by unless policy says otherwise.
+    pub assigned: Assigned,
     /// The reply to a session whose options have changed.
     pub reconfigured: Reply,
 }
@@ -353,9 +443,12 @@ impl PartialEq for ListenerOptions {
             && self.bounces_policy_refusals == other.bounces_policy_refusals
             && self.relay_for_sending_domains == other.relay_for_sending_domains
             && self.open_relay == other.open_relay
+            && self.implicit_tls == other.implicit_tls
+            && self.verified_peer_can_relay == other.verified_peer_can_relay
             && self.policy_timeout == other.policy_timeout
             && self.throttle == other.throttle
             && self.context == other.context
+            && self.assigned == other.assigned
             && self.reconfigured == other.reconfigured
     }
 }
@@ -383,9 +476,13 @@ impl ListenerOptions {
             bounces_policy_refusals: reader.read(&recipients::GENERATE_BOUNCES_FOR_MULTI_RECIPIENT_POLICY_REJECTIONS),
             relay_for_sending_domains: DomainGlobs::new(&reader.read(&RELAY_FOR_SENDING_DOMAINS)),
             open_relay: reader.read(&OPEN_RELAY),
+            tls: ServerSetup::of(generation, chain),
+            implicit_tls: reader.read(&USE_SSL),
+            verified_peer_can_relay: reader.read(&TLS_VERIFIED_PEER_CAN_RELAY),
             policy_timeout: reader.read(&POLICY_TIMEOUT).into(),
             throttle: throttles.of(reader.read(&INBOUND_THROTTLE_MESSAGES), now),
             context: reader.context(),
+            assigned: reader.assigned(),
             reconfigured: reader.reconfigured(),
             server: Arc::new(reader.server(hostname)),
         }
@@ -424,6 +521,11 @@ impl Reader<'_> {
             hostname: name,
             extensions: self.extensions(),
             require_ehlo: self.read(&REQUIRE_EHLO),
+            require_tls: self.read(&REQUIRE_TLS),
+            injection: match self.read(&STARTTLS_INJECTION_POLICY) {
+                InjectionPolicy::Reject => Injection::Reject,
+                InjectionPolicy::Ignore | InjectionPolicy::Allow => Injection::Ignore,
+            },
             allow_null_reverse_path: self.read(&ALLOW_NULL_ENVELOPE_SENDER),
             allow_address_literal: self.read(&ALLOW_IP_LITERAL),
             blanks: Blanks {
@@ -441,8 +543,12 @@ impl Reader<'_> {
 
     fn extensions(&self) -> Extensions {
         let listed = self.read(&SMTP_EXTENSIONS);
-        let enhanced_status_codes = listed.iter().any(|keyword| keyword.eq_ignore_ascii_case("ENHANCEDSTATUSCODES"));
-        Extensions { enhanced_status_codes, ..Extensions::default() }
+        let lists = |word: &str| listed.iter().any(|keyword| keyword.eq_ignore_ascii_case(word));
+        Extensions {
+            enhanced_status_codes: lists("ENHANCEDSTATUSCODES"),
+            starttls: lists("STARTTLS"),
+            ..Extensions::default()
+        }
     }
 
     fn limits(&self) -> Limits {
@@ -480,6 +586,12 @@ impl Reader<'_> {
         context
     }
 
+    fn assigned(&self) -> Assigned {
+        let context = self.read(&CONTEXT);
+        let value = |key| context.get(key).unwrap_or("");
+        Assigned::resolve(self.generation, value("binding_group"), value("binding"))
+    }
+
     fn reconfigured(&self) -> Reply {
         match self.read(&RECONFIG_MESSAGE) {
             text if text.is_empty() => replies::RECONFIGURED,
@@ -507,10 +619,7 @@ mod tests {
             told(&["STARTTLS", "SIZE", "AUTH LOGIN"]),
             Some(Idle {
                 class: Class::Protective,
-                told:
-                    "`STARTTLS`, `AUTH LOGIN` not offered in this version: mail comes in the clear, and no client is \
-                       asked for a password"
-                        .to_owned()
+                told: "`AUTH LOGIN` not offered in this version: no client is asked for a password".to_owned()
             })
         );
     }

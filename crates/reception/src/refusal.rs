@@ -13,6 +13,8 @@ pub(crate) const REJECTED: Reply = Reply::new(550, (5, 7, 1), "rejected by polic
 pub(crate) const NO_RECIPIENTS: Reply = Reply::new(554, (5, 5, 1), "no valid recipients");
 /// The recipient's domain is not ours and the client may not relay.
 pub(crate) const RELAYING_DENIED: Reply = Reply::new(550, (5, 7, 1), "relaying denied");
+/// `blackhole` holds for the recipient.
+pub(crate) const BLACKHOLED: Reply = Reply::new(551, (5, 7, 1), "recipient blackholed");
 /// No policy gave the message a binding, and default_binding is none.
 pub(crate) const NO_BINDING: Reply = Reply::new(451, (4, 3, 5), "no binding for this message, try again later");
 

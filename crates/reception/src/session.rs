@@ -4,28 +4,31 @@
 //! A transaction keeps the configuration generation it began with. Between transactions a session goes over to a newer
 //! generation if its own options are the same there; if they are not, it ends with 421 at the next MAIL or RSET.
 
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use message::MessageId;
 use message::trace::{Trace, With};
-use netlistener::{Accepted, Seat};
+use netlistener::{Accepted, Client, Seat};
+use policy::{Scope, ValidationContext};
 use queue::Batch;
 use scheduler::{MemoryCharge, Pressure};
-use smtp::server::ReceptionState;
+use smtp::server::{About, ReceptionState};
 use smtp::{Mailbox, Phase, Received, Refusal, Refused, Reply, ReversePath, ServerSession, Step, Verdict, replies};
+use tls::TlsContexts;
 
 use crate::epoch::Epoch;
 use crate::front::Front;
 use crate::link::{Event, Link};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
-use crate::refusal::{POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
+use crate::refusal::{BLACKHOLED, POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
 use crate::sessions::Presence;
 use crate::store::{Bringing, Kept};
 use crate::validation;
-use crate::{bounces, relay};
-use policy::{Scope, ValidationContext};
+use crate::{bounces, relay, tls_door};
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(shop: Rc<Shop>, accepted: Accepted) {
@@ -33,7 +36,7 @@ pub(crate) async fn serve(shop: Rc<Shop>, accepted: Accepted) {
     let _charge = shop.owners.sessions.charge(shop.session_held.get());
     let meter = shop.meter.clone();
     let (mut session, mut link) = Session::new(shop, accepted);
-    if session.converse(&mut link).await {
+    if session.begin(&mut link).await && session.converse(&mut link).await {
         link.close().await;
     }
     meter.sessions_left.add(1);
@@ -47,6 +50,8 @@ struct Session {
     facts: policy::Session,
     context: ValidationContext,
     can_relay: bool,
+    /// Of the session's TLS.
+    cipher: Option<&'static str>,
     /// The transaction's id, from DATA on.
     batch: MessageId,
     /// What stands in front of the message, from DATA on.
@@ -70,7 +75,7 @@ struct Decided {
 
 impl Session {
     fn new(shop: Rc<Shop>, accepted: Accepted) -> (Self, Link) {
-        let Accepted { stream, peer, local, listen, stop, seat } = accepted;
+        let Accepted { stream, client: Client { peer, local, listen }, stop, seat } = accepted;
         let now = shop.clock.now();
         let epoch = shop.epoch();
         let peer_ip = peer.map(|peer| peer.ip().to_canonical());
@@ -78,7 +83,7 @@ impl Session {
         let shown = peer.map_or_else(|| "a local client".to_owned(), |peer| peer.to_string());
         let core = ServerSession::new(options.server.clone(), &shown, now);
         let connection = shop.ids.next();
-        let presence = shop.sessions.enter(connection, &stream, (listen.clone(), peer), now);
+        let presence = shop.sessions.enter(connection, stream.descriptor(), (listen.clone(), peer), now);
         let link = Link::new(stream, shop.buffers.clone(), stop, core.deadline());
         let mut facts = policy::Session::new(peer, local, connection, listen);
         let mut context = ValidationContext::default();
@@ -95,6 +100,7 @@ impl Session {
             facts,
             context,
             can_relay,
+            cipher: None,
             batch,
             front,
             decided,
@@ -107,6 +113,45 @@ impl Session {
             session.context.set(Scope::Connection, "can_relay", "true");
         }
         (session, link)
+    }
+
+    /// Where sessions begin with TLS, the handshake; whether there is somebody to greet.
+    async fn begin(&mut self, link: &mut Link) -> bool {
+        !self.options.implicit_tls || self.secure(link).await
+    }
+
+    /// Shakes hands; false if the connection is lost over it.
+    async fn secure(&mut self, link: &mut Link) -> bool {
+        let contexts = self.epoch.generation.extension::<TlsContexts>();
+        let context = self.options.tls.as_ref().and_then(|setup| contexts.as_ref()?.server(setup).cloned());
+        let secured = match context {
+            Some(context) => link.secure(context, self.options.server.timeouts.command.min(HANDSHAKE_MAX)).await,
+            None => Err(io::Error::other("there is no certificate for this client")),
+        };
+        if let Err(error) = secured {
+            self.not_secured(&error);
+            return false;
+        }
+        self.shop.meter.tls_handshakes.add(1);
+        self.core.secured(self.shop.clock.now());
+        if let Some(facts) = link.tls() {
+            self.cipher = Some(facts.cipher);
+            self.can_relay |= facts.is_verified && self.options.verified_peer_can_relay;
+            self.facts.can_relay = self.can_relay;
+            self.core.set_trusted(self.is_trusted());
+            if !self.epoch.phases.idle {
+                tls_door::set_variables(facts, &mut self.context);
+            }
+        }
+        true
+    }
+
+    /// The client is gone with the handshake: there is nobody to reply to.
+    fn not_secured(&mut self, error: &io::Error) {
+        self.shop.meter.tls_failed.add(1);
+        let reply = Reply::with_text(421, Some((4, 7, 0)), format!("TLS handshake failed: {error}"));
+        let (state, refused, about) = (ReceptionState::StartingTls, Refused::Other, About::default());
+        self.log(&Refusal { state, reply, refused, about, repeated: false });
     }
 
     /// The dialogue; whether its end is ours to close.
@@ -131,6 +176,12 @@ impl Session {
                     self.receiving.set(0);
                     let waiting = self.store(*received).await;
                     if !waiting.is_empty() && !self.hand_over(waiting, link).await {
+                        return false;
+                    }
+                    now = self.shop.clock.now();
+                }
+                Step::StartTls => {
+                    if !self.flush(link).await || !self.secure(link).await {
                         return false;
                     }
                     now = self.shop.clock.now();
@@ -186,7 +237,7 @@ impl Session {
         let peer = self.facts.peer.map(|peer| peer.ip().to_canonical());
         let options = epoch.options(&self.facts.listen, peer, self.shop.clock.now());
         if *options == *self.options {
-            self.epoch = epoch;
+            (self.epoch, self.options) = (epoch, options);
         } else {
             self.shop.meter.reconfigured.add(1);
             self.core.reconfigured(options.reconfigured.clone());
@@ -210,6 +261,7 @@ impl Session {
                 self.decided.relaying_denied = Some(self.context_with(&[Phase::Ehlo, Phase::MailFrom, Phase::RcptTo]));
                 return Verdict::Refuse(RELAYING_DENIED);
             }
+            Phase::RcptTo if self.is_blackholed() => return Verdict::Refuse(BLACKHOLED),
             Phase::Connect | Phase::RcptTo => {}
             Phase::Data => {
                 if self.shop.pressure.get() == Pressure::HighWater {
@@ -273,6 +325,11 @@ impl Session {
             || bounces::is_bounce_address(&self.options, &self.epoch.generation, forward_path.mailbox())
     }
 
+    fn is_blackholed(&self) -> bool {
+        let domain = self.core.forward_path().map_or("", |forward_path| forward_path.mailbox().domain());
+        self.epoch.refuses_as_blackholed(&self.options.assigned, domain)
+    }
+
     /// Whether the client may relay to anyone.
     fn is_trusted(&self) -> bool {
         self.can_relay || self.context.get(Scope::Connection, "can_relay") == "true"
@@ -290,7 +347,12 @@ impl Session {
             peer: shown(self.facts.peer),
             helo: helo.map_or("", |helo| &*helo.name),
             host: &self.options.received_hostname,
-            with: if helo.is_some_and(|helo| helo.extended) { With::Esmtp } else { With::Smtp },
+            with: match helo.is_some_and(|helo| helo.extended) {
+                true if self.core.is_secured() => With::Esmtps,
+                true => With::Esmtp,
+                false => With::Smtp,
+            },
+            cipher: self.cipher,
             id: self.batch,
             date: &self.shop.date(),
         };
@@ -415,3 +477,6 @@ fn log_text(refusal: &Refusal) -> String {
     let reply = refusal.reply.to_string();
     reply.get(4..).unwrap_or("").to_owned()
 }
+
+/// How long a handshake may take, at most.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(60);

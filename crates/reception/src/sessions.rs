@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -61,12 +61,11 @@ impl Sessions {
     pub(crate) fn enter(
         &self,
         connection: MessageId,
-        stream: &impl AsFd,
+        descriptor: RawFd,
         (listen, peer): (Arc<str>, Option<SocketAddr>),
         now: Instant,
     ) -> Presence {
         let state = ReceptionState::JustConnected;
-        let descriptor = stream.as_fd().as_raw_fd();
         let report = SessionReport { descriptor, listen, peer, begun: now, state, since: now };
         let seen = Arc::new(Seen(Mutex::new(report)));
         self.lock().insert(connection, seen.clone());

@@ -173,6 +173,7 @@ impl Bringing<'_> {
         let eight_bit = transaction.eight_bit || !content.body.is_ascii();
         let origin = Origin { protocol: Protocol::Esmtp, peer: self.facts.peer, connection: self.facts.connection };
         let reverse_path = transaction.reverse_path;
+        let binding = self.epoch.next_binding(&self.options.assigned);
         let mut id = Some(self.batch);
         let envelope = |forward_path: ForwardPath| {
             let forward_path = self.with_domain(forward_path);
@@ -180,7 +181,7 @@ impl Bringing<'_> {
                 id: id.take().unwrap_or_else(|| self.shop.ids.next()),
                 batch: self.batch,
                 reverse_path: reverse_path.clone(),
-                queue: self.epoch.default_queue(forward_path.mailbox().domain()),
+                queue: self.epoch.queue(binding, forward_path.mailbox().domain()),
                 forward_path,
                 created,
                 body_bytes: content.body.len() as u64,

@@ -18,6 +18,7 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::measure::Measure;
 use crate::{Counter, Meters, Watchdog};
 
 /// One named pool of event loops (`eventloop "name" { concurrency = N }`).
@@ -304,6 +305,17 @@ const STACK_BYTES: usize = 4 << 20;
 const EVENT_INTERVAL: u32 = 61;
 /// Local wake-ups served between looks at the queue that other threads wake through (journal, thread pools).
 const GLOBAL_QUEUE_INTERVAL: u32 = 31;
+
+/// What is counted of event loops.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter("scheduler.loop.*.tasks.entered", "tasks", "Tasks that were begun on an event loop: sessions, connections, queues and what they do beside.").by(&["loop"]),
+    Measure::counter("scheduler.loop.*.tasks.left", "tasks", "Those of them that ended.").by(&["loop"]),
+    Measure::counter("scheduler.loop.*.mailbox.entered", "closures", "Pieces of work that other threads sent to an event loop.").by(&["loop"]),
+    Measure::counter("scheduler.loop.*.mailbox.left", "closures", "Those of them that were run.").by(&["loop"]),
+    Measure::counter("scheduler.loop.*.mailbox.refused", "closures", "Those that came after the loop had been told to stop, and were not taken.").by(&["loop"]),
+    Measure::counter("scheduler.loop.*.panics", "panics", "Pieces of work and tasks of an event loop that ended by a panic. There it ends the daemon, so a running one has none.").by(&["loop"]),
+    Measure::counter("scheduler.loop.*.blocked", "times", "Times that an event loop was silent for longer than watchdog_interval.").by(&["loop"]),
+];
 
 #[cfg(test)]
 mod tests {

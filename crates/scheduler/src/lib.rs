@@ -14,6 +14,7 @@ mod job;
 mod lack;
 mod marks;
 mod master;
+mod measure;
 mod memory;
 mod meters;
 mod pool_stats;
@@ -34,6 +35,7 @@ pub use job::{Completion, Job, Outcome, Rejected};
 pub use lack::{Lack, Step};
 pub use marks::MemoryMarks;
 pub use master::Master;
+pub use measure::{Kind, Measure};
 pub use memory::{MemoryCharge, MemoryOwner};
 pub use meters::{Counter, Meters};
 pub use pool_stats::PoolStats;
@@ -44,3 +46,8 @@ pub use thread_pool::{Order, PoolSettings, ThreadPool};
 pub use thread_pools::ThreadPools;
 pub use watchdog::{Report, Watchdog};
 pub use wheel::{Key, Wheel};
+
+/// What this crate counts.
+pub fn measures() -> impl Iterator<Item = &'static Measure> {
+    [event_loop::MEASURES, thread_pool::MEASURES, memory::MEASURES].into_iter().flatten()
+}

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::marks::MemoryMarks;
+use crate::measure::Measure;
 use crate::meters::Counter;
 use crate::reservation::{Line, Loan, MemoryShare, Reservation};
 
@@ -180,6 +181,13 @@ impl Drop for MemoryCharge {
         self.owner.0.line.freed(&self.owner);
     }
 }
+
+/// What is counted of the memory of each owner.
+pub const MEASURES: &[Measure] = &[
+    Measure::gauge("memory.octets{*}", "octets", "Memory that an owner is charged with now.").by(&["owner"]),
+    Measure::gauge("memory.peak_octets{*}", "octets", "The most that an owner was charged with at any time.")
+        .by(&["owner"]),
+];
 
 #[cfg(test)]
 mod tests {

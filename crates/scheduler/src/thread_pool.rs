@@ -19,6 +19,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::containment::contain;
 use crate::job::{Completion, Job, Outcome, Rejected};
+use crate::measure::Measure;
 use crate::{Clock, Counter, Meters, PoolStats};
 
 /// In which order queued jobs are started.
@@ -431,3 +432,26 @@ impl Pool {
         self.room_async.notify_waiters();
     }
 }
+
+/// What is counted of thread pools.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter("scheduler.pool.*.entered", "jobs", "Jobs that a thread pool took.").by(&["pool"]),
+    Measure::counter(
+        "scheduler.pool.*.left",
+        "jobs",
+        "Jobs of a thread pool that ended, were run by their submitter, or were dropped at a stop.",
+    )
+    .by(&["pool"]),
+    Measure::counter(
+        "scheduler.pool.*.waited",
+        "jobs",
+        "Jobs whose submitter had to wait for room in the pool's backlog.",
+    )
+    .by(&["pool"]),
+    Measure::counter(
+        "scheduler.pool.*.panics",
+        "panics",
+        "Jobs of a thread pool that ended by a panic over the content of one message, which fails that message. Any other panic ends the daemon.",
+    )
+    .by(&["pool"]),
+];

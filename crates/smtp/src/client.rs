@@ -187,6 +187,10 @@ pub struct ClientSession {
     needs_rset: bool,
     /// The server did not take the parameters of MAIL that it offers.
     refuses_parameters: bool,
+    /// The next transaction begins when nothing is owed any more: a MAIL that was said in advance was refused.
+    in_turn: bool,
+    /// That refusal, until the server answers what stands behind it.
+    refused_in_advance: Option<Failure>,
     events: VecDeque<Event>,
     progressed_at: Instant,
 }
@@ -206,6 +210,8 @@ impl ClientSession {
             transactions: VecDeque::new(),
             needs_rset: false,
             refuses_parameters: false,
+            in_turn: false,
+            refused_in_advance: None,
             events: VecDeque::new(),
             progressed_at: now,
         }
@@ -221,7 +227,7 @@ impl ClientSession {
     pub fn accepts_transaction(&self) -> bool {
         let ready = match (self.transactions.len(), self.transactions.back()) {
             (0, _) => true,
-            (1, Some(last)) => last.complete || (last.ended_data && self.pipelines()),
+            (1, Some(last)) => last.complete || (last.ended_data && self.pipelines() && !self.in_turn),
             _ => false,
         };
         self.phase == Phase::Open && ready
@@ -251,6 +257,7 @@ impl ClientSession {
         let body = body.into();
         let size = self.extensions.size.map(|_| body.content_octets());
         let mut transaction = Transaction::new(forward_paths.len(), body, size);
+        transaction.in_advance = !self.transactions.is_empty();
         if size.is_some_and(|octets| self.extensions.refuses_size(octets)) {
             let failure = Failure { stage: Stage::DuringMailFrom, reply: MESSAGE_TOO_LARGE, internal: true };
             transaction.decide_rest(&Outcome::Failed(failure));

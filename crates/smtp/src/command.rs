@@ -24,6 +24,8 @@ pub enum Command<'a> {
     Data,
     /// RSET.
     Rset,
+    /// STARTTLS.
+    StartTls,
     /// NOOP, whatever its argument.
     Noop,
     /// QUIT.
@@ -131,6 +133,8 @@ impl<'a> Command<'a> {
             Verb::Data => Ok(Self::Data),
             Verb::Rset if has_argument => Err(CommandError::RsetArgument),
             Verb::Rset => Ok(Self::Rset),
+            Verb::StartTls if has_argument => Err(CommandError::NoArgument),
+            Verb::StartTls => Ok(Self::StartTls),
             Verb::Quit if has_argument => Err(CommandError::NoArgument),
             Verb::Quit => Ok(Self::Quit),
             Verb::Noop => Ok(Self::Noop),
@@ -150,6 +154,7 @@ enum Verb {
     Rcpt,
     Data,
     Rset,
+    StartTls,
     Noop,
     Quit,
     Vrfy,
@@ -159,6 +164,9 @@ enum Verb {
 
 impl Verb {
     fn of(word: &str) -> Option<Self> {
+        if word.eq_ignore_ascii_case("STARTTLS") {
+            return Some(Self::StartTls);
+        }
         let mut verb: [u8; 4] = word.as_bytes().try_into().ok()?;
         verb.make_ascii_uppercase();
         Some(match &verb {

@@ -17,7 +17,7 @@ pub mod text;
 
 pub use address::{AddressError, AddressRules, ForwardPath, Mailbox, ReversePath};
 pub use command::Blanks;
-pub use limits::{Extensions, Limits, ServerOptions, Timeouts};
+pub use limits::{Extensions, Injection, Limits, ServerOptions, Timeouts};
 pub use lines::{LineRules, Lone, LongLines};
 pub use pieces::Pieces;
 pub use reply::Reply;

@@ -18,6 +18,10 @@ pub struct ServerOptions {
     pub extensions: Extensions,
     /// Refuse MAIL before EHLO or HELO.
     pub require_ehlo: bool,
+    /// Refuse what is about mail before TLS.
+    pub require_tls: bool,
+    /// What becomes of octets that come between STARTTLS and its reply.
+    pub injection: Injection,
     /// Take `MAIL FROM:<>`.
     pub allow_null_reverse_path: bool,
     /// Take `user@[192.0.2.1]` in MAIL and RCPT.
@@ -46,6 +50,8 @@ impl ServerOptions {
             banner: format!("{hostname} ESMTP").into(),
             extensions: Extensions::default(),
             require_ehlo: false,
+            require_tls: false,
+            injection: Injection::default(),
             allow_null_reverse_path: true,
             allow_address_literal: true,
             blanks: Blanks::default(),
@@ -70,12 +76,24 @@ pub struct Extensions {
     pub eight_bit_mime: bool,
     /// RFC 2034. Replies carry the codes either way; this only tells the client.
     pub enhanced_status_codes: bool,
+    /// RFC 3207. Until TLS is in effect.
+    pub starttls: bool,
+}
+
+/// What becomes of commands that stand behind STARTTLS in the same packet (CVE-2011-0411). Closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Injection {
+    /// The session ends.
+    #[default]
+    Reject,
+    /// They are thrown away.
+    Ignore,
 }
 
 impl Default for Extensions {
-    /// All of them.
+    /// All that need nothing but this crate.
     fn default() -> Self {
-        Self { pipelining: true, size: true, eight_bit_mime: true, enhanced_status_codes: true }
+        Self { pipelining: true, size: true, eight_bit_mime: true, enhanced_status_codes: true, starttls: false }
     }
 }
 

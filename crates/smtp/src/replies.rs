@@ -7,6 +7,16 @@ use crate::command::CommandError;
 use crate::data::Fault;
 use crate::reply::Reply;
 
+/// To STARTTLS; the handshake follows.
+pub const START_TLS: Reply = Reply::new(220, (2, 0, 0), "ready to start TLS");
+/// STARTTLS where it is not offered.
+pub const NO_STARTTLS: Reply = Reply::new(502, (5, 5, 1), "STARTTLS is not offered");
+/// STARTTLS under TLS.
+pub const TLS_ACTIVE: Reply = Reply::new(503, (5, 5, 1), "TLS is already in effect");
+/// STARTTLS between MAIL and the end of a message.
+pub const STARTTLS_IN_TRANSACTION: Reply = Reply::new(503, (5, 5, 1), "STARTTLS within a mail transaction");
+/// Anything about mail without TLS where it is required (RFC 3207 4).
+pub const TLS_NEEDED: Reply = Reply::new(530, (5, 7, 0), "must issue a STARTTLS command first");
 /// MAIL was taken.
 pub const MAIL_OK: Reply = Reply::new(250, (2, 1, 0), "MAIL FROM accepted");
 /// RCPT was taken.

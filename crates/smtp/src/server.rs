@@ -42,6 +42,9 @@ pub enum Step {
     Ask(Phase),
     /// A message has come. Make it safe or refuse it, then call [`ServerSession::stored`].
     Store(Box<Received>),
+    /// The client asked for TLS. Send the output, forget what else has come, shake hands, then call
+    /// [`ServerSession::secured`]; where that fails, the session is over.
+    StartTls,
     /// Something was refused; its reply is in the output. For the log; go on.
     Refused(Refusal),
     /// Send the output and close the connection.
@@ -162,6 +165,8 @@ pub enum ReceptionState {
     AwaitingEhlo,
     /// No transaction.
     AwaitingMailfrom,
+    /// The TLS handshake.
+    StartingTls,
     /// A transaction without or with recipients.
     AwaitingRcptto,
     /// DATA was given.
@@ -179,6 +184,7 @@ impl ReceptionState {
             Self::JustConnected => "just connected",
             Self::AwaitingEhlo => "awaiting ehlo/helo",
             Self::AwaitingMailfrom => "awaiting mailfrom",
+            Self::StartingTls => "starting tls",
             Self::AwaitingRcptto => "awaiting rcptto",
             Self::DataPhase => "data phase",
             Self::ReadingBody => "reading body",
@@ -207,6 +213,8 @@ pub struct ServerSession {
     stopping: bool,
     /// However much is refused, the session goes on.
     trusted: bool,
+    /// TLS is in effect.
+    secured: bool,
 }
 
 /// Each state holds what exists in it only.
@@ -217,6 +225,7 @@ enum State {
     Open(Transaction),
     Receiving(Box<Receiving>),
     Storing,
+    Securing,
     Closing,
 }
 
@@ -272,13 +281,15 @@ impl ServerSession {
             farewell: None,
             stopping: false,
             trusted: false,
+            secured: false,
         }
     }
 
     /// Takes what it can from `input` and says what it needs next.
     ///
     /// # Panics
-    /// If a message was handed out and [`ServerSession::stored`] has not been called.
+    /// If a message was handed out and [`ServerSession::stored`] has not been called, or octets are brought in the midst of a
+    /// handshake.
     pub fn advance(&mut self, input: &mut BytesMut, now: Instant) -> Step {
         loop {
             if !self.refused.is_empty() {
@@ -298,6 +309,8 @@ impl ServerSession {
                     None => continue,
                 },
                 State::Storing => panic!("a received message was neither stored nor refused"),
+                State::Securing if input.is_empty() => return Step::StartTls,
+                State::Securing => panic!("octets that came ahead of TLS were kept"),
                 State::Closing => return Step::Hangup,
             }
         }
@@ -361,6 +374,21 @@ impl ServerSession {
         self.farewell.get_or_insert(reply);
     }
 
+    /// TLS is in effect from now on. What the client said in the clear is forgotten (RFC 3207 4.2).
+    pub fn secured(&mut self, now: Instant) {
+        self.secured = true;
+        self.helo = None;
+        self.deadline = now + self.options.timeouts.command;
+        if matches!(self.state, State::Securing) {
+            self.state = State::Ready;
+        }
+    }
+
+    /// Whether TLS is in effect.
+    pub fn is_secured(&self) -> bool {
+        self.secured
+    }
+
     /// Whether the client is trusted, as one that may relay is: its session is not ended for what it is refused.
     pub fn set_trusted(&mut self, trusted: bool) {
         self.trusted = trusted;
@@ -405,6 +433,7 @@ impl ServerSession {
     pub fn reception_state(&self) -> ReceptionState {
         match &self.state {
             State::Connected => ReceptionState::JustConnected,
+            State::Securing => ReceptionState::StartingTls,
             State::Ready | State::Closing if self.helo.is_none() => ReceptionState::AwaitingEhlo,
             State::Ready | State::Closing => ReceptionState::AwaitingMailfrom,
             State::Open(_) => ReceptionState::AwaitingRcptto,
@@ -479,6 +508,7 @@ impl ServerSession {
             Some(line) if !line.contains(&b'\r') => {
                 self.deadline = now + self.options.timeouts.command;
                 match Command::parse(line, self.options.blanks) {
+                    Ok(command) if self.needs_tls(&command) => self.bad_command(replies::TLS_NEEDED),
                     Ok(command) => self.command(command, more, now),
                     Err(error) => self.bad_command(error.reply()),
                 }
@@ -487,6 +517,10 @@ impl ServerSession {
             _ => self.disconnect(replies::LONE_CR_OR_LF),
         }
         input.advance(end + 1);
+        if matches!(self.state, State::Securing) {
+            // They came in the clear, whoever sent them.
+            input.clear();
+        }
         true
     }
 

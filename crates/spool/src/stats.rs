@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scheduler::{Counter, Meters};
+use scheduler::{Counter, Measure, Meters};
 
 use crate::distribution::{Distribution, Quantiles};
 
@@ -49,13 +49,13 @@ pub struct SpoolStats {
     pub batch: Quantiles,
     /// Writes and syncs that failed.
     pub failures: u64,
-    /// Operations refused because the device was full.
+    /// Operations refused because the device was full, each once.
     pub full: u64,
-    /// Damaged records met.
+    /// Cases of damage told.
     pub damaged: u64,
-    /// Copies of damaged records set aside.
+    /// Files set aside.
     pub set_aside: u64,
-    /// Segments recycled, and segments whose survivors were copied forward.
+    /// Segments recycled, and segments whose survivors were all copied forward.
     pub recycled: u64,
     /// See `recycled`.
     pub compacted: u64,
@@ -84,25 +84,47 @@ impl SpoolStats {
 
 /// The counters, named `spool.KIND.…` in the house's registry.
 pub struct Gauges {
+    /// Commits that succeeded: each a write and one sync.
     pub commits: Counter,
+    /// Operations that succeeded: messages with all their recipients stored as one, rewrites, portions that were moved, closes. Not
+    /// unlinks.
     pub operations: Counter,
+    /// The most operations of one commit.
     pub batch_max: Counter,
+    /// Messages whose unlink is durable.
     pub unlinked: Counter,
+    /// Octets of records that commits wrote, with padding; not the zeros a file is filled with.
     pub written: Counter,
+    /// Microseconds of write and sync, of commits that succeeded.
     pub sync_micros: Counter,
+    /// The most of one commit.
     pub sync_micros_max: Counter,
+    /// Writes, syncs and beginnings of segments that failed, but for want of room.
     pub failures: Counter,
+    /// Operations refused for want of room, each once.
     pub full: Counter,
+    /// Cases of damage told: stretches that are no records, messages without their body, ids given twice, heads, summaries, notes
+    /// and markers that do not check out, each segment that is missing.
     pub damaged: Counter,
+    /// Segments that were scrubbed.
     pub recycled: Counter,
+    /// Segments whose survivors were all moved.
     pub compacted: Counter,
+    /// Segments of earlier runs that were read.
     pub recovery_done: Counter,
+    /// Of so many.
     pub recovery_total: Counter,
+    /// Messages of earlier runs that are alive.
     pub recovered: Counter,
+    /// Of those, dealt with.
     pub handed_over: Counter,
+    /// One when all of them are in the index.
     pub index_complete: Counter,
+    /// Summaries that this run has written.
     pub summaries_written: Counter,
+    /// Segments taken from their summary at the start.
     pub summaries_read: Counter,
+    /// Files in the folder `damaged` that this run has made.
     pub set_aside: Counter,
     /// Commits by the time of their write and sync; each also counts in all larger ones.
     sync_up_to: Vec<(u64, Counter)>,
@@ -231,3 +253,44 @@ impl Gauges {
         }
     }
 }
+
+/// What is counted of each kind of store.
+pub const MEASURES: &[Measure] = &[
+    Measure::distribution(
+        "spool.*.sync_micros_up_to{*}",
+        "microseconds",
+        ("spool.*.sync_micros", "spool.*.commits"),
+        "How long the write and sync of commits took.",
+    )
+    .by(&["store", "le"]),
+    Measure::counter("spool.*.commits", "commits", "Commits, each a write that was synced. Those of the journal may carry unlinks alone; other stores count those that store something.").by(&["store"]),
+    Measure::counter("spool.*.operations", "operations", "Messages and changed envelopes that commits carried. Unlinks are not among them.").by(&["store"]),
+    Measure::gauge("spool.*.batch_max", "operations", "The most operations that one commit has carried.").by(&["store"]),
+    Measure::counter("spool.*.unlinked", "messages", "Messages whose removal was committed.").by(&["store"]),
+    Measure::counter("spool.*.written_bytes", "octets", "Octets that these commits wrote; what compaction, summaries and preparing of files write is not among them.").by(&["store"]),
+    Measure::counter("spool.*.sync_micros", "microseconds", "Time spent in the write and the sync of commits, together.").by(&["store"]),
+    Measure::gauge("spool.*.sync_micros_max", "microseconds", "The longest that the write and sync of a commit took.").by(&["store"]),
+    Measure::counter("spool.*.failures", "times", "Commits that failed, and segments that could not be begun, for whatever reason: a full device is one.").by(&["store"]),
+    Measure::counter("spool.*.full", "operations", "Operations refused because the device had no room: neither octets nor, where they count, inodes.").by(&["store"]),
+    Measure::counter("spool.*.damaged", "findings", "Pieces of damage that were found and told: records, headers, whole files.").by(&["store"]),
+    Measure::counter("spool.*.set_aside", "copies", "Copies of damaged records that were set aside for a look.").by(&["store"]),
+    Measure::counter("spool.*.segments.recycled", "segments", "Segments of the journal in which nothing is alive any more and which are written again.").by(&["store"]),
+    Measure::counter("spool.*.segments.compacted", "segments", "Segments of the journal whose last living records were copied forward.").by(&["store"]),
+    Measure::gauge("spool.*.recovery.done", "segments", "Segments of earlier runs that this start has read so far.").by(&["store"]),
+    Measure::gauge("spool.*.recovery.total", "segments", "Segments of earlier runs that this start has to read.").by(&["store"]),
+    Measure::gauge("spool.*.recovery.messages", "messages", "Messages that the start has found; zero until it has read everything.").by(&["store"]),
+    Measure::gauge("spool.*.recovery.handed_over", "messages", "Those of them that the start has dealt with: handed to their queue, or found gone or damaged.").by(&["store"]),
+    Measure::gauge("spool.*.recovery.index_complete", "", "1 when the start has put everything in the index; what is not handed over yet is being read.").by(&["store"]),
+    Measure::counter("spool.*.summaries.written", "summaries", "Summaries of full segments that were written.").by(&["store"]),
+    Measure::counter("spool.*.summaries.read", "summaries", "Segments whose records the start took from their summary.").by(&["store"]),
+    Measure::gauge("spool.*.messages", "messages", "Messages in the store, one for each recipient, when it was last measured.").by(&["store"]),
+    Measure::gauge("spool.*.oldest_unix_seconds", "seconds", "When the oldest of them was received, in seconds since 1970; 0 if there is none.").by(&["store"]),
+    Measure::gauge("spool.*.index_bytes", "octets", "Memory that the index of the store takes.").by(&["store"]),
+    Measure::gauge("spool.*.segments.in_use", "segments", "Segments of the journal that hold records.").by(&["store"]),
+    Measure::gauge("spool.*.segments.spare", "segments", "Segments of the journal that wait to be written.").by(&["store"]),
+    Measure::gauge("spool.*.space.used_bytes", "octets", "Octets that the files of the store take on the device.").by(&["store"]),
+    Measure::gauge("spool.*.space.live_bytes", "octets", "Those of them that records of living messages take.").by(&["store"]),
+    Measure::gauge("spool.*.space.free_bytes", "octets", "Octets that the device has left for the daemon.").by(&["store"]),
+    Measure::gauge("spool.*.unlinks_waiting", "messages", "Messages whose removal is not committed yet.").by(&["store"]),
+    Measure::gauge("spool.*.waiting_bytes", "octets", "Octets of mail that wait to be written.").by(&["store"]),
+];

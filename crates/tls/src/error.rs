@@ -19,6 +19,10 @@ pub enum TlsError {
         /// Which file.
         file: String,
     },
+    /// Clients are to be asked for certificates, and nothing says which are good.
+    NoClientCa,
+    /// The machine gives no random numbers.
+    NoRandom,
     /// Certificate and key do not go together, or rustls refuses them.
     Refused {
         /// What was being set up.
@@ -36,6 +40,11 @@ impl fmt::Display for TlsError {
             Self::OpenKey { file } => {
                 write!(f, "{file}: this private key can be read by everyone on this machine; run: chmod o-rwx {file}")
             }
+            Self::NoClientCa => f.write_str(
+                "tls_verify_mode asks clients for certificates and tls_client_ca is not set: name the PEM file of the CAs that \
+                 they have to lead to",
+            ),
+            Self::NoRandom => f.write_str("no random numbers for the keys of TLS tickets"),
             Self::Refused { doing, source } => write!(f, "{doing}: {source}"),
         }
     }

@@ -7,8 +7,16 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::contexts::Identity;
 use crate::error::TlsError;
+
+/// A certificate chain and its private key, each a PEM file by path or URL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Identity {
+    /// The chain, own certificate first.
+    pub(crate) certificate: String,
+    /// The key.
+    pub(crate) key: String,
+}
 
 /// Reads the files of TLS. `as_root` makes a world-readable key an error; otherwise it is a warning.
 pub(crate) struct Files<'a> {

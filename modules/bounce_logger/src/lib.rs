@@ -77,6 +77,10 @@ impl Module for BounceLogger {
         Ok(())
     }
 
+    fn check(&self, instance: &str, generation: &Generation) -> Result<(), String> {
+        self.outlets.check(generation, &Lookup::Module { module: NAME, instance }, &BOUNCELOG)
+    }
+
     fn ext_init(
         &self,
         stage: module::Stage,

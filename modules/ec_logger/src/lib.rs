@@ -51,6 +51,15 @@ impl Module for EcLogger {
         Ok(())
     }
 
+    fn check(&self, instance: &str, generation: &Generation) -> Result<(), String> {
+        let lookup = Lookup::Module { module: NAME, instance };
+        let importlog = (!generation.get(&IMPORTLOG, &lookup).is_empty()).then_some(&IMPORTLOG);
+        let rejectlog = generation.get(&LOG_REJECTIONS, &lookup).then_some(&REJECTLOG);
+        let paniclog = generation.get(&LOG_ERRORS, &lookup).then_some(&PANICLOG);
+        let written = [Some(&MAINLOG), rejectlog, paniclog, Some(&ACCTLOG), importlog];
+        written.into_iter().flatten().try_for_each(|log| self.0.check(generation, &lookup, log))
+    }
+
     fn ext_init(
         &self,
         stage: Stage,

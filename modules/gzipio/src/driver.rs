@@ -53,6 +53,13 @@ impl Driver for GzipDriver {
         "gzip"
     }
 
+    fn check(&self, rest: &str, flags: Flags) -> io::Result<()> {
+        match (flags.read, flags.write || flags.append) {
+            (true, false) | (false, true) => self.0.check(rest, flags).map_err(inner),
+            _ => Err(neither_read_nor_written()),
+        }
+    }
+
     fn open(&self, rest: &str, flags: Flags, mode: u32) -> io::Result<Box<dyn Stream>> {
         match (flags.read, flags.write || flags.append) {
             (true, false) => Ok(Box::new(Reading::open(self.0.clone(), rest)?)),
@@ -62,16 +69,17 @@ impl Driver for GzipDriver {
                 }
                 Ok(Box::new(Writing::new(self.0.open(rest, flags, mode).map_err(inner)?)))
             }
-            _ => {
-                let text = "a compressed stream is either read or written";
-                Err(io::Error::new(io::ErrorKind::Unsupported, text))
-            }
+            _ => Err(neither_read_nor_written()),
         }
     }
 
     fn make_path(&self, rest: &str) -> io::Result<()> {
         self.0.make_path(rest).map_err(inner)
     }
+}
+
+fn neither_read_nor_written() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "a compressed stream is either read or written")
 }
 
 /// What the name below said, with its kind.

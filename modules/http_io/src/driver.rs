@@ -98,10 +98,15 @@ impl Driver for HttpDriver {
         self.scheme
     }
 
-    fn open(&self, rest: &str, flags: Flags, _mode: u32) -> io::Result<Box<dyn Stream>> {
+    fn check(&self, _rest: &str, flags: Flags) -> io::Result<()> {
         if flags.write || flags.append || flags.create || flags.truncate {
             return Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "what a web server holds can only be read"));
         }
+        Ok(())
+    }
+
+    fn open(&self, rest: &str, flags: Flags, _mode: u32) -> io::Result<Box<dyn Stream>> {
+        self.check(rest, flags)?;
         let url = format!("{}://{rest}", self.scheme);
         let bytes = self.get(&url)?;
         Ok(Box::new(Body { driver: self.clone(), url, bytes: io::Cursor::new(bytes) }))

@@ -70,16 +70,24 @@ impl Driver for JlogDriver {
         self.scheme
     }
 
+    fn check(&self, rest: &str, flags: Flags) -> io::Result<()> {
+        let (path, subscriber, _) = self.parse(rest)?;
+        if let Some(subscriber) = subscriber {
+            Folder::new(path).allows(subscriber)?;
+        }
+        match (flags.read, flags.append) {
+            (true, false) if !flags.write && subscriber.is_none() => Err(without_subscriber()),
+            (true, false) if !flags.write => Ok(()),
+            (false, true) => Ok(()),
+            _ => Err(neither_read_nor_appended()),
+        }
+    }
+
     fn open(&self, rest: &str, flags: Flags, mode: u32) -> io::Result<Box<dyn Stream>> {
         let (path, subscriber, octets_max) = self.parse(rest)?;
         match (flags.read, flags.append) {
             (true, false) if !flags.write => {
-                let subscriber = subscriber.ok_or_else(|| {
-                    io::Error::new(
-                        io::ErrorKind::InvalidInput,
-                        "who reads a journaled log says as whom: path=>subscriber",
-                    )
-                })?;
+                let subscriber = subscriber.ok_or_else(without_subscriber)?;
                 let reader = Reader::open(Folder::new(path), subscriber)?;
                 Ok(Box::new(Reading { reader, octets: Vec::new(), given: 0, open: None, done: None }))
             }
@@ -93,12 +101,17 @@ impl Driver for JlogDriver {
                 }
                 Ok(Box::new(Writing { writer, line: Vec::new() }))
             }
-            _ => {
-                let text = "a journaled log is either read or appended to";
-                Err(io::Error::new(io::ErrorKind::Unsupported, text))
-            }
+            _ => Err(neither_read_nor_appended()),
         }
     }
+}
+
+fn without_subscriber() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "who reads a journaled log says as whom: path=>subscriber")
+}
+
+fn neither_read_nor_appended() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "a journaled log is either read or appended to")
 }
 
 /// Lines on their way into the log.

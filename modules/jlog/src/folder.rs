@@ -208,6 +208,11 @@ impl Folder {
         self.0.join("lock")
     }
 
+    /// Whether a subscriber may have this name.
+    pub fn allows(&self, subscriber: &str) -> io::Result<()> {
+        self.subscriber(subscriber).map(drop)
+    }
+
     fn subscriber(&self, name: &str) -> io::Result<PathBuf> {
         let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.@+".contains(&octet);
         if name.is_empty() || NAME_OCTETS_MAX < name.len() || name.starts_with('.') || !name.bytes().all(is_plain) {

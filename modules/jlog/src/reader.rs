@@ -20,6 +20,7 @@ pub struct Reader {
     /// Octets of the segment from `next` on.
     window: Vec<u8>,
     damaged_octets: u64,
+    missing_segments: u64,
 }
 
 /// One record, and the place behind it.
@@ -36,7 +37,7 @@ impl Reader {
     pub fn open(folder: Folder, subscriber: &str) -> io::Result<Self> {
         let next = checkpoint(&folder, subscriber)?;
         let subscriber = subscriber.to_owned();
-        Ok(Self { folder, subscriber, next, file: None, window: Vec::new(), damaged_octets: 0 })
+        Ok(Self { folder, subscriber, next, file: None, window: Vec::new(), damaged_octets: 0, missing_segments: 0 })
     }
 
     /// The next record; none if there is no more for now.
@@ -89,6 +90,11 @@ impl Reader {
         self.damaged_octets
     }
 
+    /// Segments that were gone before this subscriber had read them: a bound took them, or somebody removed their files.
+    pub fn missing_segments(&self) -> u64 {
+        self.missing_segments
+    }
+
     /// The log.
     pub fn folder(&self) -> &Folder {
         &self.folder
@@ -105,6 +111,12 @@ impl Reader {
             Err(error) => return Err(error),
         };
         if number != self.next.segment {
+            // Numbers follow each other, and what is not acknowledged stays. Who subscribed to an empty log is at zero.
+            let missing = if self.next.segment == 0 { 0 } else { number - self.next.segment };
+            if missing != 0 {
+                tracing::error!(target: "IO", "{}: {missing} segments from {} on are gone, removed by a bound or by somebody; what {} had not read of them is lost", self.folder.path().display(), self.next.segment, self.subscriber);
+            }
+            self.missing_segments += missing;
             self.next = Position { segment: number, offset: HEAD_OCTETS };
         }
         self.next.offset = self.next.offset.max(HEAD_OCTETS);
@@ -113,6 +125,9 @@ impl Reader {
     }
 
     fn leave(&mut self) {
+        if !self.window.is_empty() {
+            tracing::error!(target: "IO", "{}: the last {} octets of segment {} are no record and left out", self.folder.path().display(), self.window.len(), self.next.segment);
+        }
         self.damaged_octets += self.window.len() as u64;
         self.next = Position { segment: self.next.segment + 1, offset: HEAD_OCTETS };
         self.file = None;

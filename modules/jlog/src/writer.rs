@@ -199,11 +199,15 @@ fn repair(folder: &Folder) -> io::Result<()> {
     if others_behind || valid == records.len() && !records.is_empty() {
         return Ok(());
     }
+    let rest = records.len() - valid;
+    if rest != 0 {
+        // Its writer ended while it wrote, or what it had written is damaged: nothing behind it shows which.
+        tracing::warn!(target: "IO", "{}: {rest} octets at {} are no whole record and cut off: unfinished, or damaged", path.display(), HEAD_OCTETS as usize + valid);
+    }
     if valid == 0 {
         return fs::remove_file(&path);
     }
     let kept = HEAD_OCTETS + valid as u64;
-    tracing::warn!(target: "IO", "{}: an unfinished record of {} octets is cut off", path.display(), records.len() - valid);
     let file = File::options().write(true).open(&path)?;
     file.set_len(kept)?;
     file.sync_all()

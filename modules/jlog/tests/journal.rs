@@ -313,3 +313,27 @@ proptest! {
         prop_assert_eq!(heard, written);
     }
 }
+
+/// Each writer begins a segment.
+#[test]
+fn a_segment_that_somebody_removed_is_missed_and_one_of_zeros_is_damage() {
+    let (_scratch, folder) = scratch();
+    write(&folder, &[]);
+    folder.subscribe("a", Start::Oldest).unwrap();
+    for record in [b"one", b"two", b"six"] {
+        write(&folder, &[record]);
+    }
+    let read = || {
+        let mut reader = Reader::open(folder.clone(), "a").unwrap();
+        let records: Vec<_> =
+            std::iter::from_fn(|| reader.next_record().unwrap()).map(|record| record.octets).collect();
+        (records, reader.missing_segments(), reader.damaged_octets() != 0)
+    };
+    assert_eq!(read(), (vec![b"one".to_vec(), b"two".to_vec(), b"six".to_vec()], 0, false));
+    let second = segments(&folder).remove(1);
+    let length = std::fs::metadata(&second).unwrap().len();
+    std::fs::write(&second, vec![0; length as usize]).unwrap();
+    assert_eq!(read(), (vec![b"one".to_vec(), b"six".to_vec()], 0, true));
+    std::fs::remove_file(&second).unwrap();
+    assert_eq!(read(), (vec![b"one".to_vec(), b"six".to_vec()], 1, false));
+}

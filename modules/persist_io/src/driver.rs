@@ -91,15 +91,25 @@ impl Driver for PersistDriver {
         "persist"
     }
 
+    fn check(&self, rest: &str, flags: Flags) -> io::Result<()> {
+        refuse_twice(rest)?;
+        self.0.origins.check(rest, flags).map_err(io::Error::other)
+    }
+
     fn open(&self, rest: &str, flags: Flags, mode: u32) -> io::Result<Box<dyn Stream>> {
-        if rest.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("persist://")) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "persist:// stands before itself; once is enough"));
-        }
+        refuse_twice(rest)?;
         if flags.write || flags.append {
             return self.0.origins.open(rest, flags, mode).map_err(io::Error::other);
         }
         let bytes = io::Cursor::new(self.get(rest)?);
         Ok(Box::new(Copy { driver: self.clone(), url: rest.to_owned(), bytes }))
+    }
+}
+
+fn refuse_twice(rest: &str) -> io::Result<()> {
+    match rest.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("persist://")) {
+        true => Err(io::Error::new(io::ErrorKind::InvalidInput, "persist:// stands before itself; once is enough")),
+        false => Ok(()),
     }
 }
 

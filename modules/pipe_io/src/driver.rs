@@ -34,10 +34,18 @@ impl Driver for PipeDriver {
         "pipe"
     }
 
-    fn open(&self, rest: &str, flags: Flags, _mode: u32) -> io::Result<Box<dyn Stream>> {
-        if flags.read {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "a pipe is for writing to a program only"));
-        }
-        Ok(Box::new(PipeStream::open(Address::parse(rest)?, self.settings.clone(), self.clock)?))
+    fn check(&self, rest: &str, flags: Flags) -> io::Result<()> {
+        address(rest, flags).map(drop)
     }
+
+    fn open(&self, rest: &str, flags: Flags, _mode: u32) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(PipeStream::open(address(rest, flags)?, self.settings.clone(), self.clock)?))
+    }
+}
+
+fn address(rest: &str, flags: Flags) -> io::Result<Address> {
+    if flags.read {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "a pipe is for writing to a program only"));
+    }
+    Address::parse(rest)
 }

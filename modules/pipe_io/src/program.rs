@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
+use nix::unistd::{Uid, User};
 use rustix::fs::{Mode, OFlags};
 
 use crate::address::Address;
@@ -56,8 +57,9 @@ pub(crate) struct Leaving(Child);
 impl Program {
     pub(crate) fn start(address: &Address, settings: &Settings) -> io::Result<Self> {
         let mut command = Command::new(&address.path);
-        if address.clear_environment {
-            command.env_clear();
+        match address.clear_environment {
+            true => drop(command.env_clear()),
+            false => own_environment(&mut command),
         }
         command.args(&address.arguments).envs(address.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).process_group(0);
@@ -110,6 +112,48 @@ impl Leaving {
         }
     }
 }
+
+/// The daemon's environment, but for what was meant for it alone: its service manager's words, and who started it. A
+/// program is told as whom it runs, which is not the user that started a daemon which gave up root's rights.
+fn own_environment(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let of_the_start = |text: &str| MEANT_FOR_THE_DAEMON.iter().any(|prefix| text.starts_with(prefix));
+        if name.to_str().is_none_or(of_the_start) {
+            command.env_remove(name);
+        }
+    }
+    if let Ok(Some(user)) = User::from_uid(Uid::effective()) {
+        command.env("HOME", user.dir).env("SHELL", user.shell);
+        command.env("USER", &user.name).env("LOGNAME", user.name);
+    }
+}
+
+/// Variables that say who started the daemon, or speak to it, by the beginning of their names.
+const MEANT_FOR_THE_DAEMON: &[&str] = &[
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "MAIL",
+    "SUDO_",
+    "DOAS_",
+    "PKEXEC_",
+    "SSH_",
+    "XDG_",
+    "DBUS_",
+    "OLDPWD",
+    "TERM",
+    "DISPLAY",
+    "NOTIFY_SOCKET",
+    "LISTEN_",
+    "MAINPID",
+    "MANAGERPID",
+    "WATCHDOG_",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "CREDENTIALS_DIRECTORY",
+    "SYSTEMD_",
+];
 
 fn output(path: &str, mode: u32) -> io::Result<Stdio> {
     if path.is_empty() {

@@ -71,6 +71,10 @@ impl Module for SuppressSpool {
         Ok(())
     }
 
+    fn check(&self, _: &str, generation: &Generation) -> Result<(), String> {
+        generation.get(&UNSAFE_SPOOL, &Lookup::Global).then_some(()).ok_or_else(|| REFUSAL.to_owned())
+    }
+
     fn ext_init(
         &self,
         stage: Stage,
@@ -78,9 +82,7 @@ impl Module for SuppressSpool {
         generation: &Generation,
         _: &mut HookSetBuilder,
     ) -> Result<(), String> {
-        if !generation.get(&UNSAFE_SPOOL, &Lookup::Global) {
-            return Err(REFUSAL.to_owned());
-        }
+        self.check(instance, generation)?;
         let retries = generation.get(&NUM_RETRIES, &Lookup::Module { module: NAME, instance });
         self.link.until(u32::try_from(retries).unwrap_or(u32::MAX));
         if stage.registers() && retries != 0 {

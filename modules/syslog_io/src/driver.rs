@@ -42,6 +42,13 @@ impl SyslogDriver {
     pub fn configure(&self, defaults: Defaults) {
         *self.defaults.write().unwrap_or_else(PoisonError::into_inner) = defaults;
     }
+
+    fn address(&self, rest: &str, flags: Flags) -> io::Result<Address> {
+        if flags.read {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the system log can only be written"));
+        }
+        Address::parse(rest, &self.defaults.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Driver for SyslogDriver {
@@ -49,12 +56,11 @@ impl Driver for SyslogDriver {
         "syslog"
     }
 
+    fn check(&self, rest: &str, flags: Flags) -> io::Result<()> {
+        self.address(rest, flags).map(drop)
+    }
+
     fn open(&self, rest: &str, flags: Flags, _mode: u32) -> io::Result<Box<dyn Stream>> {
-        if flags.read {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "the system log can only be written"));
-        }
-        let defaults = self.defaults.read().unwrap_or_else(PoisonError::into_inner);
-        let address = Address::parse(rest, &defaults)?;
-        Ok(Box::new(SyslogStream::new(address, self.clock)))
+        Ok(Box::new(SyslogStream::new(self.address(rest, flags)?, self.clock)))
     }
 }

@@ -37,7 +37,7 @@ pub fn report(scratch: &Path, quick: bool) -> Result<(), String> {
         let pid = peer.pid()?;
         settle(pid);
         show(&peer, pid, "after a start with them", 350e6)?;
-        peer.add("blackhole = true\n");
+        peer.add("blackhole = internal\n");
         peer.reconfigure(port, nowhere)?;
         settle(pid);
         show(&peer, pid, "after their drain", 80e6)?;

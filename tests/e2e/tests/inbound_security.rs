@@ -239,3 +239,110 @@ fn signals_of_the_first_moments_are_obeyed_when_the_daemon_can() {
         assert!(daemon.wait(SOON).is_some_and(|status| status.success()), "{}", daemon.stderr());
     }
 }
+
+#[test]
+fn every_folder_that_the_user_writes_in_is_made_for_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let more = "security {\n user = \"nobody\"\n group = \"nogroup\"\n}\n\
+                pidfile = \"@dir@/state/run/pid\"\nlocal_changes_file = \"@dir@/state/local.conf\"\n\
+                spoolbase = \"@dir@/state/spool\"\nControl_Listener { Listen \"@dir@/state/run/control\" { } }\n\
+                ec_logger \"two\" { mainlog = \"@dir@/state/log/mainlog\" }\n";
+    let mut daemon = prepared(more);
+    // As /var: of root, with other things in it; and what the checkout of somebody else left.
+    std::os::unix::fs::chown(daemon.dir(), Some(0), Some(0)).expect("root may");
+    std::fs::create_dir(daemon.dir().join("log")).expect("root may");
+    std::fs::set_permissions(daemon.dir(), std::fs::Permissions::from_mode(0o755)).expect("root may");
+    let control = daemon.value("control").to_owned();
+    let text = daemon.read("daemon.conf").replace(&format!("Listen \"{control}\" {{ }}"), "");
+    std::fs::write(daemon.dir().join("daemon.conf"), text).expect("root may");
+    daemon.start();
+    for path in ["state", "state/run", "state/run/pid", "state/run/control", "state/spool", "state/log"] {
+        assert_eq!(owner(&daemon.dir().join(path)), NOBODY, "{path}");
+    }
+    for path in ["state/run", "state/spool", "state/log"] {
+        let mode = std::fs::metadata(daemon.dir().join(path)).expect("there").permissions().mode() & 0o7777;
+        assert_eq!(mode, 0o750, "{path}: {mode:04o}");
+    }
+    assert_eq!(owner(daemon.dir()), 0);
+    let console = |words: &[&str]| {
+        let mut command = std::process::Command::new(e2e::binary("ec_console"));
+        let socket = daemon.dir().join("state/run/control");
+        e2e::succeed(command.arg(socket).args(words))
+    };
+    console(&["config", "set", "retry_interval", "61"]);
+    console(&["config", "writeback"]);
+    assert!(daemon.read("state/local.conf").contains("61"), "{}", daemon.read("state/local.conf"));
+    assert!(daemon.terminate(SOON).success());
+    assert!(!daemon.dir().join("state/run/pid").exists() && !daemon.dir().join("state/run/control").exists());
+}
+
+#[test]
+fn a_spool_in_a_folder_that_everyone_may_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut daemon = prepared("spoolbase = \"@dir@/above/way/spool\"\n");
+    let above = daemon.dir().join("above");
+    std::fs::create_dir_all(above.join("way")).expect("root may");
+    for (mode, starts) in [(0o777, false), (0o1777, true)] {
+        std::fs::set_permissions(&above, std::fs::Permissions::from_mode(mode)).expect("root may");
+        let started = daemon.start_or_end();
+        assert_eq!(started.is_ok(), starts, "{mode:o}: {}", daemon.stderr());
+        if !starts {
+            assert!(daemon.stderr().contains(&format!("run: chmod o-w {}", above.display())), "{}", daemon.stderr());
+        }
+    }
+}
+
+#[test]
+fn what_has_a_second_name_elsewhere_is_not_given_away_with_a_spool() {
+    let mut daemon = prepared("security {\n user = \"nobody\"\n group = \"nogroup\"\n}\n");
+    let (spool, secret) = (daemon.dir().join("spool"), daemon.dir().join("secret"));
+    std::fs::create_dir_all(spool.join("journal")).expect("root may");
+    std::os::unix::fs::chown(&spool, Some(NOBODY), Some(NOBODY)).expect("root may");
+    std::fs::write(&secret, "secret").expect("root may");
+    std::fs::hard_link(&secret, spool.join("planted")).expect("root may");
+    assert_eq!(daemon.start_or_end().map_err(|status| status.code()), Err(Some(71)));
+    assert!(daemon.stderr().contains("planted has another name too"), "{}", daemon.stderr());
+    assert_eq!(owner(&secret), 0);
+    std::fs::remove_file(spool.join("planted")).expect("there");
+    std::os::unix::fs::symlink(&secret, spool.join("left")).expect("root may");
+    assert!(daemon.start_or_end().is_err(), "a link in a spool is refused");
+    assert_eq!(owner(&secret), 0);
+}
+
+#[test]
+fn a_program_of_a_log_has_neither_roots_home_nor_what_the_daemon_inherited() {
+    use std::os::fd::AsRawFd as _;
+    let more = "security {\n user = \"nobody\"\n group = \"nogroup\"\n}\n\
+                ec_logger \"ec_logger\" { rejectlog = \"pipe://@dir@/confess\" }\n";
+    let mut daemon = prepared(more);
+    let (program, out) = (daemon.dir().join("confess"), daemon.dir().join("confession"));
+    let text = format!(
+        "#!/bin/sh\n(env; ls /proc/self/fd | sed s/^/fd=/) >{0}.new; mv {0}.new {0}\nexec cat >/dev/null\n",
+        out.display()
+    );
+    std::fs::write(&program, text).expect("root may");
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("root may");
+    for (name, value) in
+        [("HOME", "/root"), ("USER", "root"), ("SUDO_USER", "jan"), ("NOTIFY_SOCKET", "@none"), ("KEPT", "yes")]
+    {
+        daemon.set_environment(name, value);
+    }
+    // A descriptor that is inherited, as from a careless shell.
+    let held = std::fs::File::open("/etc/passwd").expect("there");
+    let held = rustix::io::fcntl_dupfd_cloexec(&held, 60).expect("a descriptor");
+    rustix::io::fcntl_setfd(&held, rustix::io::FdFlags::empty()).expect("a flag");
+    daemon.start();
+    e2e::wait(&daemon, "the program has run", || out.exists());
+    let told = std::fs::read_to_string(&out).expect("there");
+    let lines: Vec<&str> = told.lines().collect();
+    for line in ["HOME=/nonexistent", "USER=nobody", "LOGNAME=nobody", "KEPT=yes"] {
+        assert!(lines.contains(&line), "{line} is not in:\n{told}");
+    }
+    let inherited = format!("fd={}", held.as_raw_fd());
+    assert!(
+        !told.contains("SUDO_USER") && !told.contains("NOTIFY_SOCKET") && !lines.contains(&inherited.as_str()),
+        "{told}"
+    );
+    let of_daemon = std::fs::read_link(format!("/proc/{}/fd/{}", daemon.read("pid").trim(), held.as_raw_fd()));
+    assert!(of_daemon.map_or(true, |path| path != Path::new("/etc/passwd")), "the daemon has closed it");
+}

@@ -1,6 +1,6 @@
 //! Mail that no policy gives a binding.
 
-use e2e::{SOON, accept, ask, configuration, figure, letter, relay_with, send, wait};
+use e2e::{SOON, accept, ask, configuration, figure, letter, relay_with, send, wait, wait_for_lines};
 use testkit::Sink;
 
 #[test]
@@ -17,7 +17,14 @@ fn it_is_refused_kept_or_delivered_as_default_binding_says() {
     wait(&daemon, "it is queued", || figure(&ask(&daemon, &["summary"]), "Active Queue Size") == "1");
     assert_eq!(sink.count(), 0);
 
+    let bulk = format!("{}binding \"bulk\" {{ }}\n", text("bulk"));
+    daemon.write_config(&configuration(&bulk, ""));
+    ask(&daemon, &["config", "reload"]);
+    accept(&daemon, "ann@client.test", &["bob@shop.test"], &letter("by a name"));
+    let named = wait_for_lines(&daemon, "D", 2);
+    assert!(named.iter().any(|line| line.iter().any(|field| field == "bulk")), "{named:#?}");
+
     daemon.write_config(&configuration(&text("normal"), ""));
     ask(&daemon, &["config", "reload"]);
-    sink.wait_for(1, SOON);
+    sink.wait_for(2, SOON);
 }

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use e2e::{MAILDIR, Names, SOON, accept, daemon, letter, wait_for_lines, wait_for_mail};
+use e2e::{MAILDIR, Names, SOON, accept, ask, ask_json, daemon, letter, wait, wait_for_lines, wait_for_mail};
 use testkit::{DaemonSetup, Sink, free_addr};
 
 /// Sinks on several addresses of this host, all on one port, as hosts of the Internet are.
@@ -157,4 +157,31 @@ fn prohibited_hosts_fail_the_domain_and_skipped_hosts_are_passed_over() {
     host.wait_for(1, SOON);
     accept(&daemon, "ann@client.test", &["bob@bad.test"], &letter("nowhere"));
     assert_eq!(wait_for_lines(&daemon, "P", 1)[0][13], "551 5.4.6 [internal] Private/Loopback Address");
+}
+
+#[test]
+fn a_domains_mail_is_told_of_under_the_gateway_that_names_its_queue() {
+    let sink = Sink::start();
+    sink.refuse_connections();
+    let text = format!(
+        "domain \"shop.test\" {{ gateway = \"#smart\" retry_interval = 60 }}\n\
+         domain \"/^mill/\" {{ gateway = \"#smart\" }}\n\
+         domain \"#smart\" {{ routes = ( \"{}\" ) retry_interval = 77 }}\n",
+        sink.addr()
+    );
+    let daemon = daemon(&text).start();
+    let eval = ask(&daemon, &["config", "eval", "domain", "shop.test", "retry_interval"]);
+    assert!(eval.contains("= 77") && eval.contains("the mail of shop.test goes under its gateway"), "{eval}");
+    for recipient in ["bob@shop.test", "eve@shop.test", "joe@mill.test"] {
+        accept(&daemon, "ann@client.test", &[recipient], &letter("behind a gateway"));
+    }
+    let waits =
+        || ask_json(&daemon, &["domain", "#smart"])["recipient_domains"]["domains"].as_array().map_or(0, Vec::len);
+    wait(&daemon, "mail of both domains waits there", || waits() == 2);
+    let gateway = ask(&daemon, &["domain", "#smart"]);
+    assert!(gateway.contains("Recipient domains: shop.test 2, mill.test 1"), "{gateway}");
+    let domain = ask(&daemon, &["domain", "shop.test"]);
+    assert!(domain.contains("has the gateway #smart, its mail is under: domain #smart"), "{domain}");
+    let mailq = ask(&daemon, &["mailq", "-d", "shop.test"]);
+    assert!(mailq.contains("#smart") && mailq.contains("for shop.test 2, mill.test 1"), "{mailq}");
 }

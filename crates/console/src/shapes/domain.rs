@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::recipient_domains::RecipientDomains;
 use super::waiting::Waiting;
 use super::{Shape, line};
 
@@ -23,6 +24,8 @@ pub struct DomainReport {
     pub consecutive_failed_lookups: u64,
     /// What its queues wait for: the binding, and what holds it.
     pub waiting: Vec<(String, Waiting)>,
+    /// Whose mail it is, if the name is a gateway's.
+    pub recipient_domains: Option<RecipientDomains>,
     /// Messages due now.
     pub active: u64,
     /// Messages that wait for their next attempt.
@@ -126,6 +129,9 @@ impl Shape for DomainReport {
         for (binding, waiting) in &self.waiting {
             line!(text, "Waiting: {binding}: {}", waiting.here());
         }
+        if let Some(domains) = &self.recipient_domains {
+            line!(text, "Recipient domains: {}", domains.sentence());
+        }
         text
     }
 
@@ -137,6 +143,7 @@ impl Shape for DomainReport {
             "consecutive_connection_failures": self.consecutive_connection_failures,
             "consecutive_failed_lookups": self.consecutive_failed_lookups,
             "waiting": self.waiting.iter().map(with_binding).collect::<Value>(),
+            "recipient_domains": self.recipient_domains.as_ref().map(RecipientDomains::json),
             "active": self.active,
             "delayed": self.delayed,
             "deliveries": self.deliveries,
@@ -363,6 +370,7 @@ mod tests {
             route: DomainRoute::Mx { ttl_seconds: 600, exchangers: vec![mx] },
             consecutive_connection_failures: 2,
             consecutive_failed_lookups: 0,
+            recipient_domains: None,
             waiting: Vec::new(),
             active: 41,
             delayed: 6,

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::recipient_domains::RecipientDomains;
 use super::waiting::Waiting;
 use super::{Shape, line};
 
@@ -35,6 +36,8 @@ pub struct MailqRow {
     pub deliveries: u64,
     /// What holds its active mail, or all of it.
     pub waiting: Option<Waiting>,
+    /// Whose mail it is, if the queue is a gateway's.
+    pub recipient_domains: Option<RecipientDomains>,
 }
 
 impl Shape for Mailq {
@@ -47,7 +50,9 @@ impl Shape for Mailq {
                 if row.group.is_empty() { row.binding.clone() } else { format!("{}/{}", row.group, row.binding) };
             let held = row.waiting.as_ref().filter(|waiting| waiting.is_held && waiting.says_more());
             let held = held.map(|waiting| format!("  {}", waiting.here())).unwrap_or_default();
-            line!(text, "{}{:>8}{:>8}{held}", names(&owner, &row.domain), row.active, row.delayed);
+            let domains = row.recipient_domains.as_ref().map(|domains| format!("  for {}", domains.sentence()));
+            let domains = domains.unwrap_or_default();
+            line!(text, "{}{:>8}{:>8}{held}{domains}", names(&owner, &row.domain), row.active, row.delayed);
         }
         text
     }
@@ -65,6 +70,7 @@ impl Shape for Mailq {
                 "transfails": row.transient_failures,
                 "deliveries": row.deliveries,
                 "waiting": row.waiting.as_ref().map(Waiting::json),
+                "recipient_domains": row.recipient_domains.as_ref().map(RecipientDomains::json),
             })
         };
         json!({ "QueueSummary": self.rows.iter().map(row).collect::<Value>() })
@@ -185,7 +191,7 @@ default {}      12       3
         );
         assert_eq!(mailq.text(), golden);
         assert_eq!(mailq.json()["QueueSummary"][0]["aq"], 12);
-        assert_eq!(mailq.json()["QueueSummary"][0].as_object().unwrap().len(), 10);
+        assert_eq!(mailq.json()["QueueSummary"][0].as_object().unwrap().len(), 11);
         let waiting = Waiting { text: "suspended".into(), is_held: true, ..Default::default() };
         let held = Mailq { rows: vec![MailqRow { waiting: Some(waiting), ..row }] }.text();
         assert!(held.ends_with("      12       3  suspended\n"), "{held}");

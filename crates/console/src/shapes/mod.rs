@@ -15,6 +15,7 @@ mod message;
 mod modules;
 mod paniclog;
 mod purge;
+mod recipient_domains;
 mod sessions;
 mod summary;
 mod threads;
@@ -25,7 +26,7 @@ pub use configuration::ConfigReloaded;
 pub use domain::{
     DomainAddress, DomainConnection, DomainCounts, DomainList, DomainMx, DomainReport, DomainRoute, ListKind,
 };
-pub use exposition::Exposition;
+pub use exposition::{Exposition, family_of};
 pub use logs::{LogsReopened, ReopenedLog};
 pub use mailq::{Mailq, MailqRow, QueueListing, QueueRow};
 pub use memory::{AllocatorReport, Exceeded, FixedType, MemoryReport, VariableType};
@@ -33,6 +34,7 @@ pub use message::{DetailsPart, MessageDetails};
 pub use modules::{ModuleList, ModuleRow};
 pub use paniclog::{Paniclog, PaniclogEntry};
 pub use purge::{DelayReply, DryRun, DryRunRow, FailReply, FlushReply, RerouteReply, Scope};
+pub use recipient_domains::RecipientDomains;
 pub use sessions::{InboundSession, InboundSessions, OutboundSession, OutboundSessions, SessionCount};
 pub use summary::SummaryData;
 pub use threads::{PoolQueue, PoolReport, PoolReports};

@@ -91,6 +91,7 @@ impl Connection {
         match self.maintainer.next(&self.record, settings) {
             Some(mut taken) => {
                 taken.held.pay(tokens);
+                self.record.passed_throttle(Awaits::Message);
                 let upcoming = self.upcoming(taken, settings);
                 self.upcoming.push_back(upcoming);
                 true

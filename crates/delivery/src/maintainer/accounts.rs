@@ -1,7 +1,7 @@
 //! What delivery counts and what its memory is charged to: the counters and owners that the loops share.
 
 use queue::ResidentOwners;
-use scheduler::{Counter, MemoryOwner, Meters};
+use scheduler::{Counter, Measure, MemoryOwner, Meters};
 
 /// `delivery.…`, shared by the loops.
 pub(crate) struct Meter {
@@ -77,3 +77,77 @@ impl Meter {
         }
     }
 }
+
+/// What delivery counts.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter(
+        "delivery.messages.delivered",
+        "messages",
+        "Messages, one for each recipient, that a host took or a mailbox has: as many as D lines.",
+    ),
+    Measure::counter(
+        "delivery.messages.transient",
+        "attempts",
+        "Attempts at a message that failed for now: as many as T lines. A flush that is answered so counts too.",
+    ),
+    Measure::counter("delivery.messages.permanent", "messages", "Messages that failed for good: as many as P lines."),
+    Measure::counter(
+        "delivery.messages.lost_after_dot",
+        "attempts",
+        "Attempts whose final dot got no answer: the host may have the message.",
+    ),
+    Measure::counter(
+        "delivery.messages.not_notified",
+        "times",
+        "Times that a notification could not be stored, so that its message stayed queued.",
+    ),
+    Measure::counter(
+        "delivery.messages.unreadable",
+        "messages",
+        "Messages that left their queue because the spool no longer has them whole.",
+    ),
+    Measure::counter("delivery.messages.moved", "messages", "Messages that went to another queue after a reload."),
+    Measure::counter(
+        "delivery.connections.entered",
+        "connections",
+        "Connections that were begun, to hosts or into mailboxes.",
+    ),
+    Measure::counter(
+        "delivery.connections.left",
+        "connections",
+        "Those of them that ended, however. The difference is how many are open.",
+    ),
+    Measure::counter(
+        "delivery.connections.failed",
+        "connections",
+        "Addresses that were tried and gave no session. What this machine lacks is in delivery.lacks.",
+    ),
+    Measure::counter(
+        "delivery.connections.one_too_many",
+        "connections",
+        "Sessions that a host refused while it had others.",
+    ),
+    Measure::counter(
+        "delivery.connections.broken_off",
+        "connections",
+        "Sessions that a host ended in the middle of a message, or in which it did not keep to the protocol.",
+    ),
+    Measure::counter("delivery.connections.migrated", "times", "Times that a session went from one queue to another."),
+    Measure::counter(
+        "delivery.queues.throttled",
+        "times",
+        "Times that a queue began to wait for a throttle, or for a host or limit that was full.",
+    ),
+    Measure::counter("delivery.queues.looping", "times", "Times that a queue was found to lead back to this server."),
+    Measure::counter(
+        "delivery.queues.prohibited",
+        "times",
+        "Times that a queue was found to lead to prohibited hosts alone.",
+    ),
+    Measure::counter(
+        "delivery.lacks.*",
+        "connections",
+        "Connections that did not come about for want of something on this machine.",
+    )
+    .by(&["lack"]),
+];

@@ -36,8 +36,7 @@ impl Maintainer {
             self.list(record, &record.settings(), now);
         }
         if !record.line.borrow().waits() {
-            record.throttled_until.set(Some((turn, awaits)));
-            *record.throttled_by.borrow_mut() = name;
+            record.throttle_until(turn, awaits, name, now);
         }
         let (maintainer, record) = (self.clone(), record.clone());
         self.spawn(async move {
@@ -51,6 +50,9 @@ impl Maintainer {
             let _ = tokio::time::timeout_at(turn.into(), returned).await;
             drop(waiting);
             record.throttled_until.set(None);
+            if maintainer.queues.borrow().active(record.queue) == 0 {
+                record.passed_throttle(Awaits::Message);
+            }
             record.leave_line();
             maintainer.maintain(&record, false);
         });

@@ -28,7 +28,7 @@ impl Maintainer {
             return settings;
         }
         let settings = self.resolve(&record.name);
-        record.use_settings(settings.clone());
+        record.use_settings(settings.clone(), self.deps.clock.now());
         settings
     }
 

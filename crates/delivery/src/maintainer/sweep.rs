@@ -10,6 +10,7 @@ use queue::Moment;
 use tokio::time::Sleep;
 
 use super::{Maintainer, TICK};
+use crate::limits::Awaits;
 use crate::record::DomainRecord;
 
 impl Maintainer {
@@ -103,6 +104,7 @@ impl Maintainer {
             record.empty_since.set(None);
             return false;
         }
+        record.passed_throttle(Awaits::Message);
         let since = record.empty_since.get().unwrap_or(now);
         record.empty_since.set(Some(since));
         if may_stay && now - since < RETIRE_AFTER {

@@ -367,6 +367,31 @@ fn routes_replace_a_domains_hosts_in_their_order() {
 }
 
 #[test]
+fn a_gateway_that_names_a_stanza_leads_by_its_routes_and_its_options_hold() {
+    let text = "domain \"x.test\" { gateway = \"#Smart\" retry_interval = 60 }\n\
+                domain \"#smart\" { routes = ( \"a.test\" \"smtp://192.0.2.2?port=2525\" ) retry_interval = 77 }\n\
+                domain \"y.test\" { gateway = \"#nowhere\" }\n";
+    simulate(text, async |world: World| {
+        world.network.host(1);
+        world.network.once(1, "RCPT", Say("450 4.2.1 busy"));
+        world.network.mx("a.test", &[(10, "a.test", 1)]);
+        world.send(FROM, &["ann@x.test", "bob@y.test"]).await;
+        world.pass(30).await;
+        assert_eq!(world.engine.domain("#smart").await.queues.len(), 1);
+        let log = world.log();
+        assert!(log.len() == 2 && log.iter().any(|line| line.contains(" T ann@x.test")), "{log:#?}");
+        world.pass(77).await;
+        assert_eq!(world.network.taken(1).len(), 1, "after the interval of the stanza");
+        // That of a stanza without routes waits for them, as that for a host which does not exist.
+        assert_eq!(world.stored(), 1);
+        world.reload("domain \"y.test\" { gateway = \"#nowhere\" }\ndomain \"#nowhere\" { routes = ( \"a.test\" ) }\n");
+        world.engine.refresh().await;
+        world.pass(3600).await;
+        assert_eq!((world.network.taken(1).len(), world.stored()), (2, 0));
+    });
+}
+
+#[test]
 fn prohibited_hosts_fail_a_domain_and_skip_hosts_pass_one_over() {
     simulate("prohibited_hosts = ( \"192.0.2.1\" )\nskip_hosts = ( \"192.0.2.2\" )\n", async |world: World| {
         world.network.host(3);

@@ -53,6 +53,39 @@ fn lmtp_that_breaks_between_two_replies_delivers_nothing_twice_and_loses_nothing
 }
 
 #[test]
+fn a_session_is_named_after_the_sender_whose_mail_it_carries() {
+    for more in ["", "max_resident_active_queue = 0\n"] {
+        let text = format!("ehlo_hostname = \"__message__\"\nmax_outbound_connections = 1\n{more}");
+        simulate(&text, async |world: World| {
+            world.network.host(1);
+            world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
+            for from in ["a@One.test", "b@one.test", "c@two.test", "", "d@one.test", "e@[192.0.2.77]"] {
+                world.send(from, &["ann@x.test"]).await;
+            }
+            world.pass(20).await;
+            assert_eq!((world.network.taken(1).len(), world.stored()), (6, 0), "{more}");
+            let names: Vec<String> =
+                world.network.heard(1, "EHLO").iter().map(|line| line.trim_start_matches("EHLO ").to_owned()).collect();
+            let said = world.network.heard(1, "");
+            for name in &names {
+                assert!(["one.test", "two.test", "here.test", "[192.0.2.77]"].contains(&name.as_str()), "{names:?}");
+            }
+            // Each MAIL follows the EHLO of its sender's name.
+            let mut name = "";
+            for line in &said {
+                if let Some(own) = line.strip_prefix("EHLO ") {
+                    name = own;
+                } else if let Some(path) = line.strip_prefix("MAIL FROM:<") {
+                    let path = path.split('>').next().unwrap_or("").to_ascii_lowercase();
+                    let domain = path.rsplit_once('@').map_or("here.test", |(_, domain)| domain);
+                    assert_eq!(domain, name, "{said:#?}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
 fn a_blackhole_fails_what_is_queued_and_what_comes() {
     for blackhole in ["true", "inline", "internal"] {
         simulate("suspend_delivery = true\n", async |world: World| {

@@ -124,6 +124,29 @@ fn a_421_in_one_packet_with_a_250_is_not_about_the_next_message() {
 }
 
 #[test]
+fn a_refusal_in_one_packet_with_a_250_bounces_or_delays_no_other_message() {
+    let said = ["550 5.7.1 so many messages are enough", "451 4.7.0 slow down", "554 5.3.0 bye"];
+    for (said, stays) in said.into_iter().flat_map(|said| [(said, false), (said, true)]) {
+        let both: &'static str = Box::leak(format!("250 2.0.0 ok\r\n{said}").into_boxed_str());
+        let reaction = if stays { Say(both) } else { Leave(both) };
+        simulate("max_outbound_connections = 1\n", async |world: World| {
+            world.network.host(1);
+            world.network.mx("x.test", &[(10, "mx.x.test", 1)]);
+            for _ in 0..2 {
+                world.network.once(1, "BODY", reaction.clone());
+            }
+            for recipient in ["ann@x.test", "bob@x.test", "cat@x.test", "dan@x.test"] {
+                world.send(FROM, &[recipient]).await;
+            }
+            world.pass(5).await;
+            let log = world.log();
+            assert!(log.len() == 4 && log.iter().all(|line| line.contains(" D ")), "{reaction:?}: {log:#?}");
+            assert_eq!(world.meters.get("delivery.connections.failed"), 0, "{reaction:?}");
+        });
+    }
+}
+
+#[test]
 fn a_session_too_many_costs_no_message_and_no_host() {
     let said = [
         ("BANNER", "421 4.7.0 too many sessions"),

@@ -12,6 +12,7 @@ fn leaked(text: String) -> &'static str {
 fn odd_forms(code: u16) -> Vec<&'static str> {
     vec![
         leaked(format!("{code} {}", "x".repeat(5000))),
+        leaked(format!("{code} {}", "x".repeat(3_000_000))),
         leaked(format!("{}{code} done", format!("{code}-x\r\n").repeat(500))),
         leaked(format!("{code}\tx")),
         leaked(format!("{code}")),

@@ -63,6 +63,16 @@ fn suspension_names_the_option_and_the_scope_that_sets_it() {
             assert_eq!((setting.option, &*setting.value), ("suspend_delivery", "true"));
             assert!(setting.scope.contains(scope), "{setting:?}");
             assert!(wait.is_held());
+            assert_eq!(seconds(wait.since), 1);
+            world.pass(30).await;
+            world.reload(&format!("retry_interval = 7\n{text}"));
+            world.engine.refresh().await;
+            world.send(FROM, &["bob@x.test"]).await;
+            assert_eq!(
+                seconds(queue(&world).await.since),
+                31,
+                "another configuration that says the same changes nothing"
+            );
             let binding = world.engine.bindings().await.remove(0);
             let held = binding.held.map(|setting| setting.scope);
             assert_eq!(held.is_some(), scope != "domain \"x.test\"", "{held:?}");
@@ -88,7 +98,15 @@ fn delayed_mail_of_a_suspended_queue_is_suspended() {
         assert!((1190..=1200).contains(&seconds(wait.until)), "{wait:?}");
         world.reload("suspend_delivery = true\n");
         world.engine.refresh().await;
-        assert_eq!(messages(&world).await[0].hold.word(), "suspended");
+        world.pass(9).await;
+        let wait = messages(&world).await.remove(0);
+        assert_eq!((wait.hold.word(), seconds(wait.since)), ("suspended", 9));
+        world.reload("");
+        world.engine.refresh().await;
+        assert_eq!(messages(&world).await[0].hold.word(), "delayed");
+        world.reload("blackhole = internal\n");
+        world.engine.refresh().await;
+        assert_eq!(seconds(messages(&world).await[0].since), 0, "that is another time");
     });
 }
 
@@ -106,6 +124,16 @@ fn a_throttle_names_its_option_value_and_scope_and_its_end() {
         assert_eq!((setting.option, setting.value.trim_matches('"')), ("outbound_throttle_messages", "1/60"));
         assert!(setting.scope.contains("domain \"x.test\""), "{setting:?}");
         assert!((40..=60).contains(&seconds(wait.until)), "{wait:?}");
+        assert!((10..=11).contains(&seconds(wait.since)), "{wait:?}");
+        // Another message passes, and the rest waits from then on.
+        send(&world, &[(10, "mx.x.test", 1)]).await;
+        world.pass(60).await;
+        assert_eq!(world.log().len(), 1);
+        let wait = queue(&world).await;
+        assert!(seconds(wait.since) <= 30, "{wait:?}");
+        world.pass(60).await;
+        send(&world, &[(10, "mx.x.test", 1)]).await;
+        assert!(seconds(queue(&world).await.since) <= 2, "nothing waited meanwhile");
     });
     let text = "binding \"default\" { outbound_throttle_connections = \"1/60\" }\nidle_timeout = 1\n";
     simulate(text, async |world: World| {
@@ -118,6 +146,8 @@ fn a_throttle_names_its_option_value_and_scope_and_its_end() {
             matches!(&wait.hold, Hold::Throttled(Awaits::Connection, setting) if setting.option == "outbound_throttle_connections"),
             "{wait:?}"
         );
+        world.pass(20).await;
+        assert!((20..=22).contains(&seconds(both(&world).await.since)));
         let limits = world.engine.bindings().await.remove(0).limits;
         assert_eq!(limits.iter().map(|limit| limit.option).collect::<Vec<_>>(), ["outbound_throttle_connections"]);
     });
@@ -170,6 +200,33 @@ fn a_host_that_takes_no_further_session_is_no_failure() {
         send(&world, &[(10, "mx.x.test", 1)]).await;
         let word = queue(&world).await.hold.word();
         assert!(["host_full", "connecting", "due"].contains(&word), "{word}");
+    });
+}
+
+#[test]
+fn mail_that_waits_for_memory_says_so_and_since_when() {
+    simulate("max_resident_active_queue = 0\n", async |world: World| {
+        let bodies = world.meters.memory("bodies");
+        bodies.limit(1);
+        world.network.host(1);
+        world.network.mx("y.test", &[(10, "mx.y.test", 1)]);
+        world.network.always(1, "MAIL", Stall);
+        world.send(FROM, &["bob@y.test"]).await;
+        world.pass(1).await;
+        world.network.host(2);
+        send(&world, &[(10, "mx.x.test", 2)]).await;
+        world.pass(3).await;
+        assert_eq!(bodies.waiting(), 1);
+        let wait = both(&world).await;
+        assert!(wait.hold == Hold::Memory && wait.is_held(), "{wait:?}");
+        assert!((2..=4).contains(&seconds(wait.since)), "{wait:?}");
+        world.network.calm(1);
+        world.pass(5000).await;
+        assert_eq!((bodies.waiting(), world.stored()), (0, 0));
+        assert_eq!(
+            world.engine.domain("x.test").await.queues.iter().filter_map(|queue| queue.wait.as_ref()).count(),
+            0
+        );
     });
 }
 

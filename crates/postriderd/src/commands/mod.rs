@@ -8,6 +8,7 @@ mod bulk;
 mod completion;
 mod configuration;
 mod dns_cache;
+mod gateways;
 mod memory;
 mod message;
 mod options;

@@ -15,7 +15,7 @@ use queue::Whereabouts;
 use scheduler::MemoryCharge;
 
 use super::completion::{Place, completed};
-use super::{command, known_binding, room_for, waiting};
+use super::{command, gateways, known_binding, room_for, waiting};
 use crate::house::House;
 
 /// The family.
@@ -104,8 +104,12 @@ pub(super) async fn list(
 async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, CommandError> {
     let named =
         |wanted: &[String], name: &str| wanted.is_empty() || wanted.iter().any(|one| one.eq_ignore_ascii_case(name));
+    // The mail of a domain is under its gateway.
+    let generation = house.configuration.current();
+    let hops = arguments.domains.iter().flat_map(|domain| gateways::of_domain(&generation, domain));
+    let domains: Vec<String> = arguments.domains.iter().cloned().chain(hops.map(|(_, gateway)| gateway)).collect();
     let wanted = |queue: &QueueReport| {
-        named(&arguments.domains, &queue.name.domain)
+        named(&domains, &queue.name.domain)
             && (arguments.bindings.is_empty()
                 || arguments.bindings.iter().any(|binding| **binding == *queue.name.binding))
     };
@@ -120,6 +124,7 @@ async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, Comma
         transient_failures: queue.transient,
         deliveries: queue.delivered,
         waiting: queue.wait.map(|wait| waiting(house, &wait)),
+        recipient_domains: None,
     };
     for binding in &arguments.bindings {
         known_binding(house, binding).await?;
@@ -132,9 +137,15 @@ async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, Comma
     rows.retain(|row| 0 < row.active + row.delayed);
     rows.sort_by_key(|row| std::cmp::Reverse(row.active + row.delayed));
     rows.truncate(arguments.limit);
+    for row in rows.iter_mut().filter(|row| generation.is_gateway(&row.domain)).take(GATEWAYS_LOOKED_INTO) {
+        row.recipient_domains = gateways::recipient_domains(house, Some(&row.binding), &row.domain).await;
+    }
     let mut reply = Mailq { rows }.reply();
     for domain in &unknown {
-        reply.text.push_str(&format!("No queue is known for {domain}: no mail waits there.\n"));
+        reply.text.push_str(&match gateways::sentence(&gateways::of_domain(&generation, domain)) {
+            Some(sentence) => format!("Domain '{domain}' {sentence}\n"),
+            None => format!("No queue is known for {domain}: no mail waits there.\n"),
+        });
     }
     reply.json["unknown"] = unknown.into();
     Ok(reply)
@@ -143,7 +154,7 @@ async fn mailq(house: &House, arguments: &MailqArguments) -> Result<Reply, Comma
 async fn domain(house: &House, name: &str) -> Reply {
     let report = house.engine.domain(name).await;
     let is_known = !report.queues.is_empty();
-    let mut reply = domain_report(house, name, report).reply();
+    let mut reply = domain_report(house, name, report).await.reply();
     reply.json["known"] = is_known.into();
     if !is_known {
         reply.text.push_str(&format!("No queue is known for {name}: no mail waits there.\n"));
@@ -151,7 +162,7 @@ async fn domain(house: &House, name: &str) -> Reply {
     reply
 }
 
-fn domain_report(house: &House, name: &str, report: delivery::DomainReport) -> DomainReport {
+async fn domain_report(house: &House, name: &str, report: delivery::DomainReport) -> DomainReport {
     let sum = |of: fn(&QueueReport) -> u64| report.queues.iter().map(of).sum::<u64>();
     let waits = report
         .queues
@@ -159,6 +170,7 @@ fn domain_report(house: &House, name: &str, report: delivery::DomainReport) -> D
         .filter_map(|queue| Some((queue.name.binding.to_string(), waiting(house, queue.wait.as_ref()?))))
         .collect();
     let stanza = house.configuration.current().show(&["domain", name], false).ok();
+    let recipient_domains = gateways::recipient_domains(house, None, name).await;
     DomainReport {
         domain: name.to_owned(),
         config: stanza.map(|answer| answer.text),
@@ -170,6 +182,7 @@ fn domain_report(house: &House, name: &str, report: delivery::DomainReport) -> D
         consecutive_connection_failures: report.consecutive_failures,
         consecutive_failed_lookups: report.failed_lookups,
         waiting: waits,
+        recipient_domains,
         active: sum(|queue| (queue.active + queue.in_flight) as u64),
         delayed: sum(|queue| queue.delayed as u64),
         deliveries: sum(|queue| queue.delivered),
@@ -195,17 +208,14 @@ fn without_addresses(house: &House, domain: &str) -> DomainRoute {
         let answer = house.configuration.current().eval_text(&["domain", domain, option]).ok()?;
         answer.json["value"].as_str().map(str::to_owned)
     };
-    let gateway = super::bulk::gateway(house, domain);
+    if let Some(sentence) = gateways::sentence(&gateways::of_domain(&house.configuration.current(), domain)) {
+        return DomainRoute::Described(sentence);
+    }
     match value("delivery_method").as_deref() {
         Some("maildir") => {
             DomainRoute::Described(format!("is delivered into {}", value("maildir_path").unwrap_or_default()))
         }
-        _ => match gateway {
-            Some(gateway) => {
-                DomainRoute::Described(format!("has the gateway {gateway}, its mail is under: domain {gateway}"))
-            }
-            None => DomainRoute::Unresolved,
-        },
+        _ => DomainRoute::Unresolved,
     }
 }
 
@@ -299,3 +309,6 @@ async fn room_for_queues(house: &House) -> Result<MemoryCharge, CommandError> {
 const QUEUE_OCTETS: usize = 800;
 /// Of one message in a listing: its envelope, its row, and its two lines.
 const LISTED_OCTETS: usize = 1600;
+
+/// Rows of `mailq` of which it is told whose mail they are.
+const GATEWAYS_LOOKED_INTO: usize = 20;

@@ -44,9 +44,9 @@ pub fn commands(house: &Rc<House>) -> Vec<Command> {
             let text = meters.iter().map(|(name, value)| format!("{name} {value}\n")).collect::<String>();
             Ok(Reply::new(text, meters.into_iter().collect()))
         }),
-        command(house, "metrics", "every counter, as text for a metrics collector", |house, asked| async move {
+        command(house, "metrics", "every counter, as text for Prometheus and the like", |house, asked| async move {
             asked.no_args()?;
-            Ok(Exposition { counters: house.meters.snapshot() }.reply())
+            Ok(Exposition { counters: house.meters.snapshot(), measures: declarations::measures() }.reply())
         }),
     ]
 }

@@ -33,6 +33,97 @@ fn a_stranger_reaches_relay_domains_only() {
 }
 
 #[test]
+fn a_recipient_under_blackhole_is_refused_at_rcpt_and_told_in_the_log() {
+    let text = "domain \"gone.test\" { blackhole = true }
+        domain \"/^in\\.test$/\" { blackhole = internal }
+        domain \"via.test\" { gateway = \"smart.test\" }
+        domain \"smart.test\" { blackhole = inline }
+        binding \"b\" { domain \"other.test\" { blackhole = true } }
+        esmtp_listener { listen \"127.0.0.1:0\" { } }";
+    in_house(text, log_hooks, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        for refused in ["ann@gone.test", "ann@Gone.Test", "bob@via.test"] {
+            assert_eq!(
+                client.say(&format!("RCPT TO:<{refused}>")).await,
+                "551 5.7.1 recipient blackholed",
+                "{refused}"
+            );
+        }
+        let seen = house.seen();
+        assert!(seen.len() == 3 && seen[0].contains("551 5.7.1 recipient blackholed"), "{seen:#?}");
+        assert!(seen[0].contains("rcptto_string=RCPT TO:<ann@gone.test>"), "{seen:#?}");
+        for taken in ["ann@in.test", "ann@other.test", "postmaster"] {
+            assert_eq!(client.say(&format!("RCPT TO:<{taken}>")).await, "250 2.1.5 RCPT TO accepted", "{taken}");
+        }
+    });
+}
+
+#[test]
+fn a_door_gives_its_mail_a_binding_and_policy_may_give_another() {
+    let text = "binding_group \"g\" { binding \"one\" { } binding \"two\" { domain \"here.test\" { gateway = \"smart.test\" } } }
+        binding \"alone\" { }
+        esmtp_listener {
+            context = [ binding_group = \"g\" color = \"red\" ]
+            listen \"127.0.0.1:0\" { peer \"192.0.2.0/24\" { context = [ binding = \"alone\" ] } }
+        }";
+    let leaves = async |house: &crate::house::House, count: usize| -> Vec<String> {
+        let arrived = house.arrived(count).await;
+        let shown = |arrival: &queue::Arrival| {
+            let message::QueueName { binding_group, binding, domain } = &arrival.envelope.queue;
+            format!("{binding_group}/{binding} {domain}")
+        };
+        arrived.iter().map(shown).collect()
+    };
+    in_house(text, no_hooks, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        client.say("RSET").await;
+        client.say("MAIL FROM:<>").await;
+        client.say("RCPT TO:<a@here.test>").await;
+        client.say("RCPT TO:<b@here.test>").await;
+        assert!(client.data("Subject: x\r\n").await.starts_with("250"));
+        client.say("MAIL FROM:<>").await;
+        client.say("RCPT TO:<a@here.test>").await;
+        assert!(client.data("Subject: x\r\n").await.starts_with("250"));
+        let queues = leaves(&house, 3).await;
+        assert_eq!(queues, ["g/one here.test", "g/one here.test", "g/two smart.test"], "each message has its turn");
+    });
+    let peer = text.replace("192.0.2.0/24", "127.0.0.0/8");
+    in_house(&peer, no_hooks, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        client.say("RSET").await;
+        client.say("MAIL FROM:<>").await;
+        client.say("RCPT TO:<a@here.test>").await;
+        assert!(client.data("Subject: x\r\n").await.starts_with("250"));
+        assert_eq!(leaves(&house, 1).await, ["default/alone here.test"]);
+    });
+    in_house(&peer, refusals, async |house| {
+        let mut client = house.client().await;
+        client.open().await;
+        client.say("RSET").await;
+        client.say("MAIL FROM:<>").await;
+        client.say("RCPT TO:<b@here.test>").await;
+        assert!(client.data("Subject: x\r\n").await.starts_with("250"));
+        assert_eq!(&*house.arrived(1).await[0].envelope.queue.binding, "bulk-1", "policy has the last word");
+    });
+    in_house(
+        "default_binding = \"alone\" binding \"alone\" { } esmtp_listener { listen \"127.0.0.1:0\" { } }",
+        no_hooks,
+        async |house| {
+            let mut client = house.client().await;
+            client.open().await;
+            client.say("RSET").await;
+            client.say("MAIL FROM:<>").await;
+            client.say("RCPT TO:<b@here.test>").await;
+            assert!(client.data("Subject: x\r\n").await.starts_with("250"));
+            assert_eq!(leaves(&house, 1).await, ["default/alone here.test"]);
+        },
+    );
+}
+
+#[test]
 fn a_refusal_names_the_addresses_it_is_about_whenever_it_comes() {
     let text = "esmtp_listener { max_message_size = 40 max_received_headers = 1 listen \"127.0.0.1:0\" { } }";
     in_house(text, log_hooks, async |house| {

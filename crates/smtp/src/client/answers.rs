@@ -4,8 +4,11 @@
 //! end once, last.
 //!
 //! A session's end is no verdict on mail. A message is charged with it only if the end was the answer to a command that names
-//! or carries this message (RCPT, DATA, the end of data), or if its dot was sent and nothing says what became of it. MAIL is
-//! said in advance, so what stands in the place of its reply may well have been said before the server read it.
+//! or carries this message (RCPT, DATA, the end of data), or if its dot was sent and nothing says what became of it.
+//!
+//! MAIL is said in advance, in one group with the body before it, so what stands in the place of its reply may well have been
+//! said before the server read it: of the session, or of the message before. A refusal there judges no message. MAIL is said
+//! again when nothing else is owed, here or in another session, and then its answer holds.
 
 use super::verdict::{Place, Verdict, verdict};
 use super::{Cause, ClientSession, End, Event, Expected, Extensions, Failure, Outcome, Owed, Phase, failures};
@@ -17,6 +20,7 @@ impl ClientSession {
     /// One whole reply came.
     pub(super) fn reply(&mut self, code: u16) {
         let stage = self.stage();
+        self.refused_in_advance = None;
         let Some(&owed) = self.expected.front() else { return self.unasked(code, stage) };
         if self.heard_at < owed.ends {
             return self.ahead(owed, code, stage);
@@ -30,6 +34,7 @@ impl ClientSession {
         match meaning {
             Verdict::Yes => self.yes(owed.what, code),
             Verdict::Follows => self.followed(owed.what),
+            Verdict::No if self.is_in_advance(owed.what) => self.refused_too_soon(stage, code),
             Verdict::TryHelo => self.hello(Expected::Helo, "HELO"),
             Verdict::No => self.no(owed.what, stage, code),
             Verdict::NoAndEnd => {
@@ -117,7 +122,22 @@ impl ClientSession {
                 let delivered = Outcome::Delivered(self.reader.reply(code));
                 self.ended_for(recipient, delivered);
             }
-            Expected::Mail(_) | Expected::Rset | Expected::Quit => {}
+            Expected::Mail(_) => self.in_turn &= self.is_in_advance(answered),
+            Expected::Rset | Expected::Quit => {}
+        }
+    }
+
+    /// Whether a command is a MAIL that was said before the message before it was answered.
+    fn is_in_advance(&self, what: Expected) -> bool {
+        matches!(what, Expected::Mail(_)) && self.transactions.front().is_some_and(|oldest| oldest.in_advance)
+    }
+
+    /// A refusal in the place of the reply to a MAIL that was said in advance.
+    fn refused_too_soon(&mut self, stage: Stage, code: u16) {
+        self.in_turn = true;
+        self.refused_in_advance = Some(self.refusal(stage, code));
+        if let Some(transaction) = self.transactions.front_mut() {
+            transaction.decide_rest(&Outcome::Untried);
         }
     }
 
@@ -174,6 +194,7 @@ impl ClientSession {
             Expected::EndOfData => return self.ended(&failed),
             _ => transaction.decide_rest(&failed),
         }
+        self.in_turn &= !matches!(asked, Expected::Mail(_));
         self.followed(asked);
     }
 
@@ -282,11 +303,13 @@ impl ClientSession {
         }
         let stage = self.stage();
         let failure = Failure { stage, reply: failures::reply(stage, cause), internal: true };
+        let last_word = self.refused_in_advance.take();
         let is_idle = self.expected.front().is_none_or(|owed| owed.what == Expected::Quit);
         self.over(match cause {
             Cause::Garbage | Cause::Ahead => End::OutOfStep(failure),
             Cause::Closed | Cause::Deadline if is_idle => End::Quiet,
-            Cause::Closed | Cause::Deadline => End::Broken(failure),
+            // What nothing was answered behind was the server's last word on the session.
+            Cause::Closed | Cause::Deadline => last_word.map_or(End::Broken(failure), End::Refused),
         });
     }
 

@@ -82,6 +82,7 @@ impl Pair {
         loop {
             match self.server.advance(&mut self.input, self.now) {
                 Step::NeedBytes | Step::Hangup => break,
+                Step::StartTls => unreachable!("it is not offered"),
                 Step::Refused(_) => {}
                 Step::Ask(asked) => {
                     let refuse = asked == Asked::RcptTo

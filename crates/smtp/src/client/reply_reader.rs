@@ -2,7 +2,8 @@
 //!
 //! A line is judged by what stands first in it: three digits, and what separates them from the text (RFC 5321 4.2). Text is
 //! kept up to [`TEXT_OCTETS_MAX`] and passed over beyond, however long a line is and however many lines there are, so that
-//! no text takes a verdict away; a reply of more than [`REPLY_OCTETS_MAX`] is none. Control octets become spaces, octets that
+//! no text takes a verdict away. Beyond [`REPLY_OCTETS_MAX`] the server is heard no longer: the code of a last line counts even
+//! so, and a reply that has not come to its last line is none. How long all that may take is the session's to say. Control octets become spaces, octets that
 //! are no UTF-8 become U+FFFD, so that a text can stand in a log line, a header field or a notification. A reply of several
 //! lines is judged by its last line.
 
@@ -10,8 +11,8 @@ use std::borrow::Cow;
 
 use crate::reply::{Enhanced, Reply, parse_enhanced};
 
-/// Most octets of one reply, kept or not: a server that talks on is taken for none.
-pub const REPLY_OCTETS_MAX: usize = 1 << 20;
+/// Most octets of one reply, kept or not: a server that talks on is heard no longer.
+pub const REPLY_OCTETS_MAX: usize = 1 << 26;
 /// Most octets of a reply's text that are kept.
 pub const TEXT_OCTETS_MAX: usize = 4096;
 
@@ -26,6 +27,8 @@ pub struct ReplyReader {
     /// Octets of the reply so far.
     octets: usize,
     complete: bool,
+    /// Its text did not end where it had to.
+    endless: bool,
 }
 
 /// The line that is being read.
@@ -42,13 +45,16 @@ struct Line {
     holds_cr: bool,
 }
 
-/// What came is no reply: wrong shape, or too long. Nothing after it can be trusted.
+/// What came is no reply, in shape or in length. Nothing after it can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Garbage;
 
 impl ReplyReader {
     /// Takes octets off the front of `input` until a reply is complete; its code, or `None` when `input` is used up.
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<u16>, Garbage> {
+        if self.endless {
+            return Err(Garbage);
+        }
         if self.complete {
             *self = Self { text: std::mem::take(&mut self.text), ..Self::default() };
             self.text.clear();
@@ -56,6 +62,9 @@ impl ReplyReader {
         while let Some(end) = memchr::memchr(b'\n', input) {
             let (piece, rest) = (&input[..end], &input[end + 1..]);
             self.piece(piece, 1)?;
+            if REPLY_OCTETS_MAX < self.octets {
+                return self.cut_off();
+            }
             *input = rest;
             let Line { digits, code, more, .. } = std::mem::take(&mut self.line);
             if digits < CODE_DIGITS {
@@ -68,8 +77,18 @@ impl ReplyReader {
             self.keep(b"\n");
         }
         self.piece(input, 0)?;
+        if REPLY_OCTETS_MAX < self.octets {
+            return self.cut_off();
+        }
         *input = &[];
         Ok(None)
+    }
+
+    /// There is too much of a reply. Behind the code of its last line nothing could have changed what it says.
+    fn cut_off(&mut self) -> Result<Option<u16>, Garbage> {
+        let Line { code, more, in_text, .. } = std::mem::take(&mut self.line);
+        (self.endless, self.complete) = (true, true);
+        if in_text && !more { Ok(Some(code)) } else { Err(Garbage) }
     }
 
     /// The text of the reply just completed, lines joined by `\n`, enhanced status codes still in it.
@@ -104,9 +123,6 @@ impl ReplyReader {
     /// A piece of one line without its LF, and how many octets of line end it has.
     fn piece(&mut self, piece: &[u8], line_end: usize) -> Result<(), Garbage> {
         self.octets += piece.len() + line_end;
-        if REPLY_OCTETS_MAX < self.octets {
-            return Err(Garbage);
-        }
         let mut rest = piece;
         while !self.line.in_text
             && let Some((&octet, after)) = rest.split_first()
@@ -228,9 +244,9 @@ mod tests {
 
     #[test]
     fn no_length_of_text_takes_the_verdict_away() {
-        let long = [b"250 ".to_vec(), vec![b'x'; 600_000], b"\r\n354 go\r\n".to_vec()].concat();
-        let many = [b"550-5.1.1 no\r\n".repeat(5000), b"552 5.2.2 full\r\n".to_vec()].concat();
-        for step in [1, 7, 4096, usize::MAX] {
+        let long = [b"250 ".to_vec(), vec![b'x'; 3_000_000], b"\r\n354 go\r\n".to_vec()].concat();
+        let many = [b"550-5.1.1 no\r\n".repeat(250_000), b"552 5.2.2 full\r\n".to_vec()].concat();
+        for step in [7, 4096, usize::MAX] {
             let read = replies(&long, step.min(long.len())).expect("two replies");
             assert_eq!((read[0].code, read[1].to_string().as_str()), (250, "354 go"));
             assert!((4000..=TEXT_OCTETS_MAX).contains(&read[0].text.len()));
@@ -246,9 +262,31 @@ mod tests {
 
     #[test]
     fn a_reply_without_end_is_garbage_in_the_end() {
-        let line = [b"250 ".to_vec(), vec![b'x'; REPLY_OCTETS_MAX]].concat();
-        assert_eq!(replies(&line, 4096), Err(Garbage));
-        assert_eq!(replies(&b"250-x\r\n".repeat(REPLY_OCTETS_MAX / 7 + 1), 4096), Err(Garbage));
+        let line = [b"250-".to_vec(), vec![b'x'; REPLY_OCTETS_MAX]].concat();
+        assert_eq!(replies(&line, 65_536), Err(Garbage));
+        let lines = [b"250-".to_vec(), vec![b'x'; 65_000], b"\r\n".to_vec()].concat();
+        assert_eq!(replies(&lines.repeat(REPLY_OCTETS_MAX / lines.len() + 1), 65_536), Err(Garbage));
+    }
+
+    #[test]
+    fn a_last_line_without_end_has_said_what_counts_and_is_the_last_that_is_heard() {
+        let line = [b"250 ".to_vec(), vec![b'x'; REPLY_OCTETS_MAX], b"\r\n250 more\r\n".to_vec()].concat();
+        let mut reader = ReplyReader::default();
+        let (mut codes, mut end) = (Vec::new(), None);
+        for piece in line.chunks(65_536) {
+            let mut piece = piece;
+            loop {
+                match reader.next(&mut piece) {
+                    Ok(Some(code)) => codes.push(code),
+                    Ok(None) => break,
+                    Err(garbage) => {
+                        end = Some(garbage);
+                        break;
+                    }
+                }
+            }
+        }
+        assert_eq!((codes, end), (vec![250], Some(Garbage)));
     }
 
     #[test]

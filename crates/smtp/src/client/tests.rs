@@ -347,6 +347,77 @@ fn a_close_between_messages_costs_the_next_one_nothing() {
     );
 }
 
+/// Two messages, the second of which leaves in one group with the body of the first.
+fn two_in_one_group() -> String {
+    format!(
+        "{OPENING}C: MAIL FROM:<a@here.test> SIZE=21
+         C+ RCPT TO:<b1@there.test>
+         C+ DATA
+         S: 250 ok
+         S: 250 ok
+         S: 354 go
+         C: (body)
+         C+ MAIL FROM:<a@here.test> SIZE=21
+         C+ RCPT TO:<b1@there.test>
+         C+ DATA"
+    )
+}
+
+#[test]
+fn a_refusal_behind_the_reply_to_the_dot_judges_no_message_that_was_said_in_advance() {
+    for refusal in ["550 5.7.1 so many messages are enough", "451 4.7.0 slow down", "554 bye"] {
+        transcript(
+            &[1, 1],
+            &format!(
+                "{}
+                 S: 250 taken
+                 S: {refusal}
+                 -> delivered 250 taken
+                 (close)
+                 -> untried
+                 -> over refused @3 {refusal}",
+                two_in_one_group()
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_mail_that_was_refused_in_advance_is_said_again_in_turn_and_then_its_answer_holds() {
+    let again = |answers: &str| {
+        format!(
+            "{}
+             S: 250 taken
+             S: 550 5.7.1 not from you
+             S: 503 5.5.1 no
+             S: 503 5.5.1 no
+             -> delivered 250 taken
+             -> untried
+             C: RSET
+             C+ MAIL FROM:<a@here.test> SIZE=21
+             C+ RCPT TO:<b1@there.test>
+             C+ DATA
+             S: 250 reset
+             {answers}",
+            two_in_one_group()
+        )
+    };
+    let refused = "S: 550 5.7.1 not from you
+                   S: 503 5.5.1 no
+                   S: 503 5.5.1 no
+                   -> failed @3 550 5.7.1 not from you";
+    transcript(&[1, 1, 1], &again(refused));
+    // Once that is cleared up, mail goes in one group again.
+    let taken = "S: 250 ok
+                 S: 250 ok
+                 S: 354 go
+                 C: (body)
+                 C+ MAIL FROM:<a@here.test> SIZE=21
+                 C+ RCPT TO:<b1@there.test>
+                 C+ DATA";
+    transcript(&[1, 1, 1, 1], &again(taken));
+}
+
 #[test]
 fn a_close_or_silence_after_the_dot_is_a_transient_failure() {
     for (event, text) in [("(close)", "connection closed by remote host"), ("(deadline)", "no response for BODY")] {

@@ -51,6 +51,8 @@ pub(super) struct Transaction {
     /// The body, or the lone dot of an empty one, is in the outbox: the next group of commands may follow it.
     pub(super) ended_data: bool,
     pub(super) complete: bool,
+    /// Its commands were said before it was known what became of the message before it.
+    pub(super) in_advance: bool,
     /// Recipients that were taken.
     taken: usize,
     recipients_max: Option<usize>,
@@ -59,7 +61,17 @@ pub(super) struct Transaction {
 impl Transaction {
     pub(super) fn new(recipients: usize, body: Pieces, size: Option<u64>) -> Self {
         let outcomes = std::iter::repeat_n(None, recipients).collect();
-        Self { outcomes, body, size, bytes: 0, ended_data: false, complete: false, taken: 0, recipients_max: None }
+        Self {
+            outcomes,
+            body,
+            size,
+            bytes: 0,
+            ended_data: false,
+            complete: false,
+            in_advance: false,
+            taken: 0,
+            recipients_max: None,
+        }
     }
 
     /// The server took a recipient.

@@ -6,6 +6,7 @@ use super::{About, Helo, Question, Receiving, Refusal, Refused, ServerSession, S
 use crate::address::ReversePath;
 use crate::command::{self, Command, PathArgument};
 use crate::data::DataReader;
+use crate::limits::Injection;
 use crate::replies;
 use crate::reply::Reply;
 
@@ -19,6 +20,7 @@ impl ServerSession {
             Command::Ehlo(_) | Command::Helo(_) | Command::Data if more => self.disconnect(replies::PIPELINING),
             Command::Ehlo(name) => self.ehlo(name, true),
             Command::Helo(name) => self.ehlo(name, false),
+            Command::StartTls => self.start_tls(more),
             Command::Mail(argument) => self.mail(&argument, now),
             Command::Rcpt(argument) => self.rcpt(&argument),
             Command::Data => self.data(),
@@ -98,6 +100,7 @@ impl ServerSession {
                 (offered.pipelining, "\nPIPELINING".to_owned()),
                 (offered.eight_bit_mime, "\n8BITMIME".to_owned()),
                 (offered.size, format!("\nSIZE {size}")),
+                (offered.starttls && !self.secured, "\nSTARTTLS".to_owned()),
             ] {
                 if offered {
                     text.push_str(&line);
@@ -105,6 +108,40 @@ impl ServerSession {
             }
         }
         Reply::with_text(250, None, text).write(&mut self.output);
+    }
+
+    /// Whether a command has to wait for TLS (RFC 3207 4).
+    pub(super) fn needs_tls(&self, command: &Command<'_>) -> bool {
+        let is_free = matches!(
+            command,
+            Command::Ehlo(_)
+                | Command::Helo(_)
+                | Command::StartTls
+                | Command::Noop
+                | Command::Rset
+                | Command::Help
+                | Command::Quit
+        );
+        self.options.require_tls && !self.secured && !is_free
+    }
+
+    /// What follows the command in the same packet was sent in the clear, maybe by somebody else than the client: with it the
+    /// session ends, or it is thrown away.
+    fn start_tls(&mut self, more: bool) {
+        if !self.options.extensions.starttls {
+            self.bad_command(replies::NO_STARTTLS);
+        } else if self.secured {
+            self.bad_command(replies::TLS_ACTIVE);
+        } else if matches!(self.state, State::Open(_)) {
+            self.bad_command(replies::STARTTLS_IN_TRANSACTION);
+        } else if more && self.options.injection == Injection::Reject {
+            self.disconnect(replies::PIPELINING);
+        } else if self.idle_command_allowed() {
+            replies::START_TLS.write(&mut self.output);
+            self.state = State::Securing;
+        } else {
+            self.bad_command(replies::TOO_MANY_IDLE_COMMANDS);
+        }
     }
 
     fn mail(&mut self, argument: &PathArgument<'_>, now: Instant) {

@@ -1,7 +1,7 @@
 //! The server session, as dialogues.
 
 use crate::dialogue::{Dialogue, play};
-use smtp::{LineRules, Lone, LongLines, Reply, ServerOptions};
+use smtp::{Injection, LineRules, Lone, LongLines, Reply, ServerOptions};
 
 fn here() -> ServerOptions {
     ServerOptions::named("mx.here.test")
@@ -612,6 +612,111 @@ fn mended_lines_hide_no_second_message_and_the_session_goes_on() {
          C: Subject: x\\n.\\n\\
          T: 181
          S: 550 5.6.0 lone CR or LF in message
+         S: (closes)",
+    );
+}
+
+fn offers_tls(options: &mut ServerOptions) {
+    options.extensions.starttls = true;
+}
+
+#[test]
+fn starttls_forgets_the_client_and_is_offered_once() {
+    let dialogue = with(
+        offers_tls,
+        "C: EHLO pc
+         S: 250-mx.here.test says EHLO to 192.0.2.9:4242
+         S: 250-ENHANCEDSTATUSCODES
+         S: 250-PIPELINING
+         S: 250-8BITMIME
+         S: 250-SIZE 26214400
+         S: 250 STARTTLS
+         C: STARTTLS now
+         S: 501 5.5.4 Syntax error (no parameters allowed)
+         C: MAIL FROM:<a@x.test>
+         S: 250 2.1.0 MAIL FROM accepted
+         C: STARTTLS
+         S: 503 5.5.1 STARTTLS within a mail transaction
+         C: RSET
+         S: 250 2.0.0 OK
+         C: starttls
+         S: 220 2.0.0 ready to start TLS
+         S: (handshake)
+         C: STARTTLS
+         S: 503 5.5.1 TLS is already in effect
+         C: EHLO pc
+         S: 250-mx.here.test says EHLO to 192.0.2.9:4242
+         S: 250-ENHANCEDSTATUSCODES
+         S: 250-PIPELINING
+         S: 250-8BITMIME
+         S: 250 SIZE 26214400",
+    );
+    assert!(dialogue.session.is_secured());
+    let dialogue = with(
+        offers_tls,
+        "C: HELO pc
+         S: 250 mx.here.test says HELO to 192.0.2.9:4242
+         C: STARTTLS
+         S: 220 2.0.0 ready to start TLS
+         S: (handshake)",
+    );
+    assert!(dialogue.session.helo().is_none(), "what came in the clear is forgotten");
+    transcript(
+        "C: STARTTLS
+         S: 502 5.5.1 STARTTLS is not offered",
+    );
+}
+
+#[test]
+fn nothing_that_came_in_the_clear_behind_starttls_is_obeyed() {
+    let dialogue = with(
+        offers_tls,
+        "C: STARTTLS
+         C: MAIL FROM:<injected@x.test>
+         S: 554 5.5.0 improper command pipelining, closing connection
+         S: (closes)",
+    );
+    assert!(!dialogue.session.is_secured());
+    let dialogue = with(
+        |options| {
+            offers_tls(options);
+            options.injection = Injection::Ignore;
+        },
+        "C: STARTTLS
+         C: MAIL FROM:<injected@x.test>
+         C: RCPT TO:<b@here.test>
+         S: 220 2.0.0 ready to start TLS
+         S: (handshake)
+         C: RCPT TO:<b@here.test>
+         S: 503 5.5.1 RCPT TO without MAIL FROM",
+    );
+    assert!(dialogue.session.is_secured());
+}
+
+#[test]
+fn where_tls_is_required_nothing_about_mail_goes_before_it() {
+    with(
+        |options| {
+            offers_tls(options);
+            options.require_tls = true;
+        },
+        "C: HELO pc
+         S: 250 mx.here.test says HELO to 192.0.2.9:4242
+         C: MAIL FROM:<a@x.test>
+         S: 530 5.7.0 must issue a STARTTLS command first
+         C: VRFY ann
+         S: 530 5.7.0 must issue a STARTTLS command first
+         C: DATA
+         S: 530 5.7.0 must issue a STARTTLS command first
+         C: NOOP
+         S: 250 2.0.0 OK
+         C: STARTTLS
+         S: 220 2.0.0 ready to start TLS
+         S: (handshake)
+         C: MAIL FROM:<a@x.test>
+         S: 250 2.1.0 MAIL FROM accepted
+         C: QUIT
+         S: 221 2.3.0 mx.here.test closing connection
          S: (closes)",
     );
 }

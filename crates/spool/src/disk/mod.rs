@@ -5,6 +5,7 @@
 
 pub mod crash_points;
 pub mod faulty;
+pub mod keeping;
 pub mod real;
 
 use std::io::{self, IoSlice};
@@ -12,7 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use crash_points::CrashPoints;
-pub use real::RealDisk;
+pub use keeping::Keeping;
+pub use real::{RealDisk, check_free};
 
 /// A file system, as far as the spool needs one.
 pub trait Disk: Send + Sync {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 
 use super::{Disk, DiskFile, Lock, Space};
+use crate::error::OpenError;
 
 /// The real disk.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,21 +66,23 @@ impl Disk for RealDisk {
         File::open(path)?.sync_all()
     }
 
+    /// The folder is locked, and the file in it: one that was removed, and made anew by another process, is not the same
+    /// file, but the folder stays what it is. Earlier releases look at the file alone.
     fn lock(&self, path: &Path, mode: u32) -> io::Result<Lock> {
+        let folder = path.parent().map(File::open).transpose()?;
+        if folder.as_ref().is_some_and(|folder| is_taken(folder.try_lock())) {
+            return Ok(Lock::Taken(owner(path)));
+        }
         let mut file = existing().create(true).truncate(false).mode(mode).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut owner = String::new();
-                file.read_to_string(&mut owner)?;
-                return Ok(Lock::Taken(owner.trim().parse().ok()));
-            }
+            Err(TryLockError::WouldBlock) => return Ok(Lock::Taken(owner(path))),
             Err(TryLockError::Error(error)) => return Err(error),
         }
         file.set_len(0)?;
         file.rewind()?;
         writeln!(file, "{}", std::process::id())?;
-        Ok(Lock::Held(Box::new(file)))
+        Ok(Lock::Held(Box::new((folder, file))))
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
@@ -96,6 +99,32 @@ impl Disk for RealDisk {
         Ok(u64::from_le_bytes(octets))
     }
 }
+
+/// Whether a folder's lock is another's. Some file systems of a network lock no folders; there the file has to do.
+fn is_taken(locked: Result<(), TryLockError>) -> bool {
+    matches!(locked, Err(TryLockError::WouldBlock))
+}
+
+/// The number that the owner of a lock left in its file.
+fn owner(path: &Path) -> Option<u32> {
+    let mut text = String::new();
+    let file = existing().write(false).open(path).ok()?;
+    file.take(OWNER_OCTETS_MAX).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Refuses a spool that another process has. Makes nothing and keeps nothing: for a start that wants to know before it begins.
+pub fn check_free(base: &Path) -> Result<(), OpenError> {
+    let path = base.join("lock");
+    let file = existing().write(false).open(&path);
+    let held = |file: io::Result<File>| file.is_ok_and(|file| is_taken(file.try_lock_shared()));
+    match held(File::open(base)) || held(file) {
+        true => Err(OpenError::Locked { base: base.to_owned(), owner: owner(&path) }),
+        false => Ok(()),
+    }
+}
+
+const OWNER_OCTETS_MAX: u64 = 32;
 
 struct RealFile(File);
 

@@ -231,10 +231,11 @@ impl Committer {
         let full = is_full(&error);
         let refusal = SpoolError::from_io(doing, &path, error, (self.batch.len(), shared.free_bytes()));
         tracing::error!(target: "SPOOL", "{refusal}; {} operations refused, segment abandoned", self.batch.promises.len());
-        shared.gauges.failures.add(1);
         shared.hold.void(Void::Failed);
         if full {
-            shared.gauges.full.add(1);
+            shared.gauges.full.add(self.batch.promises.len() as u64);
+        } else {
+            shared.gauges.failures.add(1);
         }
         if let Some(current) = self.current.take() {
             self.previous = seal(&mut shared.index(), &current, true).or(self.previous);
@@ -250,6 +251,7 @@ impl Committer {
     /// There is no segment to write to. Mail is refused; unlinks are remembered.
     fn refuse(&mut self, ops: &mut VecDeque<Op>, error: &SpoolError) {
         self.shared.kick();
+        self.shared.gauges.failures.add(u64::from(!matches!(error, SpoolError::Full { .. })));
         let mut index = self.shared.index();
         let Some(op) = ops.pop_front() else { return };
         self.shared.inbox.settled(op.octets());

@@ -58,6 +58,7 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
     let ends = sorted.known_ends();
     make_durable(disk.as_ref(), &directory, &sorted)?;
     remove_unfinished(disk.as_ref(), &directory, &sorted);
+    let set_aside = sorted.unknown.len() as u64;
     let Sorted { used, free, heads, unreadable, mut summaries, note, next_slot, .. } = sorted;
     let mut index = Index::new();
     let mut old = BTreeMap::new();
@@ -94,6 +95,7 @@ pub fn open(options: JournalOptions, disk: Arc<dyn Disk>, clock: Clock, meters: 
         options,
     });
     shared.gauges.damaged.add(told);
+    shared.gauges.set_aside.add(set_aside);
     store_free(&shared, free);
     shared.kick();
     let committer = Committer::new(Arc::clone(&shared), epoch + 1, sequence + 1, newest);

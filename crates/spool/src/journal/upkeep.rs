@@ -373,7 +373,7 @@ fn compact(shared: &Shared, sequence: u32, submit: &mut Submit<'_>) -> bool {
     if let Err(error) = &moved {
         tracing::warn!(target: "SPOOL", "cannot move the mail of segment {sequence}: {error}");
     }
-    shared.gauges.compacted.add(1);
+    shared.gauges.compacted.add(u64::from(moved.is_ok()));
     let transient = moved.as_ref().err().is_some_and(SpoolError::is_transient);
     let mut index = shared.index();
     let Some(segment) = index.segments.get_mut(&sequence) else { return true };

@@ -1,5 +1,6 @@
 //! Shows what a spool holds, off line.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -85,7 +86,11 @@ fn run(arguments: Arguments) -> Result<u8, String> {
     if let Some(id) = id {
         let (envelope, body) = chain.read(id).wait().map_err(|error| error.to_string())?;
         let body = message::rendered(&body, envelope.edits.as_deref()).into_bytes();
-        print!("{}", String::from_utf8_lossy(&wire::to_plain(&body)));
+        // Line by line: a second copy of a large message would be a large one.
+        let mut out = std::io::stdout().lock();
+        for line in wire::lines(&body) {
+            writeln!(out, "{}\r", String::from_utf8_lossy(line)).map_err(|error| format!("cannot write: {error}"))?;
+        }
     }
     Ok(code)
 }

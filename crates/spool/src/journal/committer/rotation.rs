@@ -129,7 +129,6 @@ impl Committer {
         let reached = Reached { of, end: 0, commit: self.commit, closed: false, before, roster };
         if let Err(error) = self.note_down(reached) {
             shared.spares.put(spare, role);
-            shared.gauges.failures.add(1);
             shared.hold.void(Void::Failed);
             return Err(self.device_failed("begin a segment", error));
         }

@@ -178,7 +178,9 @@ fn every_delivery_from_a_full_device_is_recorded() {
 /// for something else is free only when another is begun.
 #[test]
 fn mail_is_taken_again_where_no_inode_is_free() {
-    [18, 165, 530, 809].into_iter().for_each(|seed| drop(fill_and_drain(seed)));
+    for seed in [18, 165, 530, 809] {
+        fill_and_drain(seed);
+    }
 }
 
 /// What the trial of the first release stopped at: 9 MB, segments of 64 KiB.

@@ -1,0 +1,90 @@
+//! TLS at the door: which contexts the listeners of a generation need, and what a handshake means for a session.
+
+use std::net::IpAddr;
+use std::str::FromStr as _;
+
+use config::{Generation, Lookup, ScopeRef};
+use policy::{Scope, ValidationContext};
+use tls::{Facts, ServerSetup};
+
+use crate::epoch::WORD;
+use crate::options::{REQUIRE_TLS, SMTP_EXTENSIONS, USE_SSL};
+
+/// What the contexts of a generation are made from: that of each Listen stanza, and of each Peer stanza there.
+///
+/// # Errors
+/// The place and what is missing, where TLS is asked for and there is no certificate to shake hands with.
+pub fn tls_setups(generation: &Generation) -> Result<Vec<ServerSetup>, String> {
+    let mut setups = Vec::new();
+    for listener in generation.instances(WORD) {
+        for listen in listener.children("listen") {
+            let peers = listener.children("peer").into_iter().chain(listen.children("peer"));
+            let name = listen.name();
+            let mut look = |peer: Option<IpAddr>, at: &ScopeRef<'_>| {
+                setups.extend(setup_of(generation, &name, peer, at)?);
+                Ok::<(), String>(())
+            };
+            look(None, &listen)?;
+            for peer in peers {
+                for address in ends(&peer.name()) {
+                    look(Some(address), &peer)?;
+                }
+            }
+        }
+    }
+    Ok(setups)
+}
+
+fn setup_of(
+    generation: &Generation,
+    listen: &str,
+    peer: Option<IpAddr>,
+    at: &ScopeRef<'_>,
+) -> Result<Option<ServerSetup>, String> {
+    let chain = generation.chain(&Lookup::Listener { kind: WORD, listen, peer });
+    let setup = ServerSetup::of(generation, &chain);
+    let starttls = generation.read(&SMTP_EXTENSIONS, &chain).iter().any(|word| word.eq_ignore_ascii_case("STARTTLS"));
+    let implicit = generation.read(&USE_SSL, &chain);
+    let required = generation.read(&REQUIRE_TLS, &chain);
+    let missing = |asked: &str| {
+        format!(
+            "{}: {asked}, and no tls_certificate is set for it; add tls_certificate = \"/path/of/chain.pem\" and tls_key = \
+             \"/path/of/key.pem\" to the listener, or leave that out",
+            at.place()
+        )
+    };
+    match &setup {
+        None if implicit => Err(missing("use_ssl has sessions begin with TLS")),
+        None if starttls => Err(missing("SMTP_Extensions offers STARTTLS")),
+        None if required => Err(missing("require_tls takes mail under TLS only")),
+        Some(_) if required && !starttls && !implicit => Err(format!(
+            "{}: require_tls takes mail under TLS only, and no session could begin it; add \"STARTTLS\" to SMTP_Extensions, or \
+             set use_ssl = true",
+            at.place()
+        )),
+        _ => Ok(setup),
+    }
+}
+
+/// The first and the last address of a Peer stanza's net: whatever smaller net covers one of them has a stanza of its own.
+fn ends(net: &str) -> Vec<IpAddr> {
+    match ipnet::IpNet::from_str(net) {
+        Ok(net) => vec![net.network(), net.broadcast()],
+        Err(_) => net.parse().into_iter().collect(),
+    }
+}
+
+/// The documented variables of a handshake (reference: extending.md section 2).
+pub(crate) fn set_variables(facts: &Facts, context: &mut ValidationContext) {
+    let bits = facts.bits.to_string();
+    let verified = if facts.is_verified { "yes" } else { "no" };
+    for (name, value) in [
+        ("tls", "yes"),
+        ("tls_cipher", facts.cipher),
+        ("tls_cipher_algbits", &bits),
+        ("tls_cipher_usebits", &bits),
+        ("tls_client_verified", verified),
+    ] {
+        context.set(Scope::Connection, name, value);
+    }
+}
