@@ -17,7 +17,7 @@ use message::dsn::{Notification, Returned};
 use message::{Body, Context, DeliveryState, Envelope, IdGenerator, MessageId, Origin, Protocol, QueueName};
 use queue::{Assigned, Intake, routing_domain};
 use scheduler::{Clock, Counter, MemoryOwner, Meters, Rejected, ThreadPools};
-use smtp::{ForwardPath, Mailbox, ReversePath};
+use smtp::{ForwardPath, Mailbox, Pieces, ReversePath};
 use spool::{Spool, SpoolError};
 
 use crate::options::{BOUNCES_INLINE_ORIGINAL, GENERATE_BOUNCES, MAILERDAEMON};
@@ -116,11 +116,14 @@ impl Bouncer {
     async fn draft(&self, failed: &FailedMessage<'_>, to: &Mailbox) -> Result<Draft, SpoolError> {
         let lookup = failed.lookup();
         let returned = failed.generation.get(&BOUNCES_INLINE_ORIGINAL, &lookup).0;
-        let original = match (returned, failed.body) {
+        let stored = match (returned, failed.body) {
             (Returned::None, _) => Body::new(),
             (_, Some(body)) => body.clone(),
             (_, None) => self.original(failed.envelope.id).await?,
         };
+        // What the recipient would have had; a body that is lost has no place for edits.
+        let edits = failed.envelope.edits.as_deref().filter(|_| !stored.is_empty());
+        let original = message::rendered(&stored, edits);
         let host = (self.parts.host)(failed.generation);
         let assigned = Assigned::unnamed(failed.generation);
         let (binding_group, binding) = assigned.of_turn(0);
@@ -159,11 +162,11 @@ impl Bouncer {
 
     async fn render(&self, draft: Draft) -> Result<Rendered, SpoolError> {
         // An original in 8 bits is converted, which costs far more.
-        if draft.original.len() <= RENDERED_HERE_OCTETS_MAX && draft.original.is_ascii() {
+        if draft.original.len() <= RENDERED_HERE_OCTETS_MAX && draft.original.iter().all(|piece| piece.is_ascii()) {
             return Ok(draft.render());
         }
         let waiting_bytes = draft.original.len() as u64;
-        let without = Draft { original: Body::new(), ..draft.clone() };
+        let without = Draft { original: Pieces::default(), ..draft.clone() };
         match self.parts.pools.get("IO").run_contained(move || draft.render()).await {
             Ok(rendered) => Ok(rendered),
             // The sender is told all the same.
@@ -199,7 +202,7 @@ struct Draft {
     from: Mailbox,
     to: Mailbox,
     failed: Envelope,
-    original: Body,
+    original: Pieces,
     reply: Box<str>,
     remote_name: Option<Box<str>>,
     remote_address: Option<IpAddr>,
@@ -216,7 +219,8 @@ struct Rendered {
 }
 
 impl Draft {
-    fn render(self) -> Rendered {
+    fn render(mut self) -> Rendered {
+        let original = std::mem::take(&mut self.original).into_bytes();
         let notification = Notification {
             id: self.id,
             at: self.at,
@@ -224,7 +228,7 @@ impl Draft {
             from: &self.from,
             to: &self.to,
             failed: &self.failed,
-            original: &self.original,
+            original: &original,
             reply: &self.reply,
             remote_name: self.remote_name.as_deref(),
             remote_address: self.remote_address,
@@ -249,6 +253,8 @@ impl Draft {
             queue: self.queue,
             delivery: DeliveryState::default(),
             context: Context::default(),
+            edits: None,
+            particulars: None,
         }
     }
 }

@@ -103,6 +103,8 @@ fn failed_envelope(reverse_path: &str) -> Envelope {
         queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain: "shop.example".into() },
         delivery: DeliveryState::default(),
         context: Context::default(),
+        edits: None,
+        particulars: None,
     }
 }
 

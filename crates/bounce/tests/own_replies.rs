@@ -46,6 +46,7 @@ const OWN: &[(&str, u8)] = &[
     ("554 5.7.0 [internal] Message manually purged", 25),
     ("550 5.3.0 [internal] message body missing", 25),
     ("554 5.6.3 [internal] conversion to 7-bit content required but not possible", 40),
+    ("550 5.7.30 [internal] REQUIRETLS support required", 25),
     ("554 5.6.5 [internal] conversion to 7-bit content failed over this message: a defect, which is in the log", 40),
     ("451 4.3.0 [internal] message could not be converted now", 20),
     ("451 4.2.0 [internal] mailbox could not be written", 20),

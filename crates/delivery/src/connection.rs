@@ -15,9 +15,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use message::Body;
 use smallvec::SmallVec;
 use smtp::client::{ClientOptions, ClientSession, Done, End, Event, Failure, Outcome, Stage};
+use smtp::{Pieces, Reply};
 use tokio::task::JoinSet;
 
 use self::taking::Upcoming;
@@ -32,6 +32,7 @@ use crate::options::{DeliveryMethod, QueueSettings, Transform8BitMime};
 use crate::parting::{Parting, ends_session, is_answer};
 use crate::place::Turn;
 use crate::record::{DomainRecord, Status};
+use crate::replies::TLS_REQUIRED;
 use crate::route::Candidate;
 use crate::seams::{ConnectError, Stream};
 use crate::seven_bit::Form;
@@ -368,18 +369,22 @@ impl Connection {
             self.maintainer.put_back(messages.into_iter());
             return self.session.quit();
         }
-        let Some(body) = first.body().cloned() else { return self.maintainer.put_back(messages.into_iter()) };
-        let (batch, eight_bit) = (first.envelope().batch, first.envelope().eight_bit);
+        let Some(body) = first.rendered() else { return self.maintainer.put_back(messages.into_iter()) };
+        let envelope = first.envelope();
+        if envelope.particulars.as_ref().is_some_and(|particulars| particulars.requiretls) {
+            return self.refuse(messages, &TLS_REQUIRED, settings);
+        }
+        let (whose, eight_bit) = ((envelope.body_id(), envelope.edits.clone()), envelope.eight_bit);
         if !eight_bit || self.session.extensions().eight_bit_mime || settings.transform == Transform8BitMime::No {
             return self.transact(messages, body, settings);
         }
-        if let Some(form) = self.maintainer.forms.known(batch) {
+        if let Some(form) = self.maintainer.forms.known(&whose) {
             return self.submit_as(messages, form, settings);
         }
         let (maintainer, pool) = (self.maintainer.clone(), self.maintainer.deps.pools.get("CPU"));
         let form = Box::pin(async move {
             let form = Form::of(body, pool, maintainer.owners.bodies.clone()).await;
-            maintainer.forms.remember(batch, &form);
+            maintainer.forms.remember(whose, &form);
             form
         });
         self.upcoming.push_front(Upcoming::Converting { messages, form });
@@ -387,23 +392,26 @@ impl Connection {
 
     /// One transaction with the body in another form, or the failure of messages that have none.
     fn submit_as(&mut self, messages: Siblings, form: Form, settings: &Rc<QueueSettings>) {
-        let Some(body) = messages[0].body().cloned() else { return self.maintainer.put_back(messages.into_iter()) };
+        let Some(body) = messages[0].rendered() else { return self.maintainer.put_back(messages.into_iter()) };
         match form.body(body) {
             Ok(body) => self.transact(messages, body, settings),
-            Err(reply) => {
-                self.attempt.settings = settings.clone();
-                for message in messages {
-                    let failure = Failure { stage: Stage::DuringMailFrom, reply: reply.clone(), internal: true };
-                    if let Some(rest) = self.failed(message, failure, 0) {
-                        self.settling.spawn_local(rest);
-                    }
-                }
+            Err(reply) => self.refuse(messages, &reply, settings),
+        }
+    }
+
+    /// The failure of messages that this server cannot be given.
+    fn refuse(&mut self, messages: Siblings, reply: &Reply, settings: &Rc<QueueSettings>) {
+        self.attempt.settings = settings.clone();
+        for message in messages {
+            let failure = Failure { stage: Stage::DuringMailFrom, reply: reply.clone(), internal: true };
+            if let Some(rest) = self.failed(message, failure, 0) {
+                self.settling.spawn_local(rest);
             }
         }
     }
 
-    /// One transaction of messages that share the body.
-    fn transact(&mut self, messages: Siblings, body: Body, settings: &Rc<QueueSettings>) {
+    /// One transaction of messages that are the same but for the recipient.
+    fn transact(&mut self, messages: Siblings, body: Pieces, settings: &Rc<QueueSettings>) {
         let declared = messages[0].envelope().eight_bit && settings.declares_eight_bit;
         let forward_paths = messages.iter().map(|message| &message.envelope().forward_path);
         self.session.submit(&messages[0].envelope().reverse_path, forward_paths, body, declared);

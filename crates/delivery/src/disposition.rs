@@ -13,7 +13,6 @@ use logging::{DeliveryRecord, FailureRecord, Stage};
 use message::{Body, Envelope, MessageId};
 use queue::{Moment, Transient};
 use smtp::Reply;
-use smtp::client::content_octets;
 
 use crate::held::{Held, InHand};
 use crate::maintainer::Maintainer;
@@ -263,7 +262,9 @@ fn record_of<'a>(
         connection: attempt.connection,
         bytes: failed.bytes,
         // Of a body that is not in memory the stuffed dots are not known.
-        size: body.map_or(envelope.body_bytes.saturating_sub(TERMINATOR_OCTETS), |body| content_octets(body)),
+        size: body.map_or(envelope.rendered_bytes().saturating_sub(TERMINATOR_OCTETS), |body| {
+            message::rendered(body, envelope.edits.as_deref()).content_octets()
+        }),
         stage: failed.stage,
         remote: attempt.address(),
         reply,

@@ -101,8 +101,7 @@ impl Maintainer {
         together.push(first);
         for other in others {
             let (first, envelope) = (together[0].envelope(), other.envelope());
-            let shares = envelope.batch == first.batch && envelope.reverse_path == first.reverse_path;
-            if shares { together.push(other) } else { strangers.push(other) }
+            if first.shares_transaction(envelope) { together.push(other) } else { strangers.push(other) }
         }
         self.put_back(strangers.into_iter());
         together

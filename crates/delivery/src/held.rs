@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use message::{Body, Envelope, MessageId};
 use queue::{Arrival, Ticket};
+use smtp::Pieces;
 
 use crate::maintainer::{Maintainer, TICK};
 use crate::throttle::Token;
@@ -73,6 +74,11 @@ impl InHand {
 
     pub(crate) fn body(&self) -> Option<&Body> {
         self.resident.body.as_ref()
+    }
+
+    /// The message as its next hop gets it.
+    pub(crate) fn rendered(&self) -> Option<Pieces> {
+        self.body().map(|body| message::rendered(body, self.envelope().edits.as_deref()))
     }
 }
 

@@ -7,7 +7,6 @@ use std::rc::Rc;
 
 use scheduler::{Lack, Step};
 use smtp::Reply;
-use smtp::client::content_octets;
 
 use crate::disposition::{Attempt, Failed};
 use crate::held::InHand;
@@ -48,7 +47,7 @@ pub(crate) async fn run(maintainer: &Rc<Maintainer>, record: &Rc<DomainRecord>, 
             },
         };
         let attempt = Attempt { settings: settings.clone(), connection: status.id, remote: None };
-        let octets = message.body().map_or(0, |body| content_octets(body));
+        let octets = message.rendered().map_or(0, |body| body.content_octets());
         let rest = match write(maintainer, &settings, &message).await {
             Ok(()) => {
                 let rest = maintainer.delivered(&attempt, message, octets);
@@ -80,7 +79,7 @@ async fn write(maintainer: &Maintainer, settings: &QueueSettings, message: &InHa
     let (envelope, failed) = (message.envelope(), Unwritten::Failed);
     let folder = maildir::folder_of(&settings.maildir_path, envelope.forward_path.mailbox());
     let folder = folder.ok_or(failed(NO_MAILBOX))?;
-    let body = message.body().cloned().ok_or(failed(BODY_MISSING))?;
+    let body = message.rendered().ok_or(failed(BODY_MISSING))?;
     // Seconds, then what no other delivery shares, then the host, as Maildir readers expect. A second attempt at the same
     // message gets another name, since the moment is part of it.
     let now = maintainer.deps.clock.unix();
@@ -91,7 +90,7 @@ async fn write(maintainer: &Maintainer, settings: &QueueSettings, message: &InHa
     // The file's content is a copy of the body.
     let copy = maintainer.owners.bodies.charge(body.len());
     let job = move || {
-        let delivered = maildir::deliver(&folder, &name, &maildir::as_file(&reverse_path, &body));
+        let delivered = maildir::deliver(&folder, &name, &maildir::as_file(&reverse_path, &body.into_bytes()));
         drop(copy);
         delivered
     };

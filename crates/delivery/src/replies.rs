@@ -45,6 +45,8 @@ pub const CONVERSION_DEFECT: Reply = Reply::new(
 );
 /// The CPU thread pool took no work.
 pub const CONVERSION_MISSED: Reply = Reply::new(451, (4, 3, 0), "[internal] message could not be converted now");
+/// The message came with REQUIRETLS, and this session has none (RFC 8689 4.2.1).
+pub const TLS_REQUIRED: Reply = Reply::new(550, (5, 7, 30), "[internal] REQUIRETLS support required");
 /// A local mailbox could not be written.
 pub const MAILBOX_FAILED: Reply = Reply::new(451, (4, 2, 0), "[internal] mailbox could not be written");
 /// A local mailbox whose disk is full.

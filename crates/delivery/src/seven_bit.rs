@@ -5,11 +5,12 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use message::seven_bit::{self, Purpose, Unconvertible};
-use message::{Body, MessageId};
+use message::{Body, Edits, MessageId};
 use scheduler::{MemoryOwner, Rejected, ThreadPool};
-use smtp::Reply;
+use smtp::{Pieces, Reply};
 
 use crate::replies::{CONVERSION_DEFECT, CONVERSION_IMPOSSIBLE, CONVERSION_MISSED};
 use crate::seams::Local;
@@ -30,10 +31,10 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// Converts a body in the pool; see [`seven_bit::convert`].
-    pub(crate) fn of(body: Body, pool: ThreadPool, bodies: MemoryOwner) -> Local<'static, Self> {
+    /// Converts a message in the pool; see [`seven_bit::convert`].
+    pub(crate) fn of(message: Pieces, pool: ThreadPool, bodies: MemoryOwner) -> Local<'static, Self> {
         Box::pin(async move {
-            match pool.run_contained(move || seven_bit::convert(&body, Purpose::Relay)).await {
+            match pool.run_contained(move || seven_bit::convert(&message.into_bytes(), Purpose::Relay)).await {
                 Ok(Ok(None)) => Self::AsItIs,
                 Ok(Ok(Some(converted))) => Self::Converted(message::charged(converted, &bodies)),
                 Ok(Err(why)) => Self::Impossible(why),
@@ -44,10 +45,10 @@ impl Form {
     }
 
     /// The body to send in the place of `whole`, or how the message fails.
-    pub(crate) fn body(self, whole: Body) -> Result<Body, Reply> {
+    pub(crate) fn body(self, whole: Pieces) -> Result<Pieces, Reply> {
         match self {
             Self::AsItIs => Ok(whole),
-            Self::Converted(converted) => Ok(converted),
+            Self::Converted(converted) => Ok(converted.into()),
             Self::Impossible(why) => {
                 let base = CONVERSION_IMPOSSIBLE;
                 Err(Reply::with_text(base.code, base.enhanced, format!("{}: {why}", base.text)))
@@ -62,25 +63,28 @@ impl Form {
     }
 }
 
-/// Forms known, by batch; the newest last.
+/// What a form is of: a stored body, with the edits of its header section.
+pub(crate) type Whose = (MessageId, Option<Arc<Edits>>);
+
+/// Forms known; the newest last.
 #[derive(Default)]
-pub(crate) struct Forms(RefCell<VecDeque<(MessageId, Form)>>);
+pub(crate) struct Forms(RefCell<VecDeque<(Whose, Form)>>);
 
 impl Forms {
-    /// What is known of the body of a batch.
-    pub(crate) fn known(&self, batch: MessageId) -> Option<Form> {
+    /// What is known of a message.
+    pub(crate) fn known(&self, whose: &Whose) -> Option<Form> {
         let forms = self.0.borrow();
-        forms.iter().find(|(of, _)| *of == batch).map(|(_, form)| form.clone())
+        forms.iter().find(|(of, _)| of == whose).map(|(_, form)| form.clone())
     }
 
     /// Remembers a form, and forgets the oldest beyond the bounds.
-    pub(crate) fn remember(&self, batch: MessageId, form: &Form) {
-        if matches!(form, Form::Missed) || OCTETS_MAX < form.octets() || self.known(batch).is_some() {
+    pub(crate) fn remember(&self, whose: Whose, form: &Form) {
+        if matches!(form, Form::Missed) || OCTETS_MAX < form.octets() || self.known(&whose).is_some() {
             return;
         }
         let mut forms = self.0.borrow_mut();
-        forms.push_back((batch, form.clone()));
-        let octets = |forms: &VecDeque<(MessageId, Form)>| forms.iter().map(|(_, form)| form.octets()).sum();
+        forms.push_back((whose, form.clone()));
+        let octets = |forms: &VecDeque<(Whose, Form)>| forms.iter().map(|(_, form)| form.octets()).sum();
         while FORMS_MAX < forms.len() || OCTETS_MAX < octets(&forms) {
             forms.pop_front();
         }
@@ -98,8 +102,8 @@ mod tests {
 
     #[test]
     fn forms_are_bounded_in_number_and_octets() {
-        let id = |number: usize| format!("{number:02}/00-00001-00000000").parse::<MessageId>().unwrap();
-        let (forms, known) = (Forms::default(), |forms: &Forms, number| forms.known(id(number)).is_some());
+        let id = |number: usize| (format!("{number:02}/00-00001-00000000").parse::<MessageId>().unwrap(), None);
+        let (forms, known) = (Forms::default(), |forms: &Forms, number| forms.known(&id(number)).is_some());
         let half = Form::Converted(vec![0; OCTETS_MAX / 2].into());
         for number in 0..3 {
             forms.remember(id(number), &half);

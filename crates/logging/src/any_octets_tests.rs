@@ -81,8 +81,8 @@ proptest! {
         prop_assert_eq!(fields(&account, 99).len(), 7 + usize::from(!said.is_empty()));
 
         let context = Context {
-            connection: vec![(said.as_str().into(), said.as_str().into()), ("pathway".into(), said.as_str().into())],
-            message: vec![("mailfrom_string".into(), said.as_str().into())],
+            connection: [(said.as_str().into(), said.as_str().into()), ("pathway".into(), said.as_str().into())].into_iter().collect(),
+            message: [("mailfrom_string".into(), said.as_str().into())].into_iter().collect(),
         };
         let rejection = RejectionRecord {
             at: AT, remote: "203.0.113.5:42601".parse().unwrap(), local: "192.0.2.1:25".parse().unwrap(),

@@ -115,6 +115,8 @@ pub(crate) mod tests {
             queue: QueueName { binding_group: "bulk".into(), binding: "out1".into(), domain: "shop.example".into() },
             delivery: DeliveryState::default(),
             context: Default::default(),
+            edits: None,
+            particulars: None,
         }
     }
 

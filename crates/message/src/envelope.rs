@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use smtp::{ForwardPath, ReversePath};
 
+use crate::dictionary::Dictionary;
+use crate::edits::Edits;
 use crate::id::MessageId;
 
 /// One recipient's message, without its body. One per forward-path; siblings of a transaction share `batch` and the
@@ -35,9 +37,48 @@ pub struct Envelope {
     pub delivery: DeliveryState,
     /// Policy's variables (reference: extending.md section 2).
     pub context: Context,
+    /// How its header section differs from that of the stored body; nothing if it does not.
+    pub edits: Option<Arc<Edits>>,
+    /// What few messages have.
+    pub particulars: Option<Box<Particulars>>,
 }
 
 impl Envelope {
+    /// The id its body is stored under. Messages with the same one share a body.
+    pub fn body_id(&self) -> MessageId {
+        self.particulars.as_ref().and_then(|particulars| particulars.body).unwrap_or(self.batch)
+    }
+
+    /// Octets of the message in wire form, as its next hop gets it.
+    pub fn rendered_bytes(&self) -> u64 {
+        self.edits.as_ref().map_or(self.body_bytes, |edits| edits.rendered_octets(self.body_bytes))
+    }
+
+    /// Whether another message may go in one transaction with it: the same from the first octet of MAIL to the last of the
+    /// message, but for the recipient.
+    pub fn shares_transaction(&self, other: &Self) -> bool {
+        self.body_id() == other.body_id()
+            && self.batch == other.batch
+            && self.reverse_path == other.reverse_path
+            && self.edits == other.edits
+            && self.asks() == other.asks()
+    }
+
+    /// What MAIL says of it beside the path.
+    fn asks(&self) -> (Option<Ret>, Option<&str>, bool, bool) {
+        self.particulars.as_ref().map(|particulars| particulars.of_transaction()).unwrap_or_default()
+    }
+
+    /// The particulars, to set one.
+    pub fn particulars_mut(&mut self) -> &mut Particulars {
+        self.particulars.get_or_insert_default()
+    }
+
+    /// Whether it has a higher priority than others of its queue.
+    pub fn is_urgent(&self) -> bool {
+        self.particulars.as_ref().is_some_and(|particulars| particulars.urgent)
+    }
+
     /// Octets of memory that hang on it, those of its context and of what it shares with others not counted.
     pub fn held(&self) -> usize {
         let reverse_path = match &self.reverse_path {
@@ -45,7 +86,71 @@ impl Envelope {
             _ => 0,
         };
         let last_reply = self.delivery.last_reply.as_ref().map_or(0, |reply| reply.len());
-        reverse_path + self.forward_path.as_str().len() + last_reply
+        let edits = self.edits.as_ref().map_or(0, |edits| edits.held());
+        let particulars = self.particulars.as_ref().map_or(0, |particulars| particulars.held());
+        reverse_path + self.forward_path.as_str().len() + last_reply + edits + particulars
+    }
+}
+
+/// What few messages have; most have none of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Particulars {
+    /// The id its body is stored under, if it is not that of the batch: policy changed the content for some recipients.
+    pub body: Option<MessageId>,
+    /// It goes before others of its queue.
+    pub urgent: bool,
+    /// The routing domain that policy chose, lower case, in the place of the recipient's.
+    pub routing_domain: Option<Arc<str>>,
+    /// What the sender asked of notifications (RFC 3461).
+    pub notification: Notification,
+    /// The addresses or the header section may need SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// It came with REQUIRETLS (RFC 8689), and may go on with it only.
+    pub requiretls: bool,
+}
+
+/// What the sender asked of notifications (RFC 3461 4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notification {
+    /// RET.
+    pub ret: Option<Ret>,
+    /// ENVID, as xtext.
+    pub envid: Option<Box<str>>,
+    /// NOTIFY.
+    pub notify: Option<Notify>,
+    /// ORCPT: address type, `;`, and the address as xtext.
+    pub orcpt: Option<Box<str>>,
+}
+
+/// How much of the message a notification returns. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ret {
+    /// FULL.
+    Full,
+    /// HDRS.
+    Headers,
+}
+
+/// When the sender wants to be told. All false: NEVER.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notify {
+    /// SUCCESS.
+    pub success: bool,
+    /// FAILURE.
+    pub failure: bool,
+    /// DELAY.
+    pub delay: bool,
+}
+
+impl Particulars {
+    /// Octets of memory that it takes, what it shares not counted.
+    pub fn held(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        size_of::<Self>() + text(&self.notification.envid) + text(&self.notification.orcpt)
+    }
+
+    fn of_transaction(&self) -> (Option<Ret>, Option<&str>, bool, bool) {
+        (self.notification.ret, self.notification.envid.as_deref(), self.smtputf8, self.requiretls)
     }
 }
 
@@ -113,7 +218,7 @@ pub struct FailedHere {
 }
 
 /// Policy's variables: connection and message dictionaries. Empty ones cost nothing.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     /// VCTX_CONN.
     pub connection: Dictionary,
@@ -124,16 +229,9 @@ pub struct Context {
 impl Context {
     /// Octets of memory that hang on it.
     pub fn held(&self) -> usize {
-        let of = |dictionary: &Dictionary| {
-            let texts: usize = dictionary.iter().map(|(key, value)| key.len() + value.len()).sum();
-            dictionary.capacity() * size_of::<(Box<str>, Box<str>)>() + texts
-        };
-        of(&self.connection) + of(&self.message)
+        self.connection.held() + self.message.held()
     }
 }
-
-/// Keys and values, in the order they were set.
-pub type Dictionary = Vec<(Box<str>, Box<str>)>;
 
 /// What the tests of this crate call an ordinary message.
 #[cfg(test)]
@@ -155,5 +253,7 @@ pub(crate) fn sample() -> Envelope {
         queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain: "shop.example".into() },
         delivery: DeliveryState::default(),
         context: Context::default(),
+        edits: None,
+        particulars: None,
     }
 }

@@ -13,6 +13,25 @@
 //!
 //! Version 2 is a message that was taken in order to fail: as version 1, with the reply before the context. Nothing else is
 //! written so, and a release that would attempt such a message cannot read it.
+//!
+//! Version 3 is a message with something that only few have: as version 1 or 2, then the number of tagged fields,
+//! and for each its tag, the octets of its value, and the value. Tags ascend, so that none is there twice. A tag that this build does not
+//! know is refused by its number: what it stands for may be what the message must not be sent without.
+//!
+//! | tag | value |
+//! |---|---|
+//! | 1 | the id its body is stored under |
+//! | 2 | edits: how many, for each the distance from the one before, octets left out and put in; then the text |
+//! | 3 | no value: urgent |
+//! | 4 | the routing domain |
+//! | 5 | RET: 0 FULL, 1 HDRS |
+//! | 6 | ENVID |
+//! | 7 | NOTIFY: 1 SUCCESS, 2 FAILURE, 4 DELAY |
+//! | 8 | ORCPT |
+//! | 9 | no value: SMTPUTF8 |
+//! | 10 | no value: REQUIRETLS |
+
+mod tagged;
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -21,13 +40,17 @@ use std::time::Duration;
 
 use smtp::{AddressRules, ForwardPath, Mailbox, ReversePath};
 
-use crate::envelope::{Context, DeliveryState, Dictionary, Envelope, FailedHere, Origin, Protocol, QueueName};
+use crate::dictionary::Dictionary;
+use crate::envelope::{Context, DeliveryState, Envelope, FailedHere, Origin, Protocol, QueueName};
 use crate::id::MessageId;
+use crate::record::tagged::Tagged;
 
 /// The newest version this build reads and writes.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// The version of a message that is to be attempted.
 const PLAIN: u8 = 1;
+/// The version of one that is not.
+const TO_FAIL: u8 = 2;
 
 const EIGHT_BIT: u8 = 1;
 const BATCH_IS_ID: u8 = 1 << 1;
@@ -37,7 +60,7 @@ const LAST_REPLY: u8 = 1 << 4;
 const CONTEXT: u8 = 1 << 5;
 const FAILED: u8 = 1 << 6;
 const FAILED_QUIETLY: u8 = 1 << 7;
-/// Flags of version 2, and of no other.
+/// Flags of version 2 and later, and of no other.
 const OF_FAILED: u8 = FAILED | FAILED_QUIETLY;
 
 /// Why a record is no envelope.
@@ -49,6 +72,8 @@ pub enum DecodeError {
     NewerVersion(u8),
     /// This field holds what the field cannot hold.
     Invalid(&'static str),
+    /// A field that this build does not know: a later release wrote it.
+    UnknownField(u8),
     /// Bytes follow the last field.
     Trailing,
 }
@@ -61,6 +86,10 @@ impl fmt::Display for DecodeError {
                 f,
                 "envelope record has version {version}, this release reads up to {VERSION}: a newer release wrote it"
             ),
+            Self::UnknownField(tag) => write!(
+                f,
+                "envelope record has a field {tag}, which this release does not know: a newer release wrote it"
+            ),
             Self::Invalid(field) => write!(f, "envelope record has an invalid {field}"),
             Self::Trailing => f.write_str("envelope record has bytes after its last field"),
         }
@@ -69,10 +98,22 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
+impl DecodeError {
+    /// Whether the record is sound, and a later release's: it is to be kept for that.
+    pub const fn is_of_newer_release(self) -> bool {
+        matches!(self, Self::NewerVersion(_) | Self::UnknownField(_))
+    }
+}
+
 impl Envelope {
     /// Appends the envelope's record.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(if self.delivery.failed.is_some() { VERSION } else { PLAIN });
+        let tagged = Tagged::of(self);
+        out.push(match (tagged.is_empty(), self.delivery.failed.is_some()) {
+            (true, false) => PLAIN,
+            (true, true) => TO_FAIL,
+            (false, _) => VERSION,
+        });
         out.push(self.flags());
         put_id(out, self.id);
         if self.batch != self.id {
@@ -102,6 +143,7 @@ impl Envelope {
             put_dictionary(out, &self.context.connection);
             put_dictionary(out, &self.context.message);
         }
+        tagged.encode(out);
     }
 
     /// Reads the record of one envelope, which must fill `record`.
@@ -119,13 +161,17 @@ impl Envelope {
             newer => return Err(DecodeError::NewerVersion(newer)),
         };
         let flags = reader.byte()?;
-        let is_version = (version == PLAIN && flags & OF_FAILED == 0) || (version == VERSION && flags & FAILED != 0);
+        let is_version = match version {
+            PLAIN => flags & OF_FAILED == 0,
+            TO_FAIL => flags & FAILED != 0,
+            _ => flags & OF_FAILED != FAILED_QUIETLY,
+        };
         if !is_version || flags & (PEER | PEER_IS_V6) == PEER_IS_V6 {
             return Err(DecodeError::Invalid("set of flags"));
         }
         let id = reader.id()?;
         let batch = if flags & BATCH_IS_ID != 0 { id } else { reader.id()? };
-        let envelope = Self {
+        let mut envelope = Self {
             id,
             batch,
             created: reader.duration()?,
@@ -150,7 +196,12 @@ impl Envelope {
                 failed: reader.failed(flags)?,
             },
             context: reader.context(flags & CONTEXT != 0)?,
+            edits: None,
+            particulars: None,
         };
+        if version == VERSION {
+            tagged::decode(&mut reader, &mut envelope, intern)?;
+        }
         if reader.0.is_empty() { Ok(envelope) } else { Err(DecodeError::Trailing) }
     }
 
@@ -327,10 +378,13 @@ fn mailbox(text: &str) -> Option<Mailbox> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edits::{Change, Edits};
+    use crate::envelope::{Notification, Notify, Particulars, Ret};
     use proptest::prelude::*;
 
     fn dictionary() -> impl Strategy<Value = Dictionary> {
-        proptest::collection::vec((".{0,8}", ".{0,8}").prop_map(|(key, value)| (key.into(), value.into())), 0..4)
+        let variable = (".{0,8}", ".{0,8}").prop_map(|(key, value)| (key.into(), value.into()));
+        proptest::collection::vec(variable, 0..4).prop_map(Dictionary::from_iter)
     }
 
     fn time() -> impl Strategy<Value = Duration> {
@@ -368,6 +422,49 @@ mod tests {
     }
 
     prop_compose! {
+        fn edits()(gaps in proptest::collection::vec((0..900u32, 0..400u32, 0..3usize), 1..5)) -> Arc<Edits> {
+            let (mut changes, mut text, mut at) = (Vec::new(), Vec::new(), 0);
+            for (gap, removed, lines) in gaps {
+                let inserted = b"X-Note: y\r\n\tz\r\n".repeat(lines + usize::from(removed == 0));
+                at += gap;
+                changes.push(Change { at, removed, inserted: inserted.len() as u32 });
+                at += removed;
+                text.extend(inserted);
+            }
+            Arc::new(Edits::of_parts(changes, text).expect("they are edits"))
+        }
+    }
+
+    prop_compose! {
+        fn particulars()(
+            body in proptest::option::of(id()),
+            flags in any::<[bool; 3]>(),
+            domain in proptest::option::of("[a-z.]{0,9}"),
+            full in any::<Option<bool>>(),
+            texts in (proptest::option::of("[!-~]{0,20}"), proptest::option::of("[!-~]{0,20}")),
+            notify in any::<Option<[bool; 3]>>(),
+        ) -> Box<Particulars> {
+            let [urgent, smtputf8, requiretls] = flags;
+            let mut particulars = Particulars {
+                body,
+                urgent,
+                routing_domain: domain.map(Arc::from),
+                notification: Notification {
+                    ret: full.map(|full| if full { Ret::Full } else { Ret::Headers }),
+                    envid: texts.0.map(Into::into),
+                    notify: notify.map(|[success, failure, delay]| Notify { success, failure, delay }),
+                    orcpt: texts.1.map(Into::into),
+                },
+                smtputf8,
+                requiretls,
+            };
+            // None of them is no particulars.
+            particulars.smtputf8 |= particulars == Particulars::default();
+            Box::new(particulars)
+        }
+    }
+
+    prop_compose! {
         fn envelope()(
             ids in (id(), proptest::option::of(id())),
             paths in (proptest::option::of(path()), path()),
@@ -378,6 +475,8 @@ mod tests {
             queue in ["[a-z]{0,9}", "[a-z]{0,9}", "[a-z.]{0,9}"],
             delivery in delivery(),
             dictionaries in (dictionary(), dictionary()),
+            edits in proptest::option::of(edits()),
+            particulars in proptest::option::of(particulars()),
         ) -> Envelope {
             let [binding_group, binding, domain] = queue.map(Arc::from);
             Envelope {
@@ -392,6 +491,8 @@ mod tests {
                 queue: QueueName { binding_group, binding, domain },
                 delivery,
                 context: Context { connection: dictionaries.0, message: dictionaries.1 },
+                edits,
+                particulars,
             }
         }
     }
@@ -435,14 +536,14 @@ mod tests {
     #[test]
     fn a_record_of_a_newer_release_is_refused_by_name() {
         let error = Envelope::decode(&[VERSION + 1, 0, 0]).unwrap_err();
-        assert_eq!(error, DecodeError::NewerVersion(3));
+        assert_eq!(error, DecodeError::NewerVersion(4));
         assert!(error.to_string().contains("a newer release wrote it"));
         assert_eq!(Envelope::decode(&[]), Err(DecodeError::Truncated));
         assert_eq!(Envelope::decode(&[0]), Err(DecodeError::Invalid("version")));
     }
 
     #[test]
-    fn only_a_message_that_is_to_fail_has_the_newer_version() {
+    fn a_version_is_as_old_as_its_message_allows() {
         let mut envelope = crate::envelope::sample();
         let mut record = Vec::new();
         envelope.encode(&mut record);
@@ -451,8 +552,67 @@ mod tests {
         record.clear();
         envelope.encode(&mut record);
         assert_eq!(record[0], 2);
+        assert_eq!(Envelope::decode(&record), Ok(envelope.clone()));
+        envelope.particulars_mut().requiretls = true;
+        record.clear();
+        envelope.encode(&mut record);
+        assert_eq!(record[0], 3, "a release that would send it in the clear does not read it");
         assert_eq!(Envelope::decode(&record), Ok(envelope));
     }
+
+    #[test]
+    fn particulars_that_are_none_leave_no_trace() {
+        let (mut envelope, mut record, mut plain) = (crate::envelope::sample(), Vec::new(), Vec::new());
+        envelope.encode(&mut plain);
+        envelope.particulars_mut();
+        envelope.encode(&mut record);
+        assert_eq!(record, plain);
+    }
+
+    #[test]
+    fn records_of_the_releases_before_are_read() {
+        let read = |hex: &str| {
+            let record: Vec<u8> = hex
+                .as_bytes()
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+                .collect();
+            let envelope = Envelope::decode(&record).unwrap();
+            let mut written = Vec::new();
+            envelope.encode(&mut written);
+            assert_eq!(written, record, "and written as those read them");
+            envelope
+        };
+        assert_eq!(read(FIRST), crate::envelope::sample());
+        let failed = read(SECOND).delivery.failed.unwrap();
+        assert_eq!((&*failed.reply, failed.quiet), ("550 5.7.1 no", true));
+    }
+
+    #[test]
+    fn a_field_of_a_newer_release_is_refused_by_its_number() {
+        let (mut envelope, mut record) = (crate::envelope::sample(), Vec::new());
+        envelope.particulars_mut().smtputf8 = true;
+        envelope.encode(&mut record);
+        let (end, mut known) = (record.len(), record.clone());
+        known[end - 2] = 200;
+        assert_eq!(Envelope::decode(&known), Err(DecodeError::UnknownField(200)));
+        record[end - 3] = 2;
+        record.extend_from_slice(&[11, 1, b'x']);
+        let error = Envelope::decode(&record).unwrap_err();
+        assert_eq!((error, error.is_of_newer_release()), (DecodeError::UnknownField(11), true));
+        assert!(error.to_string().contains("a field 11, which this release does not know"));
+        for (wrong, what) in [(&[9, 0][..], "order of fields"), (&[10, 1, 0], "field"), (&[0, 0], "order of fields")] {
+            record.truncate(end);
+            record.extend_from_slice(wrong);
+            assert_eq!(Envelope::decode(&record), Err(DecodeError::Invalid(what)), "{wrong:?}");
+        }
+    }
+
+    /// [`crate::envelope::sample`], and the same taken in order to fail, as those releases wrote them.
+    const FIRST: &str = "0106170a370c803bb16a80f7c4d50680e59a77db0f136e6577734073656e6465722e6578616d706c6510616e6e4073686f702e6578616d706c6500419cc00002090300370c803bb16a0764656661756c740764656661756c740c73686f702e6578616d706c65000000";
+    const SECOND: &str = "02c6170a370c803bb16a80f7c4d50680e59a77db0f136e6577734073656e6465722e6578616d706c6510616e6e4073686f702e6578616d706c6500419cc00002090300370c803bb16a0764656661756c740764656661756c740c73686f702e6578616d706c650000000c35353020352e372e31206e6f";
 
     #[test]
     fn the_parts_of_the_queue_name_are_interned() {

@@ -341,6 +341,8 @@ pub(crate) mod tests {
             queue: QueueName { binding_group: "g".into(), binding: "b".into(), domain: domain.into() },
             delivery: DeliveryState::default(),
             context: Context::default(),
+            edits: None,
+            particulars: None,
         }
     }
 

@@ -2,7 +2,7 @@
 //! reload finds in a queue.
 //!
 //! The binding stays while the configuration has it; mail of a binding that is gone falls to the default one. The routing
-//! domain follows the gateways. One value belongs to one loop or thread.
+//! domain follows the gateways, unless policy chose it. One value belongs to one loop or thread.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -45,6 +45,9 @@ impl Keys {
     pub fn queue(&mut self, envelope: &Envelope) -> QueueName {
         let QueueName { binding_group, binding, .. } = &envelope.queue;
         let (binding_group, binding) = self.binding(binding_group, binding);
+        if let Some(domain) = envelope.particulars.as_ref().and_then(|particulars| particulars.routing_domain.clone()) {
+            return QueueName { binding_group, binding, domain };
+        }
         let recipient_domain = envelope.forward_path.mailbox().domain();
         let key = (binding_group, binding, recipient_domain.to_ascii_lowercase());
         if let Some(domain) = self.known.get(&key) {
@@ -131,6 +134,16 @@ mod tests {
         assert_eq!(queue(&mut keys, ("default", "c", "old.test"), "x.test"), "default:c:10.0.0.5");
         assert_eq!(queue(&mut keys, ("g", "gone", "old.test"), "Y.test"), "default:default:y.test");
         assert_eq!(queue(&mut keys, ("default", "default", "old.test"), "10.0.0.5"), "default:default:10.0.0.5.");
+    }
+
+    #[test]
+    fn a_routing_domain_that_policy_chose_stays() {
+        let mut keys = keys("binding \"c\" { }\ndomain \"x.test\" { gateway = \"10.0.0.5\" }\n");
+        let mut envelope = envelope(1, "x.test");
+        envelope.queue.binding = "gone".into();
+        envelope.particulars_mut().routing_domain = Some("relay.test".into());
+        let queue = keys.queue(&envelope);
+        assert_eq!((&*queue.binding, &*queue.domain), ("default", "relay.test"));
     }
 
     #[test]

@@ -256,7 +256,7 @@ impl Queues {
             retries: envelope.delivery.retries,
             queue,
             doubts,
-            kin: siblings::kin(envelope.batch),
+            kin: siblings::kin(envelope),
             state,
         });
         self.recharge();

@@ -1,7 +1,7 @@
 //! What one loop has made of one configuration generation: hooks looked up, options resolved, queue names found. Sessions
 //! share it, and keep the one they began their transaction with.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,6 +14,7 @@ use logging::LogHooks;
 use message::QueueName;
 use queue::{Assigned, BLACKHOLE, Blackhole, DefaultBinding};
 
+use crate::bindings::BindingNames;
 use crate::options::ListenerOptions;
 use crate::phases::Phases;
 use crate::session_hooks::SessionHooks;
@@ -44,6 +45,8 @@ pub(crate) struct Epoch {
     turns: Cell<usize>,
     /// Some recipients are refused as blackholed.
     has_blackholes: bool,
+    /// Known once policy asks.
+    bindings: OnceCell<BindingNames>,
 }
 
 impl Epoch {
@@ -63,6 +66,7 @@ impl Epoch {
             options: RefCell::default(),
             queues: RefCell::default(),
             turns: Cell::default(),
+            bindings: OnceCell::new(),
         }
     }
 
@@ -81,6 +85,11 @@ impl Epoch {
         let options = Rc::new(options);
         sets.push((chain, options.clone()));
         options
+    }
+
+    /// The bindings there are.
+    pub(crate) fn bindings(&self) -> &BindingNames {
+        self.bindings.get_or_init(|| BindingNames::of(&self.generation))
     }
 
     /// The next message's binding, and its group.

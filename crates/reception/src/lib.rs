@@ -6,15 +6,16 @@
 //!
 //! Everything here lives on the event loop of its session. Knows nothing of delivery.
 
+mod bindings;
 mod bounces;
 mod conformance;
-mod context;
 mod door_log;
 mod epoch;
 mod front;
 mod link;
 mod listener;
 mod options;
+mod parts;
 mod phases;
 mod recipients;
 mod refusal;
@@ -28,17 +29,17 @@ mod tls_door;
 mod validation;
 
 pub use bounces::{BounceReader, BouncedRecipient, IncomingBounce, Reading, TooBusy};
-pub use context::{Scope, ValidationContext};
 pub use listener::MEASURES;
 pub use listener::{EsmtpListener, Parts, RECEIVING};
 pub use options::{HOSTNAME, ListenerOptions, OPTIONS};
 pub use phases::{
     CoreValidateConnect, CoreValidateDataSpoolEachRcpt, FinalValidation, FinalValidation2, FinalVerdict, MessageArgs,
     PostFinalValidation, PostMsgEachRcpt, PostValidateDataSpoolEachRcpt, PostValidateSetBinding, PreMsgEachRcpt,
-    RecipientArgs, SessionArgs, SessionFacts, ValidateAccept, ValidateConnect, ValidateData, ValidateDataSpool,
+    RecipientArgs, SessionArgs, ValidateAccept, ValidateConnect, ValidateData, ValidateDataSpool,
     ValidateDataSpoolEachRcpt, ValidateEhlo, ValidateMailfrom, ValidateRcptto, ValidateRcpttoList,
     ValidateRcpttoListFinal, ValidateSetBinding,
 };
+pub use policy::{Content, Scope, Session, ValidationContext};
 pub use session_hooks::{
     ConfigGetDomainRelay, ConnectionArgs, DecInboundConnections, IncInboundConnections, PreCanRelayTo, RelayArgs,
     ServerEsmtpSessionAbort,

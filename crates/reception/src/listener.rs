@@ -135,6 +135,8 @@ pub(crate) struct ReceptionMeter {
     pub(crate) no_memory: Counter,
     pub(crate) reconfigured: Counter,
     pub(crate) policy_timed_out: Counter,
+    /// Replies that a provider delayed.
+    pub(crate) tarpitted: Counter,
     /// Sessions ended for too many commands that were none, for too many refusals, and for speaking another protocol.
     too_many_errors: Counter,
     too_many_refusals: Counter,
@@ -167,6 +169,7 @@ impl ReceptionMeter {
             no_memory: counter("messages.without_memory"),
             reconfigured: counter("sessions.reconfigured"),
             policy_timed_out: counter("policy.timed_out"),
+            tarpitted: counter("policy.tarpitted"),
             too_many_errors: counter("sessions.too_many_errors"),
             too_many_refusals: counter("sessions.too_many_refusals"),
             foreign: counter("sessions.foreign_protocol"),

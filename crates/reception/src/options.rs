@@ -10,7 +10,7 @@ use config::{
     Chain, Class, Declared, Dict, Generation, Idle, IpNets, Opt, OptionType, Scope, Seconds, Throttle, Value, checks,
     one_of, scopes,
 };
-use message::envelope::Dictionary;
+use message::Dictionary;
 use queue::{Assigned, BOUNCE_DOMAINS, DomainGlobs, RELAY_DOMAINS};
 use smtp::{Blanks, Extensions, Injection, Limits, Reply, ServerOptions, Timeouts, replies};
 
@@ -578,7 +578,7 @@ impl Reader<'_> {
     }
 
     fn context(&self) -> Dictionary {
-        let mut context: Dictionary = Vec::new();
+        let mut context = Dictionary::default();
         if let Some(pathway) = self.text(&PATHWAY) {
             context.push(("pathway".into(), pathway));
         }

@@ -3,36 +3,20 @@
 //! A provider refuses by setting a code in the [`ValidationContext`]; answering `Done` ends the phase either way
 //! (reference: extending.md section 1.2). Only `core_final_validation2` decides by its answer.
 
-use std::net::SocketAddr;
-
 use hooks::{
     Declaration, DeclaredHook, Failing, Hook, HookPoint, HookSet, Kind, Listed, Meaning, Needs, Object, Parameter,
     Part, Parts, Returned, Rule, Runs, Tier, Value,
 };
-use message::{Body, Envelope, MessageId};
+use message::{Envelope, MessageId};
+use policy::{Content, Message, Phase, Scope, Session, Side, Target, ValidationContext};
 use smtp::{ForwardPath, Transaction};
 
-use crate::context::{Scope, ValidationContext};
-
-/// What is known of a session; fixed but for the name, which EHLO may change.
-#[derive(Clone, Debug)]
-pub struct SessionFacts {
-    /// The client; none on a Unix socket.
-    pub peer: Option<SocketAddr>,
-    /// Our end; none on a Unix socket.
-    pub local: Option<SocketAddr>,
-    /// The connection's id.
-    pub connection: MessageId,
-    /// The Listen stanza's name.
-    pub listen: std::sync::Arc<str>,
-    /// The name given in EHLO or HELO; empty before.
-    pub helo: Box<str>,
-}
+use crate::bindings::EpochBindings;
 
 /// What the phases before the message are shown.
 pub struct SessionArgs<'a> {
     /// The session.
-    pub session: &'a SessionFacts,
+    pub session: &'a Session,
     /// The transaction, from MAIL on.
     pub transaction: Option<&'a Transaction>,
     /// The recipient that RCPT would add.
@@ -41,29 +25,71 @@ pub struct SessionArgs<'a> {
     pub context: &'a mut ValidationContext,
 }
 
-/// What the phases of the whole message are shown. Recipients may be added, removed and changed, and so may the body.
+/// What the phases of the whole message are shown. Recipients may be added, removed and changed, and so may the content.
 pub struct MessageArgs<'a> {
+    /// Which phase.
+    pub phase: Phase,
     /// The session.
-    pub session: &'a SessionFacts,
+    pub session: &'a Session,
+    /// The id of the transaction.
+    pub batch: MessageId,
     /// The envelope of all recipients.
     pub transaction: &'a mut Transaction,
     /// The message in wire form, trace header fields in front.
-    pub body: &'a mut Body,
+    pub content: &'a mut Content,
     /// Policy's variables and verdict.
     pub context: &'a mut ValidationContext,
+    /// What policy keeps with the message.
+    pub side: &'a mut Side,
+    pub(crate) bindings: EpochBindings<'a>,
 }
 
-/// What the phases of each recipient are shown. The envelope may be changed; the body is shared with the other
-/// recipients.
+/// What the phases of each recipient are shown. The envelope may be changed, and so may the content: it is shared with the other
+/// recipients until then.
 pub struct RecipientArgs<'a> {
+    /// Which phase.
+    pub phase: Phase,
     /// The session.
-    pub session: &'a SessionFacts,
+    pub session: &'a Session,
     /// This recipient's message.
     pub envelope: &'a mut Envelope,
     /// The message in wire form.
-    pub body: &'a Body,
+    pub content: &'a mut Content,
     /// Policy's variables and verdict.
     pub context: &'a mut ValidationContext,
+    /// What policy keeps with the message.
+    pub side: &'a mut Side,
+    pub(crate) bindings: EpochBindings<'a>,
+}
+
+impl MessageArgs<'_> {
+    /// The message as policy sees it, with every accessor.
+    pub fn message(&mut self) -> Message<'_> {
+        Message {
+            phase: self.phase,
+            target: Target::Transaction { id: self.batch, transaction: self.transaction, recipient: None },
+            session: Some(self.session),
+            content: Some(self.content),
+            context: self.context,
+            side: self.side,
+            bindings: &self.bindings,
+        }
+    }
+}
+
+impl RecipientArgs<'_> {
+    /// The message as policy sees it, with every accessor.
+    pub fn message(&mut self) -> Message<'_> {
+        Message {
+            phase: self.phase,
+            target: Target::Recipient(self.envelope),
+            session: Some(self.session),
+            content: Some(self.content),
+            context: self.context,
+            side: self.side,
+            bindings: &self.bindings,
+        }
+    }
 }
 
 /// What `core_final_validation2` can decide beyond going on. The context may bring code and text.
@@ -168,7 +194,8 @@ impl SessionArgs<'_> {
 
 impl MessageArgs<'_> {
     fn show(&mut self, _: &Declaration, call: &mut dyn FnMut(&mut [Value<'_>])) {
-        let mut message = Parts::new(Kind::Message, [Part::Open(&mut *self.transaction), Part::Open(&mut *self.body)]);
+        let mut message =
+            Parts::new(Kind::Message, [Part::Open(&mut *self.transaction), Part::Open(&mut *self.content)]);
         let (mut session, mut context) = (session(self.session), context(self.context));
         call(&mut [Value::Object(&mut message), Value::Object(&mut session), Value::Object(&mut context)]);
     }
@@ -176,7 +203,7 @@ impl MessageArgs<'_> {
 
 impl RecipientArgs<'_> {
     fn show(&mut self, declaration: &Declaration, call: &mut dyn FnMut(&mut [Value<'_>])) {
-        let mut message = Parts::new(Kind::Message, [Part::Open(&mut *self.envelope), Part::Shown(self.body)]);
+        let mut message = Parts::new(Kind::Message, [Part::Open(&mut *self.envelope), Part::Open(&mut *self.content)]);
         let (mut session, mut context) = (session(self.session), context(self.context));
         let all = &mut [Value::Object(&mut message), Value::Object(&mut session), Value::Object(&mut context)];
         call(&mut all[..declaration.parameters.len()]);
@@ -184,7 +211,7 @@ impl RecipientArgs<'_> {
 }
 
 /// The session as an object.
-fn session(facts: &SessionFacts) -> Parts<'_, 1> {
+fn session(facts: &Session) -> Parts<'_, 1> {
     Parts::new(Kind::Session, [Part::Shown(facts)])
 }
 

@@ -37,7 +37,10 @@ pub(crate) fn reply_to(error: &SpoolError) -> Reply {
         SpoolError::Full { .. } => STORAGE_FULL,
         SpoolError::Overloaded { .. } => OVERLOADED,
         SpoolError::Closed => CLOSING,
-        SpoolError::Io { .. } | SpoolError::Missing { .. } | SpoolError::Damaged { .. } => FAILED,
+        SpoolError::Io { .. }
+        | SpoolError::Missing { .. }
+        | SpoolError::Damaged { .. }
+        | SpoolError::OfNewerRelease { .. } => FAILED,
     }
 }
 

@@ -12,19 +12,18 @@ use std::time::Duration;
 use message::MessageId;
 use message::trace::{Trace, With};
 use netlistener::{Accepted, Client, Seat};
+use policy::{Scope, ValidationContext};
 use queue::Batch;
 use scheduler::{MemoryCharge, Pressure};
 use smtp::server::{About, ReceptionState};
 use smtp::{Mailbox, Phase, Received, Refusal, Refused, Reply, ReversePath, ServerSession, Step, Verdict, replies};
 use tls::TlsContexts;
 
-use crate::context::{Scope, ValidationContext};
 use crate::epoch::Epoch;
 use crate::front::Front;
 use crate::link::{Event, Link};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
-use crate::phases::SessionFacts;
 use crate::refusal::{BLACKHOLED, POLICY_TIMED_OUT, RELAYING_DENIED, STORAGE_FULL, TOO_MANY_MESSAGES_NOW, shown};
 use crate::session_hooks::SessionHooks;
 use crate::sessions::Presence;
@@ -53,7 +52,7 @@ struct Session {
     epoch: Rc<Epoch>,
     options: Rc<ListenerOptions>,
     core: ServerSession,
-    facts: SessionFacts,
+    facts: policy::Session,
     context: ValidationContext,
     can_relay: bool,
     /// Of the session's TLS.
@@ -91,10 +90,11 @@ impl Session {
         let connection = shop.ids.next();
         let presence = shop.sessions.enter(connection, stream.descriptor(), (listen.clone(), peer), now);
         let link = Link::new(stream, shop.buffers.clone(), stop, core.deadline());
-        let facts = SessionFacts { peer, local, connection, listen, helo: "".into() };
+        let mut facts = policy::Session::new(peer, local, connection, listen);
         let mut context = ValidationContext::default();
         context.variables.connection.clone_from(&options.context);
         let can_relay = relay::client_may_relay(&options, peer_ip);
+        facts.can_relay = can_relay;
         let (batch, front, decided) = (MessageId::NULL, Front::default(), Decided::default());
         let receiving = shop.owners.receiving.charge(0);
         let mut session = Self {
@@ -142,6 +142,7 @@ impl Session {
         if let Some(facts) = link.tls() {
             self.cipher = Some(facts.cipher);
             self.can_relay |= facts.is_verified && self.options.verified_peer_can_relay;
+            self.facts.can_relay = self.can_relay;
             self.core.set_trusted(self.is_trusted());
             if !self.epoch.phases.idle {
                 tls_door::set_variables(facts, &mut self.context);
@@ -251,7 +252,9 @@ impl Session {
     async fn decide(&mut self, phase: Phase) -> Verdict {
         match phase {
             Phase::Ehlo => {
-                self.facts.helo = self.core.helo().map_or("", |helo| &*helo.name).into();
+                let helo = self.core.helo();
+                self.facts.helo = helo.map_or("", |helo| &*helo.name).into();
+                self.facts.extended = helo.is_some_and(|helo| helo.extended);
             }
             Phase::MailFrom => {
                 if let Some(reply) = self.no_room() {
@@ -283,6 +286,7 @@ impl Session {
                 return self.take_data();
             }
         }
+        (self.facts.messages, self.facts.recipients) = (self.core.messages(), self.core.recipients());
         self.ask(phase).await
     }
 
@@ -292,6 +296,11 @@ impl Session {
         match tokio::time::timeout(self.options.policy_timeout, asked).await {
             Ok((verdict, module)) => {
                 self.decided.module = module;
+                let tarpit = self.context.take_tarpit();
+                if !tarpit.is_zero() {
+                    self.shop.meter.tarpitted.add(1);
+                    tokio::time::sleep(tarpit).await;
+                }
                 verdict
             }
             Err(_) => {

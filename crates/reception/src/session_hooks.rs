@@ -7,13 +7,13 @@ use hooks::{
     Returned, Rule, Runs, Tier, Value,
 };
 
-use crate::phases::SessionFacts;
+use policy::Session;
 
 /// A connection that begins or ends.
 #[derive(Clone, Copy)]
 pub struct ConnectionArgs<'a> {
     /// The session.
-    pub session: &'a SessionFacts,
+    pub session: &'a Session,
 }
 
 /// Whether a client that is not trusted may name a recipient of a domain.
@@ -182,7 +182,7 @@ impl SessionHooks {
     }
 
     /// Tells of a session's beginning or end.
-    pub(crate) fn tell<H>(point: &HookPoint<H>, session: &SessionFacts)
+    pub(crate) fn tell<H>(point: &HookPoint<H>, session: &Session)
     where
         H: for<'a> Hook<Args<'a> = ConnectionArgs<'a>>,
     {

@@ -13,20 +13,22 @@ use bytes::BytesMut;
 use message::header::{self, Survey};
 use message::wire;
 use message::{Body, Envelope, MessageId, Origin, Protocol};
+use policy::{Content, Phase, Scope, Side, ValidationContext};
 use queue::Batch;
 use smtp::{ForwardPath, Mailbox, Received, Reply, Transaction, replies};
 use spool::SpoolError;
 use tracing::error;
 
+use crate::bindings::EpochBindings;
 use crate::bounces::{self, BouncedRecipient, Bounces, TooBusy};
 use crate::conformance::{DateHeader, MissingHeaders};
-use crate::context::{Scope, ValidationContext};
 use crate::epoch::Epoch;
 use crate::front::{Front, Needed};
 use crate::listener::Shop;
 use crate::options::ListenerOptions;
-use crate::phases::{MessageArgs, SessionFacts};
-use crate::recipients::{in_time, refused};
+use crate::parts::{Part, Parts};
+use crate::phases::MessageArgs;
+use crate::recipients::{discarded, in_time, refused};
 use crate::refusal;
 use crate::validation::Rejected;
 
@@ -38,7 +40,7 @@ pub(crate) struct Bringing<'a> {
     pub(crate) shop: &'a Shop,
     pub(crate) epoch: &'a Epoch,
     pub(crate) options: &'a ListenerOptions,
-    pub(crate) facts: &'a SessionFacts,
+    pub(crate) facts: &'a policy::Session,
     pub(crate) context: &'a mut ValidationContext,
     /// The id of the transaction, as the trace fields have it.
     pub(crate) batch: MessageId,
@@ -57,14 +59,25 @@ impl Bringing<'_> {
     /// What to tell the client, and what is left to do then.
     pub(crate) async fn store(&mut self, received: Received) -> Result<Kept, Rejected> {
         let Received { mut transaction, body, .. } = received;
-        let mut body = self.checked(body).map_err(Rejected::by_us)?;
-        let patience = self.options.policy_timeout;
-        in_time(patience, self.message_phases(&mut transaction, &mut body)).await?;
+        let mut content = Content::from(self.checked(body).map_err(Rejected::by_us)?);
+        let received = content.body.clone();
+        let (patience, mut side) = (self.options.policy_timeout, Side::default());
+        in_time(patience, self.message_phases(&mut transaction, &mut content, &mut side)).await?;
+        if !content.shares_body(&received) {
+            content.body = message::charged(Vec::from(content.body), &self.shop.owners.bodies);
+        }
+        drop(received);
+        if let Some(reason) = side.discarded() {
+            let envelopes = self.envelopes(transaction, &content);
+            envelopes.iter().for_each(|envelope| self.log_refused(envelope, &discarded(reason), ""));
+            return Ok(self.taken(Vec::new()));
+        }
         if transaction.forward_paths.is_empty() {
             return Err(Rejected::by_us(refusal::NO_RECIPIENTS));
         }
-        let envelopes = self.envelopes(transaction, &body);
-        let mut envelopes = self.decide_recipients(envelopes, &body).await?;
+        let envelopes = self.envelopes(transaction, &content);
+        let (mut envelopes, bodies) = self.decide_recipients(envelopes, &content).await?;
+        let body = content.body;
         let mut to_be_sent = envelopes.iter().filter(|envelope| envelope.delivery.failed.is_none());
         if to_be_sent.any(|envelope| self.epoch.default_binding.refuses(&envelope.queue)) {
             return Err(Rejected::by_us(refusal::NO_BINDING));
@@ -74,7 +87,8 @@ impl Bringing<'_> {
             self.shop.meter.bounces_unread.add(1);
             Rejected::by_us(refusal::OVERLOADED)
         })?;
-        if let Err(error) = self.shop.spool.store(&body, &envelopes).await {
+        let parts = Parts::of(envelopes, bodies, body, bounces.places);
+        if let Err(error) = self.shop.spool.store_parts(&parts.borrowed()).await {
             error!(target: "SPOOL", "message {} is refused: {error}", self.batch);
             self.shop.meter.store_failures.add(1);
             if matches!(error, SpoolError::Full { .. }) {
@@ -82,8 +96,12 @@ impl Bringing<'_> {
             }
             return Err(Rejected::by_us(refusal::reply_to(&error)));
         }
-        let waiting = self.hand_over(envelopes, body, &bounces);
-        Ok(Kept { reply: Reply::with_text(250, Some((2, 0, 0)), format!("OK {}", self.batch)), waiting })
+        let waiting = self.hand_over(parts, &bounces.bounced);
+        Ok(self.taken(waiting))
+    }
+
+    fn taken(&self, waiting: Vec<Batch>) -> Kept {
+        Kept { reply: Reply::with_text(250, Some((2, 0, 0)), format!("OK {}", self.batch)), waiting }
     }
 
     /// The body with the header fields it needs in front and no other Return-Path.
@@ -120,26 +138,39 @@ impl Bringing<'_> {
         Ok(message::charged(body, &self.shop.owners.bodies))
     }
 
-    async fn message_phases(&mut self, transaction: &mut Transaction, body: &mut Body) -> Result<(), Rejected> {
+    async fn message_phases(
+        &mut self,
+        transaction: &mut Transaction,
+        content: &mut Content,
+        side: &mut Side,
+    ) -> Result<(), Rejected> {
         let phases = &self.epoch.phases;
-        let (session, context) = (self.facts, &mut *self.context);
+        let mut args = MessageArgs {
+            phase: Phase::Data,
+            session: self.facts,
+            batch: self.batch,
+            transaction,
+            content,
+            context: &mut *self.context,
+            side,
+            bindings: EpochBindings(self.epoch),
+        };
         if !phases.data.is_empty() {
-            let mut args = MessageArgs { session, transaction, body, context };
             let module = phases.data.call(&mut args).await.map(|(_, module)| module);
-            refused(context, module)?;
+            refused(args.context, module)?;
         }
         if !phases.data_spool.is_empty() {
-            let mut args = MessageArgs { session, transaction, body, context };
+            args.phase = Phase::DataSpool;
             let module = phases.data_spool.call(&mut args).await.map(|(_, module)| module);
-            refused(context, module)?;
+            refused(args.context, module)?;
         }
         Ok(())
     }
 
     /// One envelope for each recipient; the first has the batch's id.
-    fn envelopes(&self, transaction: Transaction, body: &Body) -> Vec<Envelope> {
+    fn envelopes(&self, transaction: Transaction, content: &Content) -> Vec<Envelope> {
         let created = self.shop.clock.unix();
-        let eight_bit = transaction.eight_bit || !body.is_ascii();
+        let eight_bit = transaction.eight_bit || !content.body.is_ascii();
         let origin = Origin { protocol: Protocol::Esmtp, peer: self.facts.peer, connection: self.facts.connection };
         let reverse_path = transaction.reverse_path;
         let binding = self.epoch.next_binding(&self.options.assigned);
@@ -153,11 +184,13 @@ impl Bringing<'_> {
                 queue: self.epoch.queue(binding, forward_path.mailbox().domain()),
                 forward_path,
                 created,
-                body_bytes: body.len() as u64,
+                body_bytes: content.body.len() as u64,
                 eight_bit,
                 origin: origin.clone(),
                 delivery: Default::default(),
                 context: self.context.variables.clone(),
+                edits: content.edits.clone(),
+                particulars: None,
             }
         };
         transaction.forward_paths.into_iter().map(envelope).collect()
@@ -173,20 +206,27 @@ impl Bringing<'_> {
     }
 
     /// Gives the messages to their queues; those whose delivery loop is behind are returned.
-    fn hand_over(&self, envelopes: Vec<Envelope>, body: Body, bounces: &Bounces) -> Vec<Batch> {
+    fn hand_over(&self, parts: Parts, bounced: &[BouncedRecipient]) -> Vec<Batch> {
         let at = self.shop.clock.unix();
         self.shop.meter.messages.add(1);
-        self.shop.meter.recipients.add(envelopes.len() as u64);
-        let size = smtp::client::content_octets(&body);
-        self.shop.meter.octets.add(size);
-        for (place, envelope) in envelopes.iter().enumerate() {
-            self.epoch.logs.reception(&logging::ReceptionRecord { at, envelope, size });
-            if bounces.places.binary_search(&place).is_ok() {
-                self.log_bounce(envelope, size, at, &bounces.bounced);
+        let mut waiting = Vec::new();
+        for (place, Part { body, envelopes, bounces }) in parts.0.into_iter().enumerate() {
+            let plain = smtp::client::content_octets(&body);
+            // What came is counted, not what policy made of it.
+            self.shop.meter.octets.add(if place == 0 { plain } else { 0 });
+            self.shop.meter.recipients.add(envelopes.len() as u64);
+            for (envelope, is_bounce) in envelopes.iter().zip(bounces) {
+                let edits = envelope.edits.as_deref();
+                let size = edits.map_or(plain, |edits| edits.render(&body).content_octets());
+                self.epoch.logs.reception(&logging::ReceptionRecord { at, envelope, size });
+                if is_bounce {
+                    self.log_bounce(envelope, size, at, bounced);
+                }
             }
+            // Where delivery has ended, the message waits on disk for the next start.
+            waiting.extend(self.shop.intake.offer(envelopes, &body));
         }
-        // Where delivery has ended, the message waits on disk for the next start.
-        self.shop.intake.offer(envelopes, &body)
+        waiting
     }
 
     fn log_bounce(&self, envelope: &Envelope, size: u64, at: Duration, bounced: &[BouncedRecipient]) {

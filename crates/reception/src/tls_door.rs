@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::str::FromStr as _;
 
 use config::{Generation, Lookup, ScopeRef};
+use policy::{Scope, ValidationContext};
 use tls::{Facts, ServerSetup};
 
-use crate::context::{Scope, ValidationContext};
 use crate::epoch::WORD;
 use crate::options::{REQUIRE_TLS, SMTP_EXTENSIONS, USE_SSL};
 

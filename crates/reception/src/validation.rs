@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use hooks::{Hook, HookPoint};
+use policy::{Scope, Session, ValidationContext};
 use smtp::{Phase, Reply, ServerSession, Verdict};
 
-use crate::context::{Scope, ValidationContext};
-use crate::phases::{Phases, SessionArgs, SessionFacts};
+use crate::phases::{Phases, SessionArgs};
 
 /// Policy's answer, and the module that gave it.
 pub(crate) type Answered = (Verdict, Option<Arc<str>>);
@@ -18,7 +18,7 @@ pub(crate) async fn ask(
     phases: &Phases,
     phase: Phase,
     core: &ServerSession,
-    facts: &SessionFacts,
+    facts: &Session,
     context: &mut ValidationContext,
 ) -> Answered {
     if phases.idle {
@@ -70,7 +70,7 @@ where
 }
 
 /// The documented variables of each phase (reference: extending.md section 2).
-pub(crate) fn set_variables(phase: Phase, core: &ServerSession, facts: &SessionFacts, context: &mut ValidationContext) {
+pub(crate) fn set_variables(phase: Phase, core: &ServerSession, facts: &Session, context: &mut ValidationContext) {
     match phase {
         Phase::Connect | Phase::Data => {}
         Phase::Ehlo => {

@@ -32,17 +32,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 pub use extensions::Extensions;
 pub use failures::{Cause, MESSAGE_TOO_LARGE};
 pub use outbox::Outbox;
 pub use reply_reader::{Garbage, REPLY_OCTETS_MAX, ReplyReader, TEXT_OCTETS_MAX};
 pub use size::content_octets;
+pub(crate) use size::octets_of_lines;
 pub use stage::Stage;
 pub use transaction::{Done, Failure, Outcome};
 
 use crate::address::{ForwardPath, ReversePath};
+use crate::pieces::Pieces;
 use transaction::Transaction;
 
 /// How long each stage may take (RFC 5321 4.5.3.2), counted from the last whole reply or the last octet sent.
@@ -249,12 +249,13 @@ impl ClientSession {
         &mut self,
         reverse_path: &ReversePath,
         forward_paths: impl IntoIterator<Item = &'a ForwardPath, IntoIter: ExactSizeIterator>,
-        body: Bytes,
+        body: impl Into<Pieces>,
         eight_bit: bool,
     ) {
         debug_assert!(self.accepts_transaction());
         let forward_paths = forward_paths.into_iter();
-        let size = self.extensions.size.map(|_| size::content_octets(&body));
+        let body = body.into();
+        let size = self.extensions.size.map(|_| body.content_octets());
         let mut transaction = Transaction::new(forward_paths.len(), body, size);
         transaction.in_advance = !self.transactions.is_empty();
         if size.is_some_and(|octets| self.extensions.refuses_size(octets)) {

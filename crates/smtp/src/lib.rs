@@ -9,6 +9,7 @@ pub mod command;
 pub mod data;
 pub mod limits;
 pub mod lines;
+mod pieces;
 pub mod replies;
 pub mod reply;
 pub mod server;
@@ -18,5 +19,6 @@ pub use address::{AddressError, AddressRules, ForwardPath, Mailbox, ReversePath}
 pub use command::Blanks;
 pub use limits::{Extensions, Injection, Limits, ServerOptions, Timeouts};
 pub use lines::{LineRules, Lone, LongLines};
+pub use pieces::Pieces;
 pub use reply::Reply;
 pub use server::{About, Phase, Received, Refusal, Refused, ServerSession, Step, Transaction, Verdict};

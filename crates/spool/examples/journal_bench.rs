@@ -117,6 +117,8 @@ fn envelope(ids: &IdGenerator, body_bytes: u64) -> Envelope {
         queue,
         delivery: DeliveryState::default(),
         context: Context::default(),
+        edits: None,
+        particulars: None,
     }
 }
 

@@ -137,7 +137,7 @@ impl HeadersOut<'_> {
 
 /// A body on its way to disk.
 pub struct BodyOut<'a> {
-    /// The id it is stored under: its batch.
+    /// The id it is stored under: that of its batch, as a rule.
     pub batch: MessageId,
     /// The messages that share it, as they stand now.
     pub envelopes: &'a [Envelope],
@@ -230,9 +230,9 @@ pub struct CommitSet {
 /// What one module has staged.
 #[derive(Default)]
 pub struct Staged {
-    /// The body, with the id of its batch.
-    pub body: Option<(MessageId, Bytes)>,
-    /// The headers, one for each message.
+    /// The bodies, each with the id it is stored under; none if headers have changed only.
+    pub bodies: SmallVec<[(MessageId, Bytes); 1]>,
+    /// The headers, one for each message. With bodies, each message is new and has one of them.
     pub headers: Vec<StagedHeaders>,
     /// Their octets, one after the other.
     pub encoded: Vec<u8>,
@@ -252,10 +252,21 @@ pub struct StagedHeaders {
 }
 
 impl Staged {
+    /// Octets of the bodies.
+    pub fn body_octets(&self) -> usize {
+        self.bodies.iter().map(|(_, octets)| octets.len()).sum()
+    }
+
+    /// The body stored under that id.
+    pub fn body(&self, id: MessageId) -> Option<(usize, &Bytes)> {
+        let place = self.bodies.iter().position(|(of, _)| *of == id)?;
+        Some((place, &self.bodies[place].1))
+    }
+
     /// Adds one message's headers.
     pub fn push_headers(&mut self, headers: &HeadersOut<'_>) {
         headers.encode(&mut self.encoded);
-        let (id, batch) = (headers.envelope.id, headers.envelope.batch);
+        let (id, batch) = (headers.envelope.id, headers.envelope.body_id());
         self.headers.push(StagedHeaders { id, batch, end: self.encoded.len() });
     }
 }

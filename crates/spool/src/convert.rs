@@ -98,7 +98,7 @@ fn store(
     let body = from.body(first)?;
     let mut set = CommitSet::default();
     let staged = set.staged(target);
-    staged.body = Some((batch, body.into()));
+    staged.bodies.push((batch, body.into()));
     for entry in entries {
         staged.encoded.extend_from_slice(&from.headers(entry)?);
         staged.headers.push(StagedHeaders { id: entry.id, batch, end: staged.encoded.len() });
@@ -163,7 +163,7 @@ mod tests {
             let mut set = CommitSet::default();
             let staged = set.staged(target.as_ref());
             let body = Bytes::from(format!("body of {batch}\r\n.\r\n").repeat(batch as usize % 40));
-            staged.body = Some((MessageId::from_bits(batch), body));
+            staged.bodies.push((MessageId::from_bits(batch), body));
             for id in batch..batch + 1 + batch % 3 {
                 staged.encoded.extend_from_slice(format!("headers of {id}").as_bytes());
                 let (id, batch) = (MessageId::from_bits(id), MessageId::from_bits(batch));
@@ -232,7 +232,7 @@ mod tests {
         let target = to.module();
         let mut set = CommitSet::default();
         let staged = set.staged(target.as_ref());
-        staged.body = Some((id, Bytes::from_static(b"another\r\n.\r\n")));
+        staged.bodies.push((id, Bytes::from_static(b"another\r\n.\r\n")));
         staged.headers.push(StagedHeaders { id, batch: id, end: 0 });
         target.commit(&mut set);
         set.finish().wait().unwrap();

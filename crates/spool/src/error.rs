@@ -40,6 +40,13 @@ pub enum SpoolError {
         /// What is wrong with it.
         why: String,
     },
+    /// A later release wrote the message's record. It stays for that, whatever is done with damaged mail.
+    OfNewerRelease {
+        /// The message.
+        id: MessageId,
+        /// What is not known here.
+        why: String,
+    },
     /// More is waiting for the device than the spool holds in memory. Try again later.
     Overloaded {
         /// Octets waiting.
@@ -61,7 +68,7 @@ impl SpoolError {
 
     /// Whether the same call may succeed later.
     pub const fn is_transient(&self) -> bool {
-        !matches!(self, Self::Missing { .. } | Self::Damaged { .. })
+        !matches!(self, Self::Missing { .. } | Self::Damaged { .. } | Self::OfNewerRelease { .. })
     }
 }
 
@@ -86,6 +93,7 @@ impl fmt::Display for SpoolError {
             Self::Io { doing, path, source } => write!(f, "spool: {doing} failed on {}: {source}", path.display()),
             Self::Missing { id } => write!(f, "message {id} is not in the spool"),
             Self::Damaged { id, why } => write!(f, "message {id} is damaged on disk: {why}"),
+            Self::OfNewerRelease { id, why } => write!(f, "message {id} cannot be read: {why}"),
             Self::Overloaded { waiting_bytes } => {
                 write!(f, "spool device too slow: {waiting_bytes} bytes wait to be written; refusing mail meanwhile")
             }

@@ -2,13 +2,15 @@
 //!
 //! The envelope's fields stand in the JSON by name, and `record` holds all of it in its own encoding. What is read back is the
 //! record with the named fields laid over it, so that an operator may edit those; without a record, the two paths suffice.
+//!
+//! The message is the one its recipient would get: edits of its header section are in it, and no longer in its envelope.
 
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use message::{Body, Context, DeliveryState, Envelope, MessageId, Origin, Protocol, QueueName, wire};
+use message::{Body, Context, DeliveryState, Envelope, MessageId, Origin, Protocol, QueueName, Ret, rendered, wire};
 use serde_json::{Map, Value, json};
 use smtp::{ForwardPath, Mailbox, ReversePath};
 
@@ -28,10 +30,11 @@ pub fn name(id: MessageId) -> String {
 /// Writes both files into `directory`, and syncs them; files of that name are replaced.
 pub fn write(disk: &dyn Disk, directory: &Path, envelope: &Envelope, body: &Body, mode: u32) -> io::Result<()> {
     let name = name(envelope.id);
-    let mut json = serde_json::to_vec_pretty(&to_json(envelope))?;
+    let body = rendered(body, envelope.edits.as_deref()).into_bytes();
+    let mut json = serde_json::to_vec_pretty(&to_json(&on_its_own(envelope, body.len())))?;
     json.push(b'\n');
     // The envelope last: with it there is a whole message.
-    for (suffix, octets) in [(MESSAGE, &*wire::to_plain(body)), (ENVELOPE, &json)] {
+    for (suffix, octets) in [(MESSAGE, &*wire::to_plain(&body)), (ENVELOPE, &json)] {
         let (path, new) = (directory.join(format!("{name}{suffix}")), directory.join(format!("{name}{suffix}.new")));
         let _ = disk.remove(&new);
         let file = disk.create(&new, mode)?;
@@ -52,6 +55,16 @@ pub fn read(disk: &dyn Disk, directory: &Path, name: &str) -> io::Result<(Envelo
     let mut envelope = from_json(&json).map_err(io::Error::other)?;
     envelope.body_bytes = body.len() as u64;
     Ok((envelope, body.into()))
+}
+
+/// The envelope of a message whose body is all its own.
+fn on_its_own(envelope: &Envelope, octets: usize) -> Envelope {
+    let mut alone = envelope.clone();
+    (alone.edits, alone.body_bytes) = (None, octets as u64);
+    if let Some(particulars) = &mut alone.particulars {
+        particulars.body = None;
+    }
+    alone
 }
 
 /// The envelope, for a reader and for [`from_json`].
@@ -77,10 +90,35 @@ pub fn to_json(envelope: &Envelope) -> Value {
         "retries": envelope.delivery.retries,
         "next_attempt": envelope.delivery.next_attempt.as_secs(),
         "last_reply": envelope.delivery.last_reply.as_deref(),
+        "particulars": particulars(envelope),
         "connection_context": dictionary(&envelope.context.connection),
         "message_context": dictionary(&envelope.context.message),
         "record": record,
     })
+}
+
+/// What few messages have, for a reader: it is read back from the record alone.
+pub fn particulars(envelope: &Envelope) -> Value {
+    let Some(particulars) = &envelope.particulars else { return json!({}) };
+    let asked = &particulars.notification;
+    let notify = asked.notify.map(|notify| {
+        let asked = [(notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
+        let words: Vec<&str> = asked.iter().filter(|(asked, _)| *asked).map(|(_, word)| *word).collect();
+        if words.is_empty() { "NEVER".to_owned() } else { words.join(",") }
+    });
+    let all = [
+        ("body", particulars.body.map(|body| json!(body.to_string()))),
+        ("urgent", particulars.urgent.then_some(json!(true))),
+        ("routing_domain", particulars.routing_domain.as_deref().map(|domain| json!(domain))),
+        ("ret", asked.ret.map(|ret| json!(if ret == Ret::Full { "FULL" } else { "HDRS" }))),
+        ("envid", asked.envid.as_deref().map(|envid| json!(envid))),
+        ("notify", notify.map(|notify| json!(notify))),
+        ("orcpt", asked.orcpt.as_deref().map(|orcpt| json!(orcpt))),
+        ("smtputf8", particulars.smtputf8.then_some(json!(true))),
+        ("requiretls", particulars.requiretls.then_some(json!(true))),
+    ];
+    let said = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(said.collect())
 }
 
 /// The reverse of [`to_json`], for edited and for hand-made envelopes; why not, otherwise.
@@ -152,6 +190,8 @@ fn blank() -> Result<Envelope, String> {
         queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain: "".into() },
         delivery: DeliveryState::default(),
         context: Context::default(),
+        edits: None,
+        particulars: None,
     })
 }
 
@@ -188,6 +228,27 @@ mod tests {
         assert_eq!(files[0].0, Path::new("/out/71.A0.03127.08B31BA6.eml"));
         assert_eq!(files[0].1, b"Subject: x\r\n\r\n.dots\r\nend\r\n");
         assert_eq!(read(&disk, directory, "71.A0.03127.08B31BA6").unwrap(), (written, body));
+    }
+
+    #[test]
+    fn what_is_exported_is_what_the_recipient_gets_and_keeps_what_it_asks_for() {
+        let (disk, directory) = (FaultyDisk::seeded(1), Path::new("/out"));
+        disk.create_dir(directory).unwrap();
+        let stored = Body::from_static(b"Subject: x\r\nBcc: y\r\n\r\nend\r\n.\r\n");
+        let mut section = message::HeaderSection::of(&stored, None);
+        section.remove("bcc");
+        section.append(message::field::encode("X", "1").unwrap());
+        let mut envelope = Envelope { body_bytes: stored.len() as u64, ..envelope() };
+        envelope.edits = section.into_edits().unwrap().map(Arc::new);
+        envelope.particulars_mut().body = Some(envelope.id);
+        envelope.particulars_mut().requiretls = true;
+        envelope.particulars_mut().notification.notify = Some(message::Notify::default());
+        assert_eq!(to_json(&envelope)["particulars"]["notify"], json!("NEVER"));
+        write(&disk, directory, &envelope, &stored, 0o640).unwrap();
+        let (read, body) = read(&disk, directory, "71.A0.03127.08B31BA6").unwrap();
+        assert_eq!(body, b"Subject: x\r\nX: 1\r\n\r\nend\r\n.\r\n"[..]);
+        assert_eq!(read, on_its_own(&envelope, body.len()));
+        assert!(read.edits.is_none() && read.particulars.is_some_and(|particulars| particulars.requiretls));
     }
 
     #[test]

@@ -47,14 +47,14 @@ impl Held {
         self.some().is_some_and(|kept| HELD_OCTETS_MAX < kept.octets + octets)
     }
 
-    /// Takes a batch in.
+    /// Takes a body and its messages in.
     pub fn hold(&self, body: &Body, envelopes: &[Envelope]) {
-        let Some(first) = envelopes.first() else { return };
+        let Some(id) = envelopes.first().map(Envelope::body_id) else { return };
         let mut kept = self.lock();
         kept.octets += body.len();
-        kept.batch_of.extend(envelopes.iter().map(|envelope| (envelope.id, first.batch)));
+        kept.batch_of.extend(envelopes.iter().map(|envelope| (envelope.id, id)));
         let batch = Batch { body: body.clone(), envelopes: envelopes.to_vec(), leaving: false };
-        kept.batches.insert(first.batch, batch);
+        kept.batches.insert(id, batch);
         self.count(&kept);
     }
 

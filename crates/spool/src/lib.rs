@@ -40,7 +40,7 @@ pub use journal::{Journal, JournalOptions, Void};
 pub use memory::Memory;
 pub use options::{OPTIONS, SPOOL_BACKEND, SPOOLBASE, UNLINK_ON_SPOOL_IN_FAILURE};
 pub use read::Read;
-pub use spool::{DiskQueueRead, Job, ReadAllHeaders, ReadHeaders, ReadPool, Spool, Stored, Unlinked};
+pub use spool::{DiskQueueRead, Job, Part, ReadAllHeaders, ReadHeaders, ReadPool, Spool, Stored, Unlinked};
 pub use sqlite::SqliteStore;
 pub use state_file::StateFile;
 pub use stats::{MEASURES, SpoolStats};

@@ -84,7 +84,7 @@ impl IoModule for Memory {
     }
 
     fn write_body(&self, _: IoCaller, set: &mut CommitSet, body: &mut BodyOut<'_>, _: bool) -> IoResult {
-        set.staged(self).body = Some((body.batch, body.octets.clone()));
+        set.staged(self).bodies.push((body.batch, body.octets.clone()));
         IoResult::Done
     }
 
@@ -101,10 +101,9 @@ impl IoModule for Memory {
     fn commit(&self, set: &mut CommitSet) {
         let Some(staged) = set.take(self) else { return };
         let mut kept = self.lock();
-        if let Some((batch, octets)) = staged.body
-            && !staged.headers.is_empty()
+        for (id, octets) in staged.bodies.into_iter().filter(|(id, _)| staged.headers.iter().any(|of| of.batch == *id))
         {
-            kept.bodies.entry(batch).or_insert((octets, 0));
+            kept.bodies.entry(id).or_insert((octets, 0));
         }
         let mut start = 0;
         for headers in &staged.headers {

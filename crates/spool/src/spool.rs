@@ -30,6 +30,9 @@ pub type ReadAllHeaders = Ticket<Vec<Result<Envelope, SpoolError>>>;
 /// Resolves when everything found on disk has been handed over.
 pub type DiskQueueRead = Ticket<()>;
 
+/// A body, and the messages that have it: they agree on [`Envelope::body_id`], and no other part does.
+pub type Part<'a> = (&'a Body, &'a [Envelope]);
+
 /// Work for a pool.
 pub type Job = Box<dyn FnOnce() + Send>;
 
@@ -117,20 +120,33 @@ impl Spool {
     /// The caller keeps the message in memory, so that a short-cut module may put the store off.
     pub fn store(&self, body: &Body, envelopes: &[Envelope]) -> Stored {
         if !self.chain.is_slow_to_write(body.len()) {
-            return self.chain.store(IoCaller::Asynchronous, body, envelopes, false);
+            return self.chain.store(IoCaller::Asynchronous, &[(body, envelopes)], false);
         }
         let (body, envelopes) = (body.clone(), envelopes.to_vec());
-        self.walk_in_pool(move |chain| chain.store(IoCaller::Synchronous, &body, &envelopes, false))
+        self.walk_in_pool(move |chain| chain.store(IoCaller::Synchronous, &[(&body, &envelopes)], false))
+    }
+
+    /// As [`Spool::store`], for messages of one transaction that have different bodies: all of them, or none.
+    pub fn store_parts(&self, parts: &[Part<'_>]) -> Stored {
+        if !parts.iter().any(|(body, _)| self.chain.is_slow_to_write(body.len())) {
+            return self.chain.store(IoCaller::Asynchronous, parts, false);
+        }
+        let parts: Vec<(Body, Vec<Envelope>)> =
+            parts.iter().map(|&(body, envelopes)| (body.clone(), envelopes.to_vec())).collect();
+        self.walk_in_pool(move |chain| {
+            let parts: Vec<Part<'_>> = parts.iter().map(|(body, envelopes)| (body, &envelopes[..])).collect();
+            chain.store(IoCaller::Synchronous, &parts, false)
+        })
     }
 
     /// As [`Spool::store`], for a thread that may block.
     pub fn store_and_wait(&self, body: &Body, envelopes: &[Envelope]) -> Result<(), SpoolError> {
-        self.chain.store(IoCaller::Synchronous, body, envelopes, false).wait()
+        self.chain.store(IoCaller::Synchronous, &[(body, envelopes)], false).wait()
     }
 
     /// As [`Spool::store_and_wait`], and no module may put it off: the message is on disk then.
     pub fn force_and_wait(&self, body: &Body, envelopes: &[Envelope]) -> Result<(), SpoolError> {
-        self.chain.store(IoCaller::Synchronous, body, envelopes, true).wait()
+        self.chain.store(IoCaller::Synchronous, &[(body, envelopes)], true).wait()
     }
 
     /// Stores the changed envelope of a message that is in the spool. The caller lets go of the message then, so the write
@@ -183,6 +199,7 @@ impl Spool {
                 return Ok(Attempt::Short { octets });
             };
             let body = chain.read_body(IoCaller::Asynchronous, id, octets)?;
+            fits(&envelope, &body)?;
             Ok(Attempt::Found(Box::new((envelope, message::lent(body, memory)))))
         })
     }
@@ -275,37 +292,33 @@ impl Chain {
         self.modules.iter().any(|module| module.is_slow_to_write(octets))
     }
 
-    fn store(&self, caller: IoCaller, body: &Body, envelopes: &[Envelope], force: bool) -> Stored {
-        let force = force || self.held.is_full(body.len());
-        let set = match self.write(caller, body, envelopes, force) {
+    fn store(&self, caller: IoCaller, parts: &[Part<'_>], force: bool) -> Stored {
+        let force = force || self.held.is_full(parts.iter().map(|(body, _)| body.len()).sum());
+        let set = match self.write(caller, parts, force) {
             Ok(set) => set,
             Err(error) => return Ticket::ready(Err(error)),
         };
         if set.held() == 0 {
             return self.commit(set);
         }
-        if set.held() == 1 + envelopes.len() {
-            self.held.hold(body, envelopes);
+        if set.held() == parts.iter().map(|(_, envelopes)| 1 + envelopes.len()).sum::<usize>() {
+            parts.iter().for_each(|(body, envelopes)| self.held.hold(body, envelopes));
             return self.commit(set);
         }
         // Half a message in memory helps nobody.
-        self.store(caller, body, envelopes, true)
+        self.store(caller, parts, true)
     }
 
-    /// Stages a body with all its headers.
-    fn write(
-        &self,
-        caller: IoCaller,
-        body: &Body,
-        envelopes: &[Envelope],
-        force: bool,
-    ) -> Result<CommitSet, SpoolError> {
+    /// Stages bodies with all their headers.
+    fn write(&self, caller: IoCaller, parts: &[Part<'_>], force: bool) -> Result<CommitSet, SpoolError> {
         let mut set = CommitSet::default();
-        let Some(first) = envelopes.first() else { return Ok(set) };
-        let mut out = BodyOut::new(first.batch, envelopes, body.clone(), &self.bodies);
-        self.walk(|module| module.write_body(caller, &mut set, &mut out, force))?;
-        for envelope in envelopes {
-            self.write_headers(caller, &mut set, envelope, force)?;
+        for &(body, envelopes) in parts {
+            let Some(first) = envelopes.first() else { continue };
+            let mut out = BodyOut::new(first.body_id(), envelopes, body.clone(), &self.bodies);
+            self.walk(|module| module.write_body(caller, &mut set, &mut out, force))?;
+            for envelope in envelopes {
+                self.write_headers(caller, &mut set, envelope, force)?;
+            }
         }
         Ok(set)
     }
@@ -321,7 +334,7 @@ impl Chain {
             }
             let stays = |set: CommitSet| set.held() == 2;
             let one = std::slice::from_ref(envelope);
-            if !leaving && self.write(caller, &batch.body, one, false).is_ok_and(stays) {
+            if !leaving && self.write(caller, &[(&batch.body, one)], false).is_ok_and(stays) {
                 return Ticket::ready(Ok(()));
             }
         }
@@ -341,13 +354,13 @@ impl Chain {
         // Under the lock up to the commit, so that a later change of a sibling is later in the store too.
         let mut kept = self.held.some()?;
         let batch = kept.batch_with(id).filter(|batch| !batch.leaving)?;
-        let written = self.write(caller, &batch.body, &batch.envelopes, true).map(|set| self.commit(set));
+        let written = self.write(caller, &[(&batch.body, &batch.envelopes)], true).map(|set| self.commit(set));
         let stored = match written {
             Ok(stored) => stored,
             Err(error) => return Some(Ticket::ready(Err(error))),
         };
         batch.leaving = true;
-        let batch = batch.envelopes.first()?.batch;
+        let batch = batch.envelopes.first()?.body_id();
         drop(kept);
         let (promise, answer) = Ticket::new();
         let held = Arc::clone(&self.held);
@@ -463,6 +476,24 @@ impl Chain {
     }
 }
 
+/// Edits are of one body only: with another they would cut it anywhere.
+fn fits(envelope: &Envelope, body: &[u8]) -> Result<(), SpoolError> {
+    match &envelope.edits {
+        Some(edits) if !edits.fit(body) => {
+            let why = "the changes of its header section are not of this body".to_owned();
+            Err(SpoolError::Damaged { id: envelope.id, why })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn decode(id: MessageId, encoded: &[u8]) -> Result<Envelope, SpoolError> {
-    Envelope::decode(encoded).map_err(|error| SpoolError::Damaged { id, why: error.to_string() })
+    Envelope::decode(encoded).map_err(|error| {
+        let why = error.to_string();
+        if error.is_of_newer_release() {
+            SpoolError::OfNewerRelease { id, why }
+        } else {
+            SpoolError::Damaged { id, why }
+        }
+    })
 }

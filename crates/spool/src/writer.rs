@@ -109,6 +109,5 @@ impl Writer {
 }
 
 fn octets(staged: &Staged) -> u64 {
-    let body = staged.body.as_ref().map_or(0, |(_, octets)| octets.len());
-    (body + staged.encoded.len()) as u64
+    (staged.body_octets() + staged.encoded.len()) as u64
 }

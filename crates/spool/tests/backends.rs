@@ -34,6 +34,8 @@ fn envelope(id: u64, batch: u64) -> Envelope {
         queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain: "b.example".into() },
         delivery: DeliveryState::default(),
         context: Context::default(),
+        edits: None,
+        particulars: None,
     }
 }
 
@@ -115,6 +117,61 @@ fn siblings_share_a_body_that_goes_with_the_last() {
         for gone in [1, 3] {
             assert!(matches!(spool.read(id(gone)).wait(), Err(SpoolError::Missing { .. })), "{kind}");
         }
+    });
+}
+
+/// Two messages share a body, one has its own.
+fn of_two_bodies() -> Vec<(Body, Vec<Envelope>)> {
+    let mut own = envelope(3, 1);
+    own.particulars_mut().body = Some(id(3));
+    vec![(body(1), vec![envelope(1, 1), envelope(2, 1)]), (body(2), vec![own])]
+}
+
+fn store_parts(spool: &Spool, parts: &[(Body, Vec<Envelope>)]) -> Result<(), SpoolError> {
+    let parts: Vec<spool::Part<'_>> = parts.iter().map(|(body, envelopes)| (body, &envelopes[..])).collect();
+    spool.store_parts(&parts).wait()
+}
+
+#[test]
+fn several_bodies_go_in_one_commit_and_each_with_the_last_of_its_messages() {
+    each(|kind, _, spool| {
+        let parts = of_two_bodies();
+        store_parts(spool, &parts).unwrap();
+        let read = |number: u64| spool.read(id(number)).wait().unwrap();
+        assert_eq!([read(1).1, read(2).1, read(3).1], [body(1), body(1), body(2)], "{kind}");
+        assert_eq!(read(3).0, parts[1].1[0], "{kind}");
+        let mut changed = parts[1].1[0].clone();
+        changed.delivery.retries = 7;
+        spool.rewrite(&changed).wait().unwrap();
+        spool.unlink(id(1)).wait().unwrap();
+        spool.unlink(id(2)).wait().unwrap();
+        spool.store_and_wait(&body(9), &[envelope(9, 9)]).unwrap();
+        assert_eq!(read(3), (changed, body(2)), "{kind}");
+        assert!(matches!(spool.read(id(2)).wait(), Err(SpoolError::Missing { .. })), "{kind}");
+    });
+}
+
+#[test]
+fn several_bodies_survive_a_restart() {
+    each_on_disk(|kind, base, before| {
+        store_parts(&before, &of_two_bodies()).unwrap();
+        before.close();
+        let spool = spool(&store(kind, base).unwrap());
+        let found: Vec<(MessageId, Body)> =
+            handed_over(&spool).into_iter().map(|of| (of.id, spool.read(of.id).wait().unwrap().1)).collect();
+        assert_eq!(found, [(id(1), body(1)), (id(2), body(1)), (id(3), body(2))], "{kind}");
+    });
+}
+
+#[test]
+fn a_message_whose_edits_are_of_another_body_is_damaged() {
+    each(|kind, _, spool| {
+        let change = message::edits::Change { at: 3, removed: 4, inserted: 0 };
+        let mut odd = envelope(1, 1);
+        odd.edits = Some(Arc::new(message::Edits::of_parts(vec![change], "").unwrap()));
+        spool.store_and_wait(&body(1), &[odd]).unwrap();
+        let error = spool.read(id(1)).wait().unwrap_err();
+        assert!(matches!(error, SpoolError::Damaged { .. }), "{kind}: {error}");
     });
 }
 

@@ -90,6 +90,8 @@ fn envelope(id: u64, batch: u64) -> Envelope {
         queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain: "b.example".into() },
         delivery: DeliveryState::default(),
         context: Context::default(),
+        edits: None,
+        particulars: None,
     }
 }
 

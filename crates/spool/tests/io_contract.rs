@@ -110,6 +110,8 @@ fn envelope(id: u64, batch: u64) -> Envelope {
         queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain: "b.example".into() },
         delivery: DeliveryState::default(),
         context: Context::default(),
+        edits: None,
+        particulars: None,
     }
 }
 
@@ -206,7 +208,7 @@ async fn only_the_first_loaded_provider_reads_the_disk_queue() {
 #[tokio::test]
 async fn what_a_scan_cannot_understand_stays_unless_it_is_told_to_go() {
     /// Holds one message that is no envelope, until it is unlinked.
-    struct Strange(Mutex<bool>);
+    struct Strange(&'static [u8], Mutex<bool>);
     impl IoModule for Strange {
         fn name(&self) -> &str {
             "strange"
@@ -215,20 +217,22 @@ async fn what_a_scan_cannot_understand_stays_unless_it_is_told_to_go() {
             true
         }
         fn process_disk_queue(&self, each: &mut dyn FnMut(MessageId, Vec<u8>)) -> Result<(), SpoolError> {
-            each(ID, b"no envelope".to_vec());
+            each(ID, self.0.to_vec());
             Ok(())
         }
         fn unlink_headers(&self, _: IoCaller, _: &mut CommitSet, _: MessageId) -> IoResult {
-            *self.0.lock().unwrap() = false;
+            *self.1.lock().unwrap() = false;
             IoResult::Cont
         }
     }
-    for (told, stays) in [(false, true), (true, false)] {
-        let strange = Arc::new(Strange(Mutex::new(true)));
+    // What a later release wrote is not damaged, and stays for that.
+    let (damaged, newer) = (&b"\x01no envelope"[..], &b"\xf0later"[..]);
+    for (octets, told, stays) in [(damaged, false, true), (damaged, true, false), (newer, true, true)] {
+        let strange = Arc::new(Strange(octets, Mutex::new(true)));
         let spool = Spool::new(vec![strange.clone()], Arc::new(Inline));
         spool.unlink_unreadable(told);
         spool.process_disk_queue(Box::new(|envelope| panic!("{} is no envelope", envelope.id))).await.unwrap();
-        assert_eq!(*strange.0.lock().unwrap(), stays, "told to unlink: {told}");
+        assert_eq!(*strange.1.lock().unwrap(), stays, "told to unlink: {told}");
     }
 }
 

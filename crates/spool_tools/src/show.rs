@@ -60,7 +60,9 @@ pub fn line(envelope: &Envelope) -> String {
     let (from, to) = (envelope.reverse_path.as_str(), envelope.forward_path.as_str());
     format!(
         "{}  {date}  retries={}  bytes={}  from=<{from}>  to=<{to}>",
-        envelope.id, envelope.delivery.retries, envelope.body_bytes
+        envelope.id,
+        envelope.delivery.retries,
+        envelope.rendered_bytes()
     )
 }
 
@@ -74,7 +76,7 @@ pub fn details(envelope: &Envelope) -> String {
         envelope.reverse_path.as_str(),
         envelope.forward_path.as_str(),
         Date::new(envelope.created),
-        envelope.body_bytes,
+        envelope.rendered_bytes(),
         envelope.queue.binding,
         envelope.queue.domain,
         delivery.retries,
@@ -84,6 +86,15 @@ pub fn details(envelope: &Envelope) -> String {
     }
     if let Some(reply) = &delivery.last_reply {
         text.push_str(&format!("Last reply: {reply}\n"));
+    }
+    if let Some(particulars) = spool::export::particulars(envelope).as_object() {
+        for (name, value) in particulars {
+            text.push_str(&format!("{}: {}\n", name.to_ascii_uppercase(), value.as_str().unwrap_or("yes")));
+        }
+    }
+    if let Some(edits) = &envelope.edits {
+        let places = edits.changes().len();
+        text.push_str(&format!("Stored: {} octets, header section changed in {places} places\n", envelope.body_bytes));
     }
     for (name, dictionary) in [("Connection", &envelope.context.connection), ("Message", &envelope.context.message)] {
         for (key, value) in dictionary {
@@ -96,6 +107,23 @@ pub fn details(envelope: &Envelope) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn details_tell_what_few_messages_have() {
+        let mut envelope =
+            spool::export::from_json(&serde_json::json!({ "forward_path": "a@x.test" })).expect("an envelope");
+        envelope.particulars_mut().requiretls = true;
+        envelope.particulars_mut().routing_domain = Some("relay.test".into());
+        let edits = message::edits::Change { at: 0, removed: 10, inserted: 6 };
+        envelope.edits = Some(std::sync::Arc::new(message::Edits::of_parts(vec![edits], "A: b\r\n").expect("edits")));
+        envelope.body_bytes = 100;
+        let text = details(&envelope);
+        assert!(
+            text.contains("Bytes: 96\n") && text.contains("REQUIRETLS: yes\nROUTING_DOMAIN: relay.test\n"),
+            "{text}"
+        );
+        assert!(text.contains("Stored: 100 octets, header section changed in 1 places\n"), "{text}");
+    }
 
     #[test]
     fn dates_are_days_moments_or_seconds() {

@@ -27,6 +27,13 @@ fn envelope(number: u64, recipient: &str) -> Envelope {
     envelope.batch = envelope.id;
     envelope.created = std::time::Duration::from_secs(1_790_000_000 + number * 86_400);
     envelope.body_bytes = body(number).len() as u64;
+    if number == 2 {
+        let stored = body(number);
+        let mut section = message::HeaderSection::of(&stored, None);
+        section.set(message::field::encode("Subject", "for Eve").unwrap());
+        envelope.edits = section.into_edits().unwrap().map(Arc::new);
+        envelope.particulars_mut().requiretls = true;
+    }
     envelope
 }
 
@@ -41,7 +48,7 @@ fn body(number: u64) -> Body {
 /// Held while a spool is open here and while a program is started: between fork and exec the child has the spool's lock too.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A spool of a kind with three messages; the second's body is compressed.
+/// A spool of a kind with three messages; the second's body is compressed, the third has a Subject of its own and REQUIRETLS.
 fn filled(kind: Kind) -> (TempDir, PathBuf) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::tempdir().unwrap();
@@ -179,6 +186,17 @@ fn what_is_exported_is_the_message_and_its_envelope() {
     assert_eq!(text(&exported.stdout), "Exported: 3\n", "{}", text(&exported.stderr));
     let (found, octets) = spool::export::read(&RealDisk, &target, "81.A0.03127.08B31BA6").unwrap();
     assert_eq!((found, octets), (envelope(1, "bob@shop.example"), body(1)));
+    let (found, octets) = spool::export::read(&RealDisk, &target, "91.A0.03127.08B31BA6").unwrap();
+    assert!(octets.starts_with(b"Subject: for Eve\r\n\r\nthe same line\r\n"));
+    assert!(found.edits.is_none() && found.particulars.is_some_and(|particulars| particulars.requiretls));
+}
+
+#[test]
+fn a_message_is_shown_as_its_recipient_gets_it() {
+    let (_directory, base) = filled(Kind::Journal);
+    let shown = text(&run("show", &["-d", base.to_str().unwrap(), "-m", "91/A0-03127-08B31BA6"]).stdout);
+    assert!(shown.contains("Subject: for Eve\r\n") && !shown.contains("Subject: 2"), "{shown}");
+    assert!(shown.contains("REQUIRETLS: yes\n") && shown.contains("header section changed in 1 places\n"), "{shown}");
 }
 
 #[test]

@@ -72,6 +72,8 @@ fn envelope() -> Envelope {
         queue: QueueName { binding_group: "bulk".into(), binding: "out1".into(), domain: "shop.example".into() },
         delivery: DeliveryState::default(),
         context: Context::default(),
+        edits: None,
+        particulars: None,
     }
 }
 

@@ -149,6 +149,8 @@ mod tests {
             queue: QueueName { binding_group: "d".into(), binding: "d".into(), domain: "b.example".into() },
             delivery: DeliveryState::default(),
             context: Context::default(),
+            edits: None,
+            particulars: None,
         }
     }
 

@@ -115,6 +115,8 @@ fn envelope() -> Envelope {
         queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain: "shop.example".into() },
         delivery: DeliveryState::default(),
         context: Context::default(),
+        edits: None,
+        particulars: None,
     }
 }
 

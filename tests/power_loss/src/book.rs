@@ -116,7 +116,7 @@ impl Promised {
         if *envelope != mail::envelope(*id, self.batch, version) {
             return Err(format!("{id} has other headers than it was given: {envelope:?}"));
         }
-        if body.as_ref() != Ok(&mail::body(self.batch)) {
+        if body.as_ref() != Ok(&mail::body(mail::body_id(*id, self.batch))) {
             let why =
                 body.as_ref().map_or_else(Clone::clone, |body| format!("{} octets of something else", body.len()));
             return Err(format!("{id} has not its body: {why}; {}", self.told()));

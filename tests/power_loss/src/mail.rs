@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use message::{Body, Context, DeliveryState, Envelope, MessageId, Origin, Protocol, QueueName};
+use message::{Body, Context, DeliveryState, Envelope, MessageId, Origin, Particulars, Protocol, QueueName};
 use scheduler::{Clock, Meters};
 use spool::disk::RealDisk;
 use spool::{Job, JournalOptions, Kind, OpenError, ReadPool, Spool, Store};
 
 use crate::random::Seeded;
 
-/// The body all messages of a batch share.
+/// The body that is stored under an id.
 pub fn body(batch: u64) -> Body {
     let mut random = Seeded(batch);
     let lines = if random.one_in(20) { 2000 } else { random.below(60) };
@@ -24,8 +24,16 @@ pub fn body(batch: u64) -> Body {
     Body::from(text.into_bytes())
 }
 
+/// What the body of a message is stored under: some have one that is not their batch's.
+pub fn body_id(id: u64, batch: u64) -> u64 {
+    if id != batch && Seeded(id).one_in(3) { id } else { batch }
+}
+
 /// A message's envelope after so many rewrites.
 pub fn envelope(id: u64, batch: u64, version: u32) -> Envelope {
+    let own = body_id(id, batch);
+    let particulars = Particulars { body: Some(MessageId::from_bits(own)), ..Particulars::default() };
+    let particulars = (own != batch).then(|| Box::new(particulars));
     let (id, batch) = (MessageId::from_bits(id), MessageId::from_bits(batch));
     let wide = "x".repeat(Seeded(id.to_bits() + u64::from(version)).below(600) as usize);
     Envelope {
@@ -34,12 +42,14 @@ pub fn envelope(id: u64, batch: u64, version: u32) -> Envelope {
         reverse_path: smtp::ReversePath::Null,
         forward_path: smtp::ForwardPath(smtp::Mailbox::postmaster()),
         created: Duration::from_secs(7),
-        body_bytes: body(batch.to_bits()).len() as u64,
+        body_bytes: body(own).len() as u64,
         eight_bit: false,
         origin: Origin { protocol: Protocol::Esmtp, peer: None::<SocketAddr>, connection: batch },
         queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain: "b.example".into() },
         delivery: DeliveryState { retries: version, ..DeliveryState::default() },
-        context: Context { message: vec![("wide".into(), wide.into())], ..Context::default() },
+        context: Context { message: [("wide".into(), wide.into())].into_iter().collect(), ..Context::default() },
+        edits: None,
+        particulars,
     }
 }
 

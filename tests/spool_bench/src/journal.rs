@@ -96,5 +96,7 @@ pub fn envelope(id: MessageId, body_bytes: u64) -> Envelope {
         queue,
         delivery: DeliveryState::default(),
         context: Context::default(),
+        edits: None,
+        particulars: None,
     }
 }

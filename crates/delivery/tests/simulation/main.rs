@@ -1,6 +1,7 @@
 //! The rules of delivery, in simulated time on an in-memory network.
 
 mod counting;
+mod edits;
 mod eight_bit;
 mod failed_here;
 mod lacks;

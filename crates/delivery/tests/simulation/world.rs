@@ -353,13 +353,20 @@ impl World {
 
     /// One message to each recipient with a body of its own.
     pub async fn send_body(&self, recipients: &[&str], body: &'static [u8]) {
+        self.send_changed(recipients, body, |_, _| {}).await;
+    }
+
+    /// As [`World::send_body`], with something changed in the envelope of each recipient.
+    pub async fn send_changed(&self, recipients: &[&str], body: &'static [u8], change: impl Fn(usize, &mut Envelope)) {
         let body = Body::from_static(body);
         let batch = self.ids.next();
         let mut envelopes = Vec::new();
         for (place, recipient) in recipients.iter().enumerate() {
             let id = if place == 0 { batch } else { self.ids.next() };
             let envelope = self.envelope(id, batch, crate::FROM, recipient, &body);
-            envelopes.push(Envelope { eight_bit: !body.is_ascii(), ..envelope });
+            let mut envelope = Envelope { eight_bit: !body.is_ascii(), ..envelope };
+            change(place, &mut envelope);
+            envelopes.push(envelope);
         }
         self.spool.store(&body, &envelopes).await.unwrap();
         for waiting in self.intake.offer(envelopes, &body) {
@@ -402,6 +409,8 @@ impl World {
             queue: QueueName { binding_group: "default".into(), binding: "default".into(), domain },
             delivery: DeliveryState::default(),
             context: message::Context::default(),
+            edits: None,
+            particulars: None,
         }
     }
 

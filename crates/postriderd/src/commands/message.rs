@@ -93,7 +93,8 @@ async fn details(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandEr
     let text = match part {
         DetailsPart::Metadata => None,
         DetailsPart::Full | DetailsPart::Body => {
-            let (_, body) = house.spool.read(id).await.map_err(CommandError::failed)?;
+            let (envelope, body) = house.spool.read(id).await.map_err(CommandError::failed)?;
+            let body = message::rendered(&body, envelope.edits.as_deref()).into_bytes();
             Some(String::from_utf8_lossy(&wire::to_plain(&body)).into_owned())
         }
     };
@@ -112,6 +113,7 @@ fn shape(part: DetailsPart, report: MessageReport, waiting: Waiting, message: Op
         Some(peer) => format!("SMTP {} ({})", peer.ip(), if peer.is_ipv4() { "IPv4" } else { "IPv6" }),
         None => envelope.origin.protocol.as_str().to_owned(),
     };
+    let size_bytes = envelope.rendered_bytes();
     MessageDetails {
         part,
         id: envelope.id.to_string(),
@@ -124,7 +126,7 @@ fn shape(part: DetailsPart, report: MessageReport, waiting: Waiting, message: Op
         reverse_path: envelope.reverse_path.as_str().to_owned(),
         forward_path: envelope.forward_path.as_str().to_owned(),
         last_reply: envelope.delivery.last_reply.map(String::from),
-        size_bytes: envelope.body_bytes,
+        size_bytes,
         queue: queue.to_owned(),
         binding: envelope.queue.binding.to_string(),
         domain: envelope.queue.domain.to_string(),

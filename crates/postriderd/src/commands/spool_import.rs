@@ -233,9 +233,18 @@ impl Hands {
         }
         // The first message of a transaction bears its id.
         if let Some(batch) = new.first().map(|first| first.id) {
+            let stored = body.len();
             let body = self.traced(&body, batch);
             for envelope in &mut new {
                 envelope.batch = batch;
+                if let Some(particulars) = &mut envelope.particulars {
+                    particulars.body = None;
+                }
+                if let Some(edits) = envelope.edits.take() {
+                    let behind = edits.behind(body.len() - stored);
+                    let edits = behind.ok_or_else(|| failed("its header section cannot be longer".to_owned()))?;
+                    envelope.edits = Some(edits.into());
+                }
                 envelope.body_bytes = body.len() as u64;
             }
             self.spool.force_and_wait(&body, &new).map_err(|error| failed(error.to_string()))?;

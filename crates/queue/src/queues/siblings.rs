@@ -4,7 +4,9 @@
 //! A message's batch is in its envelope, which may be on disk, so the table keeps two octets of it. They tell who is worth
 //! asking: whoever takes a message for a sibling reads its envelope, and gives back what is none.
 
-use message::MessageId;
+use std::hash::{Hash as _, Hasher as _};
+
+use message::Envelope;
 
 use super::{Queues, Taken, Ticket};
 
@@ -35,10 +37,19 @@ impl Queues {
     }
 }
 
-/// What two messages of one batch have in common.
-pub(super) fn kin(batch: MessageId) -> u16 {
+/// What two messages of one batch with the same body and header section have in common.
+pub(super) fn kin(envelope: &Envelope) -> u16 {
+    let edits = envelope.edits.as_ref().map_or(0, |edits| {
+        let mut hasher = std::hash::DefaultHasher::new();
+        edits.text().hash(&mut hasher);
+        hasher.finish()
+    });
+    mark(envelope.body_id().to_bits() ^ edits)
+}
+
+fn mark(bits: u64) -> u16 {
     // The high part of a multiplicative hash: ids that follow each other differ.
-    (batch.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
+    (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
 }
 
 /// Messages of other batches between two siblings.
@@ -48,7 +59,7 @@ const STRANGERS_MAX: usize = 64;
 mod tests {
     use std::time::Duration;
 
-    use message::{Body, Envelope, QueueName};
+    use message::{Body, Envelope, MessageId, QueueName};
     use scheduler::Meters;
 
     use super::*;
@@ -121,7 +132,7 @@ mod tests {
 
     #[test]
     fn consecutive_ids_have_different_marks() {
-        let marks: std::collections::HashSet<u16> = (0..1000).map(|id| kin(MessageId::from_bits(id << 16))).collect();
+        let marks: std::collections::HashSet<u16> = (0..1000).map(|id| mark(id << 16)).collect();
         assert!(990 < marks.len(), "{}", marks.len());
     }
 }

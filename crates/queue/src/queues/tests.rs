@@ -42,6 +42,8 @@ fn message(id: u64, domain: &str, created: u64) -> Arrival {
         queue: name(domain),
         delivery: DeliveryState::default(),
         context: message::Context::default(),
+        edits: None,
+        particulars: None,
     };
     crate::ResidentOwners::default().resident(envelope, Some(Body::from_static(b"x\r\n.\r\n")))
 }

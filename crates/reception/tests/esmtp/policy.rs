@@ -258,7 +258,7 @@ fn refusals(builder: &mut HookSetBuilder, seen: &Seen) {
     builder.last::<ValidateData>(
         "scanner",
         Arc::new(|args: &mut MessageArgs<'_>| {
-            if args.body.windows(5).any(|window| window == b"virus") {
+            if args.content.body.windows(5).any(|window| window == b"virus") {
                 args.context.set_code(554, "5.7.1 infected");
                 args.context.disconnect = true;
             }
@@ -474,7 +474,7 @@ fn a_provider_in_another_language_sees_and_decides_what_one_of_rust_does() {
         let log = seen.clone();
         foreign(&mut builder, "validate_ehlo", session_types, move |values| {
             let [Value::Text(line), Value::Object(session), Value::Object(context)] = values else { panic!() };
-            let helo = &session.part::<SessionFacts>().unwrap().helo;
+            let helo = &session.part::<Session>().unwrap().helo;
             log.lock().unwrap().push(format!("{} {helo}", String::from_utf8_lossy(line)));
             context.part_mut::<ValidationContext>().unwrap().set(Scope::Connection, "seen", "yes");
             Returned::Number(0)

@@ -10,6 +10,8 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use crate::pieces::Pieces;
+
 /// Unsent bytes of a session.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -103,11 +105,9 @@ impl Outbox {
     }
 
     /// Appends a body.
-    pub(super) fn body(&mut self, body: Bytes) {
-        if !body.is_empty() {
-            self.queued += body.len() as u64;
-            self.segments.push_back(Segment::Body(body));
-        }
+    pub(super) fn body(&mut self, body: Pieces) {
+        self.queued += body.len() as u64;
+        self.segments.extend(body.into_iter().map(Segment::Body));
     }
 }
 
@@ -144,9 +144,11 @@ mod tests {
             let mut outbox = Outbox::default();
             outbox.commands(|text| text.extend_from_slice(b"RSET\r\n"));
             outbox.commands(|text| text.extend_from_slice(b"MAIL\r\n"));
-            outbox.body(Bytes::from_static(b"body\r\n.\r\n"));
+            let mut body = Pieces::from(Bytes::from_static(b"body\r\n"));
+            body.push(Bytes::from_static(b".\r\n"));
+            outbox.body(body);
             outbox.commands(|text| text.extend_from_slice(b"DATA\r\n"));
-            assert_eq!(outbox.segments.len(), 3);
+            assert_eq!(outbox.segments.len(), 4);
             outbox.advance(cut);
             assert_eq!(unsent(&outbox), &whole[cut..]);
             assert_eq!((outbox.len(), outbox.is_empty()), (whole.len() - cut, cut == whole.len()));

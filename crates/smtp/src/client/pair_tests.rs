@@ -1,6 +1,6 @@
 //! The client core and the server core of this crate, talking to each other in memory in pieces of any size.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::*;

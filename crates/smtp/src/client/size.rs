@@ -6,7 +6,11 @@ use memchr::memmem;
 /// The size of a body in wire form with its terminator. One pass over it, at the speed of memory: ask only where it is
 /// wanted.
 pub fn content_octets(wire: &[u8]) -> u64 {
-    let content = wire.strip_suffix(b".\r\n").unwrap_or(wire);
+    octets_of_lines(wire.strip_suffix(b".\r\n").unwrap_or(wire))
+}
+
+/// The size of whole lines of a body, none of them its last `.` line.
+pub(crate) fn octets_of_lines(content: &[u8]) -> u64 {
     // In wire form a dot that begins a line is always a stuffed one.
     let stuffed = usize::from(content.starts_with(b".")) + memmem::find_iter(content, b"\n.").count();
     (content.len() - stuffed) as u64

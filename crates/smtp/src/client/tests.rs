@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;

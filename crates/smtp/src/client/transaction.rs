@@ -1,10 +1,9 @@
 //! One mail transaction of a client session: what was asked, and what became of each recipient.
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::size::content_octets;
 use super::stage::Stage;
+use crate::pieces::Pieces;
 use crate::reply::Reply;
 
 /// What became of one recipient.
@@ -45,7 +44,7 @@ pub struct Done {
 pub(super) struct Transaction {
     /// Decided outcomes; the undecided ones share the reply to the end of data.
     outcomes: SmallVec<[Option<Outcome>; 1]>,
-    body: Bytes,
+    body: Pieces,
     /// That of the body, if it was wanted already.
     size: Option<u64>,
     pub(super) bytes: u64,
@@ -60,7 +59,7 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    pub(super) fn new(recipients: usize, body: Bytes, size: Option<u64>) -> Self {
+    pub(super) fn new(recipients: usize, body: Pieces, size: Option<u64>) -> Self {
         let outcomes = std::iter::repeat_n(None, recipients).collect();
         Self {
             outcomes,
@@ -118,8 +117,8 @@ impl Transaction {
         self.outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_none()).map(|(recipient, _)| recipient)
     }
 
-    pub(super) fn take_body(&mut self) -> Bytes {
-        self.bytes = self.size.unwrap_or_else(|| content_octets(&self.body));
+    pub(super) fn take_body(&mut self) -> Pieces {
+        self.bytes = self.size.unwrap_or_else(|| self.body.content_octets());
         self.ended_data = true;
         std::mem::take(&mut self.body)
     }

@@ -43,9 +43,9 @@ struct Plan {
     /// Messages that are new with it: removed again if it fails.
     new: Vec<MessageId>,
     marker: Option<PathBuf>,
-    body: Option<Write>,
-    /// Body files that are one more name of another.
-    links: Vec<(PathBuf, PathBuf)>,
+    bodies: Vec<Write>,
+    /// Body files that are one more name of one of those.
+    links: Vec<(usize, PathBuf)>,
     metas: Vec<Write>,
     entered: bool,
 }
@@ -110,14 +110,31 @@ impl Committer {
     }
 
     fn plan(&mut self, staged: Staged, promise: Promise<()>, pending: &mut HashMap<MessageId, BodyMark>) -> Plan {
-        let (links, new, metas) = (Vec::new(), Vec::new(), Vec::new());
-        let mut plan = Plan { promise, error: None, new, marker: None, body: None, links, metas, entered: false };
-        let mark = staged.body.as_ref().map(|(_, octets)| BodyMark::of(octets));
+        let (bodies, links, new, metas) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut plan = Plan { promise, error: None, new, marker: None, bodies, links, metas, entered: false };
+        let marks: Vec<BodyMark> = staged.bodies.iter().map(|(_, octets)| BodyMark::of(octets)).collect();
+        // Where the file of each body is among those to be written.
+        let mut written: Vec<Option<usize>> = vec![None; marks.len()];
         let mut start = 0;
         for headers in &staged.headers {
             let encoded = staged.encoded[start..headers.end].to_vec();
             start = headers.end;
-            let known = mark.or_else(|| pending.get(&headers.id).copied());
+            let new = staged.body(headers.batch);
+            if new.is_none() && !marks.is_empty() {
+                plan.error = Some(SpoolError::Missing { id: headers.batch });
+                return plan;
+            }
+            if let Some((place, octets)) = new {
+                match written[place] {
+                    Some(body) => plan.links.push((body, self.files.path(headers.id, BODY))),
+                    None => {
+                        written[place] = Some(plan.bodies.len());
+                        plan.bodies.push(self.file(headers.id, BODY, octets.clone()));
+                    }
+                }
+                plan.new.push(headers.id);
+            }
+            let known = new.map(|(place, _)| marks[place]).or_else(|| pending.get(&headers.id).copied());
             // A rewrite: the body stays as it is.
             let found = known.map_or_else(|| self.files.meta(headers.id).map(|meta| meta.body), Ok);
             let body = match found {
@@ -131,17 +148,8 @@ impl Committer {
             let meta = Meta { id: headers.id, batch: headers.batch, body, encoded };
             plan.metas.push(self.file(headers.id, META, Bytes::from(meta.render())));
         }
-        if let Some((_, octets)) = staged.body
-            && let Some(first) = staged.headers.first()
-        {
-            let write = self.file(first.id, BODY, octets);
-            let siblings = staged.headers[1..].iter();
-            plan.links = siblings.map(|headers| (write.path.clone(), self.files.path(headers.id, BODY))).collect();
-            plan.body = Some(write);
-            plan.new = staged.headers.iter().map(|headers| headers.id).collect();
-            if 1 < plan.new.len() {
-                plan.marker = Some(self.files.path(first.id, MARKER));
-            }
+        if let [first, _, ..] = plan.new[..] {
+            plan.marker = Some(self.files.path(first, MARKER));
         }
         let directories: BTreeSet<PathBuf> =
             staged.headers.iter().map(|headers| self.files.directory(headers.id)).collect();
@@ -199,7 +207,7 @@ impl Committer {
             .iter()
             .enumerate()
             .filter(|(_, plan)| plan.error.is_none())
-            .flat_map(|(at, plan)| plan.body.iter().chain(&plan.metas).map(move |write| (at, write)))
+            .flat_map(|(at, plan)| plan.bodies.iter().chain(&plan.metas).map(move |write| (at, write)))
             .collect();
         let threads = self.files.threads.min(jobs.len().div_ceil(2)).max(1);
         let files = &*self.files;
@@ -229,7 +237,7 @@ impl Committer {
         let mut touched = BTreeSet::new();
         for plan in plans.iter_mut().filter(|plan| plan.error.is_none()) {
             plan.entered = true;
-            plan.error = self.files.enter(plan.body.as_ref(), &plan.links, &plan.metas).err();
+            plan.error = self.files.enter(&plan.bodies, &plan.links, &plan.metas).err();
             touched.extend(plan.directories());
         }
         touched
@@ -303,7 +311,7 @@ impl Committer {
 
     /// A message that was refused is not to be found by the next start. What cannot be removed now is a duplicate then.
     fn undo(&self, plan: &Plan) {
-        let writes = plan.body.iter().chain(&plan.metas);
+        let writes = plan.bodies.iter().chain(&plan.metas);
         let mut removed = writes.map(|write| self.files.remove_file(&write.temporary)).fold(Ok(()), Result::and);
         if plan.entered {
             removed = plan.new.iter().map(|&id| self.files.remove_files(id)).fold(removed, Result::and);
@@ -334,12 +342,12 @@ impl Plan {
     }
 
     fn octets(&self) -> u64 {
-        self.body.iter().chain(&self.metas).map(|write| write.octets.len() as u64).sum()
+        self.bodies.iter().chain(&self.metas).map(|write| write.octets.len() as u64).sum()
     }
 
     fn directories(&self) -> impl Iterator<Item = PathBuf> + '_ {
         let links = self.links.iter().map(|(_, to)| to);
-        let paths = self.body.iter().chain(&self.metas).map(|write| &write.path).chain(links);
+        let paths = self.bodies.iter().chain(&self.metas).map(|write| &write.path).chain(links);
         paths.filter_map(|path| path.parent().map(Path::to_owned))
     }
 }
@@ -358,14 +366,14 @@ impl Files {
         Ok(())
     }
 
-    fn enter(&self, body: Option<&Write>, links: &[(PathBuf, PathBuf)], metas: &[Write]) -> Result<(), SpoolError> {
+    fn enter(&self, bodies: &[Write], links: &[(usize, PathBuf)], metas: &[Write]) -> Result<(), SpoolError> {
         let rename = |write: &Write| {
             let renamed = self.disk.rename(&write.temporary, &write.path);
             renamed.map_err(|error| self.failed("rename", &write.temporary, error))
         };
-        body.map_or(Ok(()), rename)?;
-        for (from, to) in links {
-            self.link(from, to, body.map_or(&[], |body| &body.octets))?;
+        bodies.iter().try_for_each(rename)?;
+        for (body, to) in links {
+            self.link(&bodies[*body].path, to, &bodies[*body].octets)?;
         }
         metas.iter().try_for_each(rename)
     }

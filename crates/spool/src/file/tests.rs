@@ -57,6 +57,8 @@ struct Mail {
     batch: u64,
     body: Bytes,
     headers: Vec<(u64, Vec<u8>)>,
+    /// The body of those from this id on, if it is another.
+    second: Option<(u64, Bytes)>,
 }
 
 impl Mail {
@@ -65,23 +67,39 @@ impl Mail {
         let mut body = line.repeat(octets / line.len() + 1).into_bytes();
         body.truncate(octets);
         let headers = (batch..batch + recipients).map(|id| (id, format!("envelope of {id}").into_bytes())).collect();
-        Self { batch, body: Bytes::from(body), headers }
+        Self { batch, body: Bytes::from(body), headers, second: None }
+    }
+
+    /// The same with another body for the recipients from the `place`-th on.
+    fn with_second_body(mut self, place: u64) -> Self {
+        let body = Bytes::from([&self.body[..], b"changed\r\n"].concat());
+        self.second = Some((self.batch + place, body));
+        self
+    }
+
+    /// What the body of a message is stored under, and that body.
+    fn body_of(&self, id: u64) -> (u64, &Bytes) {
+        match &self.second {
+            Some((first, body)) if *first <= id => (*first, body),
+            _ => (self.batch, &self.body),
+        }
     }
 
     fn store(&self) -> (Op, Ticket<()>) {
-        let body = Some((MessageId::from_bits(self.batch), self.body.clone()));
-        staged(Staged { body, ..Staged::default() }, self.batch, &self.headers)
+        let bodies = [(self.batch, &self.body)].into_iter().chain(self.second.iter().map(|(id, body)| (*id, body)));
+        let bodies = bodies.map(|(id, body)| (MessageId::from_bits(id), body.clone())).collect();
+        staged(Staged { bodies, ..Staged::default() }, |id| self.body_of(id).0, &self.headers)
     }
 }
 
 fn rewrite(id: u64, batch: u64, payload: &[u8]) -> (Op, Ticket<()>) {
-    staged(Staged::default(), batch, &[(id, payload.to_vec())])
+    staged(Staged::default(), |_| batch, &[(id, payload.to_vec())])
 }
 
-fn staged(mut staged: Staged, batch: u64, headers: &[(u64, Vec<u8>)]) -> (Op, Ticket<()>) {
+fn staged(mut staged: Staged, body: impl Fn(u64) -> u64, headers: &[(u64, Vec<u8>)]) -> (Op, Ticket<()>) {
     for (id, payload) in headers {
         staged.encoded.extend_from_slice(payload);
-        let (id, batch) = (MessageId::from_bits(*id), MessageId::from_bits(batch));
+        let (id, batch) = (MessageId::from_bits(*id), MessageId::from_bits(body(*id)));
         staged.headers.push(StagedHeaders { id, batch, end: staged.encoded.len() });
     }
     let (promise, ticket) = Ticket::new();
@@ -276,6 +294,10 @@ impl Model {
                 _ => {
                     let recipients = if random.below(4) == 0 { 1 + random.below(6) } else { 1 };
                     let mail = Mail::new(self.next, recipients, random.below(5000) as usize);
+                    let mail = match recipients {
+                        1 => mail,
+                        several => mail.with_second_body(1 + random.below(several - 1)),
+                    };
                     self.next += recipients;
                     let (op, ticket) = mail.store();
                     self.mail.extend(mail.headers.iter().map(|(id, _)| (*id, mail.clone())));
@@ -317,7 +339,7 @@ impl Model {
             assert!(found.contains(id), "{id} is lost");
             let (headers, body) = run.read(*id).expect("a message that was found");
             assert!(versions.contains(&headers), "wrong headers of {id}");
-            assert_eq!(body, self.mail[id].body, "wrong body of {id}");
+            assert_eq!(&body, self.mail[id].body_of(*id).1, "wrong body of {id}");
         }
         for mail in self.unacknowledged.drain(..) {
             let there = mail.headers.iter().filter(|(id, _)| found.contains(id)).count();
@@ -327,7 +349,7 @@ impl Model {
             assert!(!self.gone.contains(id), "{id} came back");
             assert!(self.open.contains(id), "{id} is nobody's");
             let (_, body) = run.read(*id).expect("a message that was found");
-            assert_eq!(body, self.mail[id].body, "wrong body of {id}");
+            assert_eq!(&body, self.mail[id].body_of(*id).1, "wrong body of {id}");
         }
         // From here on all of it is mail; which headers it has is known from reading.
         let read = |id: &u64| (*id, vec![run.read(*id).expect("a message that was found").0]);

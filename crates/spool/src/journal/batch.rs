@@ -223,7 +223,7 @@ pub fn size_of_store(op: &Op) -> u64 {
     let stored = |payload: usize| (HEADER + payload.next_multiple_of(ALIGN)) as u64;
     match op {
         Op::Store(staged, _) => {
-            let body = staged.body.as_ref().map_or(0, |(_, octets)| stored(octets.len()));
+            let body: u64 = staged.bodies.iter().map(|(_, octets)| stored(octets.len())).sum();
             let padding = (ALIGN * staged.headers.len()) as u64;
             body + staged.encoded.len() as u64 + padding + (HEADER * staged.headers.len()) as u64
         }

@@ -268,7 +268,7 @@ impl Op {
     /// What it may take of a device that is full, if copies of up to `few` octets are few.
     pub fn claim(&self, few: u64) -> Claim {
         match self {
-            Self::Store(staged, _) if staged.body.is_some() => Claim::Mail,
+            Self::Store(staged, _) if !staged.bodies.is_empty() => Claim::Mail,
             Self::Store(..) => Claim::Rewrite,
             Self::Copies(copies, _) if copies.iter().all(Copied::is_in_reserve) => Claim::Merge,
             Self::Copies(..) if size_of_store(self) <= few => Claim::Few,
@@ -280,10 +280,7 @@ impl Op {
     /// Octets of memory it holds.
     pub fn octets(&self) -> u64 {
         match self {
-            Self::Store(staged, _) => {
-                let body = staged.body.as_ref().map_or(0, |(_, octets)| octets.len());
-                (body + staged.encoded.len()) as u64
-            }
+            Self::Store(staged, _) => (staged.body_octets() + staged.encoded.len()) as u64,
             _ => 0,
         }
     }
@@ -385,8 +382,8 @@ mod tests {
         let inbox = Inbox::new(10, 2);
         let store = |octets: &'static [u8]| {
             let (promise, ticket) = Ticket::new();
-            let body = Some((message::MessageId::NULL, Bytes::from_static(octets)));
-            inbox.push(Op::Store(Staged { body, ..Staged::default() }, promise));
+            let bodies = [(message::MessageId::NULL, Bytes::from_static(octets))].into();
+            inbox.push(Op::Store(Staged { bodies, ..Staged::default() }, promise));
             ticket
         };
         let first = store(b"one message larger than all is taken");

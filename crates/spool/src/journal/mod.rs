@@ -242,7 +242,7 @@ impl IoModule for Journal {
     }
 
     fn write_body(&self, _: IoCaller, set: &mut CommitSet, body: &mut BodyOut<'_>, _: bool) -> IoResult {
-        set.staged(self).body = Some((body.batch, body.octets.clone()));
+        set.staged(self).bodies.push((body.batch, body.octets.clone()));
         IoResult::Done
     }
 

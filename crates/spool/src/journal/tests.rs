@@ -108,6 +108,8 @@ pub struct Mail {
     pub batch: u64,
     pub body: Bytes,
     pub headers: Vec<(u64, Vec<u8>)>,
+    /// The body of those from this id on, if it is another.
+    pub second: Option<(u64, Bytes)>,
 }
 
 impl Mail {
@@ -116,23 +118,39 @@ impl Mail {
         let mut body = line.repeat(body_bytes / line.len() + 1).into_bytes();
         body.truncate(body_bytes);
         let headers = (batch..batch + recipients).map(|id| (id, format!("envelope of {id}").into_bytes())).collect();
-        Self { batch, body: Bytes::from(body), headers }
+        Self { batch, body: Bytes::from(body), headers, second: None }
+    }
+
+    /// The same with another body for the recipients from the `place`-th on.
+    pub fn with_second_body(mut self, place: u64) -> Self {
+        let body = Bytes::from([&self.body[..], b"changed\r\n"].concat());
+        self.second = Some((self.batch + place, body));
+        self
+    }
+
+    /// What the body of a message is stored under, and that body.
+    pub fn body_of(&self, id: u64) -> (u64, &Bytes) {
+        match &self.second {
+            Some((first, body)) if *first <= id => (*first, body),
+            _ => (self.batch, &self.body),
+        }
     }
 
     pub fn store(&self) -> (Op, Ticket<()>) {
-        let body = Some((MessageId::from_bits(self.batch), self.body.clone()));
-        staged(Staged { body, ..Staged::default() }, self.batch, &self.headers)
+        let bodies = [(self.batch, &self.body)].into_iter().chain(self.second.iter().map(|(id, body)| (*id, body)));
+        let bodies = bodies.map(|(id, body)| (MessageId::from_bits(id), body.clone())).collect();
+        staged(Staged { bodies, ..Staged::default() }, |id| self.body_of(id).0, &self.headers)
     }
 }
 
 pub fn rewrite(id: u64, batch: u64, payload: Vec<u8>) -> (Op, Ticket<()>) {
-    staged(Staged::default(), batch, &[(id, payload)])
+    staged(Staged::default(), |_| batch, &[(id, payload)])
 }
 
-fn staged(mut staged: Staged, batch: u64, headers: &[(u64, Vec<u8>)]) -> (Op, Ticket<()>) {
+fn staged(mut staged: Staged, body: impl Fn(u64) -> u64, headers: &[(u64, Vec<u8>)]) -> (Op, Ticket<()>) {
     for (id, payload) in headers {
         staged.encoded.extend_from_slice(payload);
-        let (id, batch) = (MessageId::from_bits(*id), MessageId::from_bits(batch));
+        let (id, batch) = (MessageId::from_bits(*id), MessageId::from_bits(body(*id)));
         staged.headers.push(StagedHeaders { id, batch, end: staged.encoded.len() });
     }
     let (promise, ticket) = Ticket::new();

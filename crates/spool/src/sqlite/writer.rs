@@ -64,7 +64,7 @@ impl SqliteWriter {
             }
         }
         let octets = plans.iter().map(Plan::octets).sum();
-        let newest = plans.iter().filter_map(|plan| Some(window(plan.staged.body.as_ref()?.0))).max();
+        let newest = plans.iter().flat_map(|plan| &plan.staged.bodies).map(|(id, _)| window(*id)).max();
         self.crash.pass("write");
         self.bodies(&mut plans);
         self.crash.pass("written");
@@ -164,10 +164,12 @@ impl SqliteWriter {
     fn bodies(&self, plans: &mut [Plan]) {
         let mut touched = BTreeSet::new();
         for plan in plans.iter_mut() {
-            let Some((batch, octets)) = &plan.staged.body else { continue };
-            let directory = body_directory(&self.base, *batch);
-            plan.error = self.body(*batch, &directory, octets).err();
-            if plan.error.is_none() {
+            for (id, octets) in &plan.staged.bodies {
+                let directory = body_directory(&self.base, *id);
+                plan.error = self.body(*id, &directory, octets).err();
+                if plan.error.is_some() {
+                    break;
+                }
                 touched.insert(directory);
             }
         }
@@ -175,7 +177,7 @@ impl SqliteWriter {
             let Err(error) = self.disk.sync_dir(directory) else { continue };
             let error = self.failed("sync", directory, error);
             let here = |plan: &&mut Plan| {
-                plan.staged.body.as_ref().is_some_and(|(batch, _)| body_directory(&self.base, *batch) == *directory)
+                plan.staged.bodies.iter().any(|(id, _)| body_directory(&self.base, *id) == *directory)
             };
             plans.iter_mut().filter(here).for_each(|plan| {
                 plan.error.get_or_insert(error.clone());
@@ -241,14 +243,15 @@ impl SqliteWriter {
     }
 
     fn headers(&self, staged: &Staged) -> Result<(), SpoolError> {
-        let new = staged.body.as_ref().map(|(_, octets)| BodyMark::of(octets));
+        let marks: Vec<BodyMark> = staged.bodies.iter().map(|(_, octets)| BodyMark::of(octets)).collect();
         let mut start = 0;
         let mut rows = Vec::new();
         for headers in &staged.headers {
             let octets = staged.encoded[start..headers.end].to_vec();
             start = headers.end;
-            let (batch, body) = match new {
-                Some(body) => (headers.batch, body),
+            let (batch, body) = match staged.body(headers.batch) {
+                Some((place, _)) => (headers.batch, marks[place]),
+                None if !marks.is_empty() => return Err(SpoolError::Missing { id: headers.batch }),
                 None => {
                     let known = self.table.row(headers.id)?;
                     (known.batch, known.body)
@@ -262,7 +265,7 @@ impl SqliteWriter {
     fn settle(&self, plans: Vec<Plan>, failed: Option<&SpoolError>) {
         for plan in plans {
             let Some(error) = plan.error.clone().or_else(|| failed.cloned()) else {
-                if plan.staged.body.is_some() {
+                if !plan.staged.bodies.is_empty() {
                     let share = plan.octets() / plan.staged.headers.len().max(1) as u64;
                     plan.staged.headers.iter().for_each(|headers| self.ledger.census.add(headers.id, share));
                 }
@@ -271,10 +274,10 @@ impl SqliteWriter {
             };
             self.ledger.failed(&error);
             tracing::error!(target: "SPOOL", "not stored: {error}");
-            if let Some((batch, _)) = &plan.staged.body
-                && matches!(self.table.wants(*batch), Ok(false))
-            {
-                self.forget(*batch);
+            for (id, _) in &plan.staged.bodies {
+                if matches!(self.table.wants(*id), Ok(false)) {
+                    self.forget(*id);
+                }
             }
             plan.promise.keep(Err(error));
         }
@@ -301,7 +304,6 @@ impl SqliteWriter {
 
 impl Plan {
     fn octets(&self) -> u64 {
-        let body = self.staged.body.as_ref().map_or(0, |(_, octets)| octets.len());
-        (body + self.staged.encoded.len()) as u64
+        (self.staged.body_octets() + self.staged.encoded.len()) as u64
     }
 }

@@ -84,7 +84,8 @@ fn run(arguments: Arguments) -> Result<u8, String> {
         }
     }
     if let Some(id) = id {
-        let (_, body) = chain.read(id).wait().map_err(|error| error.to_string())?;
+        let (envelope, body) = chain.read(id).wait().map_err(|error| error.to_string())?;
+        let body = message::rendered(&body, envelope.edits.as_deref()).into_bytes();
         // Line by line: a second copy of a large message would be a large one.
         let mut out = std::io::stdout().lock();
         for line in wire::lines(&body) {

@@ -5,6 +5,7 @@
 //!
 //! [`book`]: power_loss::book
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -83,7 +84,12 @@ impl Sender<'_> {
         let words: Vec<String> = ids.iter().map(u64::to_string).collect();
         say(&format!("store {}", words.join(" ")));
         let envelopes: Vec<_> = ids.iter().map(|&id| mail::envelope(id, batch, 0)).collect();
-        if self.spool.store_and_wait(&mail::body(batch), &envelopes).is_ok() {
+        let bodies: BTreeSet<u64> = ids.iter().map(|&id| mail::body_id(id, batch)).collect();
+        let of = |body: u64| envelopes.iter().filter(move |envelope| envelope.body_id().to_bits() == body).cloned();
+        let parts: Vec<(message::Body, Vec<message::Envelope>)> =
+            bodies.into_iter().map(|body| (mail::body(body), of(body).collect())).collect();
+        let parts: Vec<spool::Part<'_>> = parts.iter().map(|(body, envelopes)| (body, &envelopes[..])).collect();
+        if self.spool.store_parts(&parts).wait().is_ok() {
             say(&format!("stored {batch}"));
             self.alive.extend(ids.into_iter().map(|id| (id, batch, 0)));
         }

@@ -1,6 +1,7 @@
 //! A reply answers what was sent whole before it began, and nothing else.
 
 use super::*;
+use bytes::Bytes;
 
 /// `MAIL`, `RCPT` and `DATA` of one recipient, in one group.
 const GROUP: &str = "C: MAIL FROM:<a@here.test> SIZE=21\nC+ RCPT TO:<b1@there.test>\nC+ DATA\n";

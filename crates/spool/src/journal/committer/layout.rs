@@ -5,6 +5,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::Committer;
 use crate::chain::Staged;
 use crate::error::SpoolError;
@@ -63,7 +65,7 @@ impl Committer {
     /// Refuses mail whose end could not be recorded on a full device (see [`super::owed`]).
     fn bound(&mut self, index: &Index, op: &Op) -> Result<(), SpoolError> {
         let Op::Store(staged, _) = op else { return Ok(()) };
-        if staged.body.is_none() {
+        if staged.bodies.is_empty() {
             return Ok(());
         }
         let more = self.batch.touched.len() as u64 + staged.headers.len() as u64;
@@ -102,7 +104,7 @@ impl Committer {
         self.batch.octets += op.octets();
         match op {
             Op::Store(staged, promise) if staged.headers.is_empty() => promise.keep(Ok(())),
-            Op::Store(staged, promise) if staged.body.is_some() => self.lay_new(index, &staged, promise),
+            Op::Store(staged, promise) if !staged.bodies.is_empty() => self.lay_new(index, &staged, promise),
             Op::Store(staged, promise) => self.lay_changed(index, &staged, promise),
             Op::Unlink(id) => match index.kill(id) {
                 Some(killed) => self.lay_unlink(killed),
@@ -123,27 +125,36 @@ impl Committer {
         }
     }
 
-    /// One body with all its headers: one group. The headers of all new mail of a commit stand behind its bodies, so that a
+    /// New messages, of one body or several: one group. The headers of all new mail of a commit stand behind its bodies, so that a
     /// start reads them without the bodies.
     fn lay_new(&mut self, index: &Index, staged: &Staged, promise: Promise<()>) {
-        let Some((batch_id, body)) = &staged.body else { return };
         if let Some(taken) = staged.headers.iter().find(|headers| index.contains(headers.id.to_bits())) {
             // Never this envelope with that body.
             let taken = std::io::Error::other(format!("message {} is in the spool already", taken.id));
             promise.keep(Err(self.device_failed("store", taken)));
             return;
         }
-        let batch = batch_id.to_bits();
-        let (group_start, group_size) = (self.batch.offset(), staged.headers.len() as u32 + 1);
-        let record = Record { group_start, group_size, ..Record::alone(Kind::Body, batch, batch, body) };
-        let number = self.batch.push_body(record, body);
+        if let Some(lost) = staged.headers.iter().find(|headers| staged.body(headers.batch).is_none()) {
+            return promise.keep(Err(SpoolError::Missing { id: lost.batch }));
+        }
+        let (group_start, mut group_place) = (self.batch.offset(), 0);
+        let group_size = (staged.bodies.len() + staged.headers.len()) as u32;
+        let mut numbers = SmallVec::<[u32; 1]>::new();
+        for (id, body) in &staged.bodies {
+            let id = id.to_bits();
+            let record = Record { group_start, group_place, group_size, ..Record::alone(Kind::Body, id, id, body) };
+            numbers.push(self.batch.push_body(record, body));
+            group_place += 1;
+        }
         let mut from = 0;
-        for (place, headers) in (1..).zip(&staged.headers) {
+        for headers in &staged.headers {
+            let Some((body, _)) = staged.body(headers.batch) else { continue };
             let payload = &staged.encoded[from..headers.end];
             from = headers.end;
             let id = headers.id.to_bits();
-            let record = Record::alone(Kind::Headers, id, batch, payload);
-            self.batch.defer(Record { group_start, group_place: place, group_size, ..record }, payload, number);
+            let record = Record::alone(Kind::Headers, id, headers.batch.to_bits(), payload);
+            self.batch.defer(Record { group_start, group_place, group_size, ..record }, payload, numbers[body]);
+            group_place += 1;
             self.batch.touched.insert(id);
             self.newest = self.newest.max(id);
         }

@@ -4,7 +4,7 @@ use super::*;
 
 fn mail(batch: u64, id: u64, words: &str) -> Mail {
     let headers = vec![(id, format!("envelope: {words}").into_bytes())];
-    Mail { batch, body: Bytes::from(format!("body: {words}\r\n")), headers }
+    Mail { batch, body: Bytes::from(format!("body: {words}\r\n")), headers, second: None }
 }
 
 fn restarted(disk: &FaultyDisk) -> Run {

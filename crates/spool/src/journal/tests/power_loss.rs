@@ -155,7 +155,7 @@ impl Model {
         run.commit(ops);
         for (mail, ticket) in stores {
             let acknowledged = ticket.wait().is_ok();
-            let versions = mail.headers.iter().map(|(id, payload)| (*id, (mail.batch, vec![payload.clone()])));
+            let versions = mail.headers.iter().map(|(id, payload)| (*id, (mail.body_of(*id).0, vec![payload.clone()])));
             if acknowledged {
                 self.alive.extend(versions);
             } else {
@@ -176,7 +176,13 @@ impl Model {
         let size = if random.one_in(30) { 70_000 } else { random.below(5000) };
         let mail = Mail::new(self.next, recipients, size as usize);
         self.next += recipients;
+        let mail = if 1 < recipients && random.one_in(2) {
+            mail.with_second_body(1 + random.below(recipients - 1))
+        } else {
+            mail
+        };
         self.bodies.insert(mail.batch, mail.body.clone());
+        self.bodies.extend(mail.second.clone());
         mail
     }
 
