@@ -44,6 +44,7 @@ const OWN: &[(&str, u8)] = &[
     ("421 4.4.0 [internal] no MXs for this domain could be reached at this time", 20),
     ("554 5.7.0 [internal] Blackholed", 25),
     ("554 5.7.0 [internal] Message manually purged", 25),
+    ("554 5.7.0 [internal] manually failed", 25),
     ("550 5.3.0 [internal] message body missing", 25),
     ("554 5.6.3 [internal] conversion to 7-bit content required but not possible", 40),
     ("550 5.7.30 [internal] REQUIRETLS support required", 25),

@@ -64,6 +64,7 @@ pub fn measures() -> Vec<&'static Measure> {
         console::MEASURES,
         delivery::MEASURES,
         dns::MEASURES,
+        hooks::MEASURES,
         logging::MEASURES,
         netlistener::MEASURES,
         queue::MEASURES,

@@ -22,7 +22,7 @@ mod value;
 pub use awaited::{AWAITED_TEXT, Awaited, awaited};
 pub use declaration::{Declaration, Failing, Meaning, Needs, Parameter, Rule, Runs, Tier};
 pub use error::HookError;
-pub use meter::Figures;
+pub use meter::{Figures, MEASURES};
 pub use point::{Hook, HookPoint};
 pub use provider::{Answer, Place, PolledProvider, Provide, Provider, Returned, Slot};
 pub use registry::{DeclaredHook, HookRegistry, Listed};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use scheduler::{Clock, Counter, Doing, Meters};
+use scheduler::{Clock, Counter, Doing, Measure, Meters};
 
 /// The meter of one provider.
 pub struct ProviderMeter {
@@ -155,3 +155,22 @@ static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
 const SHARDS: usize = 8;
 /// One poll in so many is timed.
 const SAMPLED: u64 = 64;
+
+/// What is counted of every provider.
+pub const MEASURES: &[Measure] = &[
+    Measure::counter("hooks.suspensions{*,*}", "calls", "Calls that a provider suspended, by hook and module.")
+        .by(LABELS),
+    Measure::counter(
+        "hooks.refusals{*,*}",
+        "calls",
+        "Times a provider suspended a call that may not be suspended, by hook and module.",
+    )
+    .by(LABELS),
+    Measure::counter(
+        "hooks.errors{*,*}",
+        "calls",
+        "Times a provider failed, or returned what means nothing, by hook and module.",
+    )
+    .by(LABELS),
+];
+const LABELS: &[&str] = &["hook", "module"];

@@ -107,7 +107,6 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let watched = Watched::new(&configuration, &ground.files, &ground.meters, &spool, engine.clone());
     let (memory, commands) = (MemoryWatch::start(watched)?, Commands::new());
     let console = console(&commands, &configuration, &ground);
-    let (control, arrivals) = ControlListener::new(&configuration);
     let parts = Parts {
         clock: ground.clock,
         configuration: configuration.clone(),
@@ -118,7 +117,7 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         bounces: Arc::new(IncomingBounces(BounceReader::new(pools.clone(), &ground.meters))),
         system_hostname: node_name().into(),
     };
-    let inbound = serve(&mut netlisteners, EsmtpListener::new(parts, &ground.meters), control);
+    let (inbound, arrivals) = serve(&mut netlisteners, EsmtpListener::new(parts, &ground.meters), &configuration);
     let house = Rc::new(House {
         configuration,
         modules,
@@ -145,16 +144,16 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
         stop: watch::Sender::new(None),
     });
     commands::register(&commands, &house).map_err(|duplicate| Failure::Internal(duplicate.to_string()))?;
-    let files = ground.files;
-    Ok(Booted { master, house, arrivals, console, loops, intake, ids, files, memory, footprint })
+    Ok(Booted { master, house, arrivals, console, loops, intake, ids, files: ground.files, memory, footprint })
 }
 
-/// Makes the listeners known; the sessions of clients.
-fn serve(netlisteners: &mut Netlisteners, esmtp: EsmtpListener, control: ControlListener) -> Sessions {
+/// Makes the listeners known; the sessions of clients, and the connections of the console.
+fn serve(netlisteners: &mut Netlisteners, esmtp: EsmtpListener, configuration: &Configuration) -> (Sessions, Arrivals) {
+    let (control, arrivals) = ControlListener::new(configuration);
     let sessions = esmtp.sessions();
     netlisteners.register(Arc::new(esmtp));
     netlisteners.register(Arc::new(control));
-    sessions
+    (sessions, arrivals)
 }
 
 impl Ground {

@@ -306,6 +306,12 @@ impl Service for Shop {
 
 /// What this room counts.
 pub const MEASURES: &[Measure] = &[
+    Measure::counter("reception.tls.handshakes", "handshakes", "TLS handshakes with clients that came to an end."),
+    Measure::counter(
+        "reception.tls.failed",
+        "handshakes",
+        "TLS handshakes with clients that failed or took too long, each with its connection.",
+    ),
     Measure::counter(
         "reception.sessions.entered",
         "sessions",

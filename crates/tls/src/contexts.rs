@@ -5,6 +5,7 @@
 //! resumes.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, LazyLock};
 
 use io_wrapper::IoWrappers;
@@ -29,10 +30,10 @@ impl TlsContexts {
     ) -> Result<Self, TlsError> {
         let mut contexts = Self::default();
         for setup in servers {
-            if !contexts.servers.contains_key(&setup) {
+            if let Entry::Vacant(place) = contexts.servers.entry(setup) {
                 let tickets = TICKETS.clone().ok_or(TlsError::NoRandom)?;
-                let context = setup.load(wrappers, as_root, &tickets)?;
-                contexts.servers.insert(setup, context);
+                let context = place.key().load(wrappers, as_root, &tickets)?;
+                place.insert(context);
             }
         }
         Ok(contexts)

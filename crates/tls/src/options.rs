@@ -102,8 +102,8 @@ pub const TLSV13_CIPHERSUITES: Opt<Ciphersuites> = Opt::new(
     "tlsv13_ciphersuites",
     "",
     SUITES,
-    "Suites of TLS 1.3, with colons between them; unset: TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256:\
-     TLS_CHACHA20_POLY1305_SHA256.",
+    "Suites of TLS 1.3, with colons between them; unset: TLS_AES_256_GCM_SHA384, TLS_AES_128_GCM_SHA256 and \
+     TLS_CHACHA20_POLY1305_SHA256, in this order.",
 );
 /// See its doc.
 pub const TLS_PROTOCOLS: Opt<Protocols> = Opt::new(

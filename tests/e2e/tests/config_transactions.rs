@@ -131,8 +131,7 @@ fn a_mistake_is_refused_in_the_words_a_file_gets() {
 
 #[test]
 fn why_a_value_counts_and_where_a_scope_is_can_be_asked() {
-    let sink = Sink::start();
-    let daemon = relay(&sink).start();
+    let daemon = daemon("").start();
     ask(&daemon, &["config", "set", "domain", "slow.test", "retry_interval", "61"]);
     let why = ask(&daemon, &["config", "eval", "--why", "domain", "slow.test", "retry_interval"]);
     assert!(

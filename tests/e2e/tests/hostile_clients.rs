@@ -180,7 +180,7 @@ fn a_client_that_tries_addresses_is_shown_the_door_and_one_that_may_relay_is_not
         client.expect("421 4.7.0 too many refusals").await;
         client.expect_close().await;
     });
-    let counted = || ask(&daemon, &["metrics"]).contains("postrider_reception_sessions_too_many_refusals 1\n");
+    let counted = || ask(&daemon, &["metrics"]).contains("postrider_reception_sessions_too_many_refusals_total 1\n");
     wait(&daemon, "the end is counted", counted);
     let log = || daemon.read("log/rejectlog.ec");
     wait(&daemon, "the end is logged", || log().contains("E=421"));
@@ -206,7 +206,7 @@ fn a_client_of_http_or_tls_is_dropped_before_its_lines_are_taken_for_commands() 
         client.expect_close().await;
     });
     wait(&daemon, "all are logged", || daemon.read("log/rejectlog.ec").matches("E=554").count() == 6);
-    assert!(ask(&daemon, &["metrics"]).contains("postrider_reception_sessions_foreign_protocol 6\n"));
+    assert!(ask(&daemon, &["metrics"]).contains("postrider_reception_sessions_foreign_protocol_total 6\n"));
     still_relays(&daemon, &sink, 1);
 }
 

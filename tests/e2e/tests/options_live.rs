@@ -579,6 +579,53 @@ const ALSO_LIVE: &[&str] = &[
 /// Options that other tests see, each with its file from the root of the tree and the test.
 const PROVEN_ELSEWHERE: &[(&str, &str, &str)] = &[
     (
+        "require_tls",
+        "tests/e2e/tests/tls_inbound.rs",
+        "commands_in_the_clear_behind_starttls_end_the_session_and_mail_without_tls_is_refused_where_it_is_required",
+    ),
+    (
+        "starttls_injection_policy",
+        "crates/smtp/tests/server/transcripts.rs",
+        "nothing_that_came_in_the_clear_behind_starttls_is_obeyed",
+    ),
+    (
+        "tls_certificate",
+        "tests/e2e/tests/tls_inbound.rs",
+        "a_renewed_certificate_comes_with_a_reload_and_closes_nobody",
+    ),
+    ("tls_key", "tests/e2e/tests/tls_inbound.rs", "a_renewed_certificate_comes_with_a_reload_and_closes_nobody"),
+    (
+        "tls_ciphers",
+        "crates/tls/tests/handshakes.rs",
+        "a_handshake_tells_what_it_came_to_and_plaintext_is_what_is_readable",
+    ),
+    (
+        "tls_protocols",
+        "crates/tls/tests/handshakes.rs",
+        "a_handshake_tells_what_it_came_to_and_plaintext_is_what_is_readable",
+    ),
+    (
+        "tlsv13_ciphersuites",
+        "crates/tls/tests/handshakes.rs",
+        "a_handshake_tells_what_it_came_to_and_plaintext_is_what_is_readable",
+    ),
+    (
+        "tls_client_ca",
+        "crates/tls/tests/handshakes.rs",
+        "a_clients_certificate_counts_if_it_leads_to_the_ca_and_ends_the_handshake_only_where_it_is_required",
+    ),
+    (
+        "tls_verify_mode",
+        "crates/tls/tests/handshakes.rs",
+        "a_clients_certificate_counts_if_it_leads_to_the_ca_and_ends_the_handshake_only_where_it_is_required",
+    ),
+    (
+        "tls_verified_peer_can_relay",
+        "tests/e2e/tests/tls_inbound.rs",
+        "a_client_whose_certificate_leads_to_the_ca_may_relay",
+    ),
+    ("use_ssl", "tests/e2e/tests/tls_inbound.rs", "a_port_of_its_own_begins_with_the_handshake"),
+    (
         "accept_ineffective",
         "tests/e2e/tests/unfit_configurations.rs",
         "what_the_operator_accepts_is_told_at_every_start_and_reload",

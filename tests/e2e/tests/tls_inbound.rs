@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use e2e::{ask, feed, figure, letter, log_lines, program, wait, wait_for_mail};
-use testkit::{Daemon, DaemonSetup, Dialogue, free_addr};
+use testkit::{Daemon, DaemonSetup, Dialogue, Sink, free_addr};
 
 /// A certificate for `mx.here.test`, signed by itself, and its key, in a folder.
 fn identity(folder: &Path) {
@@ -153,4 +153,34 @@ fn tls_that_is_asked_for_and_cannot_be_is_refused_with_its_place() {
         assert!(daemon.start_or_end().is_err());
         assert!(daemon.stderr().contains(words), "{}", daemon.stderr());
     }
+}
+
+#[test]
+fn a_client_whose_certificate_leads_to_the_ca_may_relay() {
+    let sink = Sink::start();
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_addr());
+    identity(folder.path());
+    let path = folder.path().display();
+    let more = format!(
+        "relay_hosts = ( )\nESMTP_Listener {{ Listen \"{port}\" {{ use_ssl = true tls_certificate = \"{path}/chain.pem\"\n\
+         tls_key = \"{path}/key.pem\" tls_client_ca = \"{path}/chain.pem\" tls_verify_mode = optional\n\
+         tls_verified_peer_can_relay = true }} }}\n"
+    );
+    let _daemon = e2e::relay_with(&sink, &more).start();
+    let recipients = |own: &str| {
+        let script = "import smtplib, ssl, sys\n\
+            host, port, folder, own = sys.argv[1:]\n\
+            context = ssl.create_default_context(cafile=folder + '/chain.pem')\n\
+            context.check_hostname = False\n\
+            if own == 'own':\n\
+            \x20   context.load_cert_chain(folder + '/chain.pem', folder + '/key.pem')\n\
+            server = smtplib.SMTP_SSL(host, int(port), local_hostname='client.test', context=context)\n\
+            server.ehlo()\n\
+            server.mail('ann@client.test')\n\
+            print(server.rcpt('bob@elsewhere.test')[0])\n";
+        let mut command = Command::new(program("python3", "python3"));
+        command.args(["-c", script, &port.ip().to_string(), &port.port().to_string(), &path.to_string(), own]);
+        feed(&mut command, "").trim().to_owned()
+    };
+    assert_eq!((&*recipients("own"), &*recipients("none")), ("250", "550"));
 }

@@ -98,7 +98,9 @@ mod tests {
         assert_eq!(left.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [ids[0], ids[2], ids[3]]);
         assert_eq!(queues.active(other), 1);
 
-        taken.into_iter().for_each(|taken| drop(queues.delay_until(taken.ticket, at(60).seconds)));
+        for taken in taken {
+            let _ = queues.delay_until(taken.ticket, at(60).seconds);
+        }
         assert_eq!(queues.find(delayed).unwrap().whereabouts, Whereabouts::Delayed);
         assert_eq!((queues.row(queue).delayed, queues.row(queue).in_flight, queues.sweep(at(61))), (2, 4, 2));
         queues.delivered(ticket);
