@@ -306,6 +306,11 @@ impl Service for Shop {
 
 /// What this room counts.
 pub const MEASURES: &[Measure] = &[
+    Measure::counter(
+        "reception.policy.tarpitted",
+        "replies",
+        "Replies that policy has held back for a while (tarpit).",
+    ),
     Measure::counter("reception.tls.handshakes", "handshakes", "TLS handshakes with clients that came to an end."),
     Measure::counter(
         "reception.tls.failed",

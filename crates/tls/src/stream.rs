@@ -82,7 +82,8 @@ impl<S: Socket> ServerStream<S> {
             match session.read_tls(&mut Reading { socket, cx }) {
                 Ok(0) => return Poll::Ready(Ok(())),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                // Whoever waits was noted by the socket.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
             }
             let processed = session.process_new_packets();
