@@ -10,6 +10,7 @@ use config::{
 use console::shapes::{ConfigReloaded, Shape as _};
 use console::{Command, CommandError, Invocation, Reply};
 use declarations::fitness::{self, Purpose};
+use io_wrapper::IoWrappers;
 use module::Modules;
 use serde_json::json;
 
@@ -88,19 +89,24 @@ async fn reload(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandErr
 }
 
 /// A file as it would be loaded now, or why it would be refused.
-fn candidate(configuration: &Configuration, modules: &Modules, path: Option<&Path>) -> Result<Generation, Refusal> {
+fn candidate(
+    configuration: &Configuration,
+    modules: &Modules,
+    files: &IoWrappers,
+    path: Option<&Path>,
+) -> Result<Generation, Refusal> {
     let would_be = |text: String| format!("{text}\nIt would be refused; nothing was changed.");
     let candidate = configuration
         .candidate(path)
         .map_err(|diagnostics| Refusal { why: would_be(diagnostics.render(false)), diagnostics: Some(diagnostics) })?;
-    fitness::verdict(&fitness::faults(&candidate, modules, Purpose::Reload)).map_err(would_be)?;
+    fitness::verdict(&fitness::faults(&candidate, modules, files, Purpose::Reload)).map_err(would_be)?;
     Ok(candidate)
 }
 
 async fn dry_run(house: &House, asked: &Invocation, path: Option<PathBuf>) -> Result<Reply, CommandError> {
-    let (modules, netlisteners) = (house.modules.clone(), house.netlisteners.clone());
+    let (modules, files, netlisteners) = (house.modules.clone(), house.files.clone(), house.netlisteners.clone());
     let tried = aside(house, asked, move |configuration, _| -> Result<_, Refusal> {
-        let candidate = candidate(configuration, &modules, path.as_deref())?;
+        let candidate = candidate(configuration, &modules, &files, path.as_deref())?;
         generation::check_reachable(&candidate, &configuration.current())
             .and_then(|()| generation::check_sockets(&candidate, &netlisteners))
             .map_err(|why| format!("{why}\nIt would be refused; nothing was changed."))?;
@@ -160,7 +166,7 @@ fn dropped_json(dropped: &[ConsoleChange]) -> serde_json::Value {
 
 async fn diff(house: &House, asked: &Invocation) -> Result<Reply, CommandError> {
     let path = only_path(&asked.args)?;
-    let modules = house.modules.clone();
+    let (modules, files) = (house.modules.clone(), house.files.clone());
     let found = aside(house, asked, move |configuration, transaction| -> Result<_, Refusal> {
         let running = configuration.current();
         match transaction {
@@ -174,7 +180,7 @@ async fn diff(house: &House, asked: &Invocation) -> Result<Reply, CommandError> 
                 ))
             }
             _ => {
-                let candidate = candidate(configuration, &modules, path.as_deref())?;
+                let candidate = candidate(configuration, &modules, &files, path.as_deref())?;
                 let (sides, found) = match path {
                     Some(path) => {
                         (["what runs".to_owned(), path.display().to_string()], differences(&running, &candidate))
