@@ -119,7 +119,7 @@ fn what_a_start_refuses_is_no_valid_configuration_and_no_reload() {
     std::fs::write(dir.join("garbage"), "nameserver nowhere\n").expect("a file");
     let whole = configuration("", "");
     let spool = |path: &str| whole.replace("@dir@/spool", path);
-    let resolv = |path: &str| whole.replace("/dev/null", path);
+    let resolv = |path: &str| whole.replace("@resolv_conf@", path);
     let pidfile = |path: &str| whole.replace("@dir@/pid", path);
     let here = dir.display();
     let cases = [

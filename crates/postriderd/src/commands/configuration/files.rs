@@ -213,10 +213,20 @@ async fn writeback(house: &House, asked: &Invocation) -> Result<Reply, CommandEr
         text.push_str("Warning: no file takes these changes; they are lost at the next reload or restart:\n");
         text.push_str(&written.homeless);
     } else if written.files.is_empty() {
-        text.push_str("Nothing to write: the files say what runs.\n");
+        text.push_str(match written.adrift.is_empty() {
+            true => "Nothing to write: the files say what runs.\n",
+            false => "Nothing was written: nothing was changed from the console.\n",
+        });
+    }
+    if !written.adrift.is_empty() {
+        text.push_str("Warning: these files do not say what runs, and the next start takes what they say:\n");
+        written.adrift.iter().for_each(|file| text.push_str(&format!("  {file}\n")));
+        text.push_str(
+            "See what a reload would make of them with config reload --dry-run; config writeback PATH writes what runs to a new file.\n",
+        );
     }
     let files: Vec<String> = written.files.iter().map(|file| file.display().to_string()).collect();
-    Ok(Reply::new(text, json!({ "written": files, "without_file": written.homeless })))
+    Ok(Reply::new(text, json!({ "written": files, "without_file": written.homeless, "not_as_read": written.adrift })))
 }
 
 async fn write_config(house: &House, asked: &Invocation) -> Result<Reply, CommandError> {
