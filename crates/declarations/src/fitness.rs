@@ -51,7 +51,10 @@ pub fn faults(generation: &Generation, modules: &Modules, files: &IoWrappers, pu
     let mut told = |checked: Result<(), String>| faults.extend(checked.err().map(Unfit::of_the_configuration));
     told(pools(generation));
     told(control_listeners(generation));
-    told(reception::tls_setups(generation).map(drop));
+    if purpose != Purpose::StartElsewhere {
+        let as_root = rustix::process::geteuid().is_root();
+        told(reception::tls_contexts(generation, &IoWrappers::new(), as_root).map(drop));
+    }
     if purpose != Purpose::StartElsewhere {
         told(Identity::of(generation).map(drop));
     }
