@@ -10,6 +10,7 @@ use io_wrapper::IoWrappers;
 use rustix::fs::{FileType, Stat, lstat, stat};
 use rustix::io::Errno;
 use spool::JournalOptions;
+use spool::disk::{Disk as _, RealDisk};
 
 use crate::daemon::PIDFILE;
 use crate::fitness::{log_file, logs};
@@ -92,7 +93,7 @@ pub fn check_spool(base: &Path, users: Option<&[u32]>) -> Result<Vec<String>, St
         Err(error) => return Err(cannot(error)),
     };
     check_folder(base, &found, users)?;
-    let names = match std::fs::read_dir(base) {
+    let names = match RealDisk.list(base) {
         Ok(names) => names,
         Err(error) if users.is_none() && error.kind() == std::io::ErrorKind::PermissionDenied => {
             return Ok(unsafe_ways);
@@ -100,7 +101,7 @@ pub fn check_spool(base: &Path, users: Option<&[u32]>) -> Result<Vec<String>, St
         Err(error) => return Err(format!("cannot look at the spool {}: {error}", base.display())),
     };
     for name in names {
-        let inner = name.map_err(|error| format!("cannot look at the spool {}: {error}", base.display()))?.path();
+        let inner = base.join(name);
         let Ok(found) = lstat(&inner) else { continue };
         match FileType::from_raw_mode(found.st_mode) {
             FileType::Directory => check_folder(&inner, &found, users)?,

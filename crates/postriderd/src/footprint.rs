@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, lstat, unlinkat};
 use spool::Spool;
+use spool::disk::{Disk as _, RealDisk};
 
 /// What was not there. Empty until [`Footprint::note`].
 #[derive(Default)]
@@ -32,8 +33,9 @@ impl Footprint {
 
     /// Notes a spool before it is opened.
     pub fn note_spool(&mut self, base: PathBuf) {
-        let is_new = std::fs::read_dir(&base)
-            .map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |mut inside| inside.next().is_none());
+        let is_new = RealDisk
+            .list(&base)
+            .map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |names| names.is_empty());
         self.note([base.clone(), base.join("journal"), base.join("damaged")]);
         self.new_spool = is_new.then_some(base);
     }
