@@ -81,10 +81,8 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let (configuration, modules) = configured(&arguments.configuration, &ground, &mut footprint)?;
     let current = configuration.current();
     let (watchdog, master) = master(&current, &ground)?;
-    let pools = thread_pools(&current, &ground);
-    let loops = Pools::start(&current, &watchdog, &ground.meters)?;
-    let (spool, store) = open_spool(&current, &modules, &ground, &pools)?;
-    footprint.begun(&spool);
+    let (pools, loops) = (thread_pools(&current, &ground), Pools::start(&current, &watchdog, &ground.meters)?);
+    let (spool, store) = open_spool(&current, &modules, &ground, &pools, &mut footprint)?;
     let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), store.newest()));
     let (pressure, descriptors) = (ground.meters.memory_marks().pressure(), Descriptors::default());
     let resolver = resolver(&current, &ground, &descriptors)?;
@@ -254,6 +252,7 @@ fn open_spool(
     modules: &Modules,
     ground: &Ground,
     pools: &ThreadPools,
+    footprint: &mut Footprint,
 ) -> Result<(Spool, Store), Failure> {
     let kind = generation.get(&SPOOL_BACKEND, &Lookup::Global).parse().map_err(Failure::Configuration)?;
     let options = JournalOptions::configured(generation);
@@ -263,6 +262,7 @@ fn open_spool(
     let mut chain = modules.io_modules(&loaded);
     chain.push(store.module());
     let spool = Spool::charging(ground.meters.memory(message::BODIES), chain, Arc::new(pools.get("SwapIn")));
+    footprint.begun(&spool);
     spool.unlink_unreadable(generation.get(&UNLINK_ON_SPOOL_IN_FAILURE, &Lookup::Global));
     Ok((spool, store))
 }
