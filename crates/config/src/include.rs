@@ -50,9 +50,12 @@ pub(crate) fn load(main: &Path, held: &Texts, environment: &Environment, reports
     match loader.file(main, None) {
         Ok(items) => loader.loaded.items = items,
         Err(problem) => {
+            let help = match crate::source::kind_of(main) {
+                Some(_) => "name another file with -c, or see that this one is a file that this user may read",
+                None => "name another file with -c, or create this one",
+            };
             loader.reports.push(
-                Fault::nowhere(format!("cannot read the configuration {}: {problem}", main.display()))
-                    .help("name another file with -c, or create this one"),
+                Fault::nowhere(format!("cannot read the configuration {}: {problem}", main.display())).help(help),
             );
             return loader.loaded;
         }

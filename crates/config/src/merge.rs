@@ -223,6 +223,8 @@ impl Merger<'_> {
         self.reports.push(match option.default_text() {
             _ if problem.contains("regular expression") => fault.help(pattern_advice(problem)),
             "" | "()" | "[]" if told => fault,
+            // A string it is already: what a fitting one means is in its sentence.
+            "" if expected == "a string" => fault.help(format!("{}: {}", option.name(), option.doc())),
             "" | "()" | "[]" => fault.help(format!("the value is {expected}")),
             _ if element || problem.contains("units are") => fault,
             default => fault.help(format!("for example `{} = {default}`, which is the default", name.text)),

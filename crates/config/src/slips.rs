@@ -1,5 +1,5 @@
 //! Values and names that the language allows and nobody means: relaying for everybody, names that no host or domain has, a
-//! most below its least, the same stanza twice.
+//! most below its least, the same stanza or option twice.
 //!
 //! In: a generation without errors. Out: warnings with the likely intention, where each slip stands. Pure: what only this
 //! machine can tell is in `here`. Each is about options that are declared; a build without them says nothing.
@@ -22,11 +22,12 @@ use crate::tree::{Scalar, Span, Value};
 use crate::types::OptionType as _;
 
 /// Every slip that is looked for.
-pub(crate) const ALL: [Advice; 7] = [
+pub(crate) const ALL: [Advice; 8] = [
     relaying_for_everybody,
     names_of_no_domain,
     patterns_with_backslashes,
     stanzas_written_twice,
+    options_set_twice,
     words_in_one_string,
     names_of_no_host,
     bounds_out_of_order,
@@ -202,6 +203,30 @@ fn stanzas_written_twice(generation: &Generation, reports: &mut Reports) {
     }
 }
 
+/// Of two settings of one option between one pair of braces, or in the global scope of one file, the first is without effect.
+fn options_set_twice(generation: &Generation, reports: &mut Reports) {
+    for (_, node) in generation.arena().iter() {
+        for (name, earlier) in node.shadowed() {
+            let Some(setting) = node.setting(*name).filter(|_| reports.wants_warnings()) else { continue };
+            let inside = |span: &Span| {
+                node.parts().position(|part| {
+                    part.braces.file == span.file && (part.braces.start..part.braces.end).contains(&span.start)
+                })
+            };
+            let apart = earlier.file != setting.span.file || inside(earlier) != inside(&setting.span);
+            if apart || earlier.start == setting.span.start || is_from_the_console(generation, earlier.file) {
+                continue;
+            }
+            let text = generation.sources.file(setting.span.file).map_or("", |file| file.text());
+            let word = text.get(setting.span.start as usize..setting.span.end as usize).unwrap_or_default();
+            let (_, line) = generation.sources.line_in_text(*earlier);
+            let message = format!("{word} is set in line {line} already, and what stands further down wins");
+            let help = "take one of the two out";
+            reports.push(Fault::warning(setting.span, message).label("a second time").help(help));
+        }
+    }
+}
+
 fn is_from_the_console(generation: &Generation, file: u32) -> bool {
     [generation.sources.local_changes, generation.sources.homeless].contains(&Some(file))
 }
@@ -337,6 +362,31 @@ mod tests {
         for some in [&["0.0.0.0/1"][..], &["127.0.0.0/8", "::1"], &[], &["0.0.0.0/1", "128.0.0.0/2"], &["0.0.0.0"]] {
             assert!(!everybody(some), "{some:?}");
         }
+    }
+
+    #[test]
+    fn an_option_that_is_set_twice_in_one_stanza_is_told() {
+        use crate::{Configuration, Declared, Opt, Registry, scopes};
+        static RETRY: Opt<u64> = Opt::new("retry_interval", "1200", scopes::QUEUE, "For this test.");
+        static OPTIONS: &[&dyn Declared] = &[&RETRY];
+        let told = |text: &str| -> Vec<String> {
+            let mut registry = Registry::new();
+            registry.add_all(OPTIONS);
+            let loaded = Configuration::of_text(registry, text).expect("valid").current();
+            loaded.warnings().iter().map(|one| format!("{}: {}", one.line, one.message)).collect()
+        };
+        let twice = |line: u32| {
+            format!("{line}: retry_interval is set in line {} already, and what stands further down wins", line - 1)
+        };
+        assert_eq!(told("retry_interval = 1\nretry_interval = 2\n"), [twice(2)]);
+        assert_eq!(told("domain \"a.example\" {\n retry_interval = 1\n retry_interval = 2\n}\n"), [twice(3)]);
+        let once = "retry_interval = 1\ndomain \"a.example\" {\n retry_interval = 2\n}\n";
+        assert_eq!(told(once), Vec::<String>::new());
+        let parts = "domain \"a.example\" {\n retry_interval = 1\n}\ndomain \"a.example\" {\n retry_interval = 2\n}\n";
+        assert!(
+            told(parts).iter().all(|one| !one.contains("is set in line")),
+            "that the stanza is there twice is told"
+        );
     }
 
     #[test]

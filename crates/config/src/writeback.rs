@@ -19,6 +19,8 @@ pub struct Written {
     pub files: Vec<PathBuf>,
     /// Changes that no file takes, as configuration text; empty when there are none.
     pub homeless: String,
+    /// Files that are not what runs, since somebody else changed or removed them: `PATH: what is so`.
+    pub adrift: Vec<String>,
 }
 
 impl Configuration {
@@ -64,7 +66,8 @@ impl Configuration {
         replaced?;
         files.extend(local.iter().map(|file| file.path().to_owned()));
         generation.changes_were_written();
-        Ok(Written { files, homeless })
+        let kept = sources.iter().filter(|(index, _)| Some(*index) != sources.homeless).map(|(_, file)| file);
+        Ok(Written { files, homeless, adrift: kept.filter_map(|file| self.adrift(file)).collect() })
     }
 
     /// What stands on disk as far as we know.
@@ -82,7 +85,7 @@ impl Configuration {
         let _alone = self.alone();
         let path = self.new_file(path)?;
         source::replace(&path, &self.current().whole_text())?;
-        Ok(Written { files: vec![path], homeless: String::new() })
+        Ok(Written { files: vec![path], homeless: String::new(), adrift: Vec::new() })
     }
 
     /// `write config PATH`: writes what runs as `config showrecurse` prints it.
@@ -109,6 +112,24 @@ impl Configuration {
             Some(on_disk) => on_disk != &file.content().text,
             None => file.content().is_changed(),
         }
+    }
+
+    /// How a file differs from what was read or written last, if it does. One behind a URL is not asked for again.
+    fn adrift(&self, file: &SourceFile) -> Option<String> {
+        if file.path().to_str().is_some_and(|path| remote::scheme_of(path).is_some()) {
+            return None;
+        }
+        let known = self.known_on_disk(file);
+        let what = match source::read_if_there(file.path()) {
+            Err(problem) => problem.to_string(),
+            Ok(now) => match now.on_disk.as_deref() {
+                now if now == known.as_deref() => return None,
+                None => "there is no such file any longer".to_owned(),
+                Some(now) if now.trim().is_empty() => "it is empty now".to_owned(),
+                Some(_) => "it was changed since it was read".to_owned(),
+            },
+        };
+        Some(format!("{}: {what}", file.path().display()))
     }
 
     fn check_untouched(&self, file: &SourceFile) -> Result<(), String> {

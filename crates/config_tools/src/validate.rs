@@ -124,7 +124,7 @@ impl Checker {
         let mut read = Vec::new();
         let loaded = Configuration::load_with(self.registry.clone(), path, environment.clone(), &mut |new| {
             read = new.files().into_iter().map(|(path, _)| files::canonical(&path)).collect();
-            fitness::verdict(&fitness::faults(new, &self.modules, self.purpose))
+            fitness::verdict(&fitness::faults(new, &self.modules, &environment.io_wrappers, self.purpose))
         });
         match loaded {
             Ok(configuration) => (checked(configuration.current().warnings().clone()), read),

@@ -2,7 +2,7 @@
 //! `validate_config`, so that all four say the same.
 //!
 //! In: a whole generation and the modules. Out: why it cannot be used, each fault a sentence. Looks at the host (users,
-//! groups, addresses) and changes nothing: no file is made, nothing is bound that stays bound, no log is opened.
+//! groups, addresses, files) and changes nothing: no file is made, nothing is bound that stays bound, no log is opened.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use module::Modules;
 use netlistener::{ListenSpec, listen_specs};
 
 use crate::daemon::{DEFAULT_POOL, DELIVERY_POOL, MAINTAINER_POOL, PIDFILE};
+use crate::places;
 use crate::security::Identity;
 
 /// What a configuration is to be used for.
@@ -34,16 +35,18 @@ pub struct Unfit {
     pub why: String,
     /// The host lacks something that it may have at another time.
     pub of_the_host: bool,
+    /// It is the spool that cannot be used.
+    pub of_the_spool: bool,
 }
 
 impl Unfit {
     fn of_the_configuration(why: String) -> Self {
-        Self { why, of_the_host: false }
+        Self { why, of_the_host: false, of_the_spool: false }
     }
 }
 
 /// Everything that keeps the daemon from using this configuration.
-pub fn faults(generation: &Generation, modules: &Modules, purpose: Purpose) -> Vec<Unfit> {
+pub fn faults(generation: &Generation, modules: &Modules, files: &IoWrappers, purpose: Purpose) -> Vec<Unfit> {
     let mut faults: Vec<Unfit> = Vec::new();
     let mut told = |checked: Result<(), String>| faults.extend(checked.err().map(Unfit::of_the_configuration));
     told(pools(generation));
@@ -65,10 +68,16 @@ pub fn faults(generation: &Generation, modules: &Modules, purpose: Purpose) -> V
                 told(Err(NOBODY_TO_REACH.to_owned()));
             }
             let errors = netlistener::check(&specs, purpose == Purpose::Start);
-            faults.extend(
-                errors.iter().map(|error| Unfit { why: error.to_string(), of_the_host: error.is_of_the_host() }),
-            );
+            faults.extend(errors.iter().map(|error| Unfit {
+                of_the_host: error.is_of_the_host(),
+                ..Unfit::of_the_configuration(error.to_string())
+            }));
         }
+    }
+    if purpose != Purpose::StartElsewhere {
+        faults.extend(places::faults(generation, files).into_iter().map(Unfit::of_the_configuration));
+        let spool = places::spool(generation).err();
+        faults.extend(spool.map(|why| Unfit { of_the_spool: true, ..Unfit::of_the_configuration(why) }));
     }
     faults
 }

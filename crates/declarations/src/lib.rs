@@ -16,6 +16,7 @@ use scheduler::{Clock, Measure, Meters};
 pub mod daemon;
 pub mod daemon_hooks;
 pub mod fitness;
+pub mod places;
 mod schemes;
 pub mod security;
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use bounce::{BounceReader, Bouncer, BouncerParts};
 use config::{Configuration, Environment, Generation, Lookup};
 use console::{Arrivals, Commands, Console, ControlListener, UserNames};
+use declarations::daemon::PIDFILE;
 use declarations::fitness::{self, LISTENERS, Purpose};
 use declarations::{Declarations, Schemes};
 use delivery::{Deps, Engine, EngineHandle, Itself, Tcp};
@@ -37,7 +38,7 @@ use crate::loops::{self, Pools};
 use crate::memory::{MemoryWatch, Watched};
 use crate::notifications::{IncomingBounces, Notifications};
 use crate::statistics::Baseline;
-use crate::{PRODUCT, VERSION, accounting, allocator, commands, descriptors, generation, security};
+use crate::{PRODUCT, VERSION, accounting, allocator, commands, descriptors, generation, pidfile, security};
 
 /// The daemon, up and not yet running.
 pub struct Booted {
@@ -80,9 +81,8 @@ pub fn boot(arguments: &Arguments) -> Result<Booted, Failure> {
     let (configuration, modules) = configured(&arguments.configuration, &ground, &mut footprint)?;
     let current = configuration.current();
     let (watchdog, master) = master(&current, &ground)?;
-    let pools = thread_pools(&current, &ground);
-    let loops = Pools::start(&current, &watchdog, &ground.meters)?;
-    let (spool, store) = open_spool(&current, &modules, &ground, &pools)?;
+    let (pools, loops) = (thread_pools(&current, &ground), Pools::start(&current, &watchdog, &ground.meters)?);
+    let (spool, store) = open_spool(&current, &modules, &ground, &pools, &mut footprint)?;
     let ids = Arc::new(IdGenerator::new(ground.clock, std::process::id(), store.newest()));
     let (pressure, descriptors) = (ground.meters.memory_marks().pressure(), Descriptors::default());
     let resolver = resolver(&current, &ground, &descriptors)?;
@@ -211,7 +211,7 @@ fn configure(
     let mut unsettled = None;
     let loaded = Configuration::load_with(registry, path, environment, &mut |new| {
         // Before a module opens a log, which may start a program: that has the daemon's rights, and no more.
-        if let Err(failure) = settle(&ground.paniclog, new, &modules, footprint) {
+        if let Err(failure) = settle(&ground.paniclog, new, &modules, &ground.files, footprint) {
             let why = failure.to_string();
             unsettled = Some(failure);
             return Err(why);
@@ -252,6 +252,7 @@ fn open_spool(
     modules: &Modules,
     ground: &Ground,
     pools: &ThreadPools,
+    footprint: &mut Footprint,
 ) -> Result<(Spool, Store), Failure> {
     let kind = generation.get(&SPOOL_BACKEND, &Lookup::Global).parse().map_err(Failure::Configuration)?;
     let options = JournalOptions::configured(generation);
@@ -261,6 +262,7 @@ fn open_spool(
     let mut chain = modules.io_modules(&loaded);
     chain.push(store.module());
     let spool = Spool::charging(ground.meters.memory(message::BODIES), chain, Arc::new(pools.get("SwapIn")));
+    footprint.begun(&spool);
     spool.unlink_unreadable(generation.get(&UNLINK_ON_SPOOL_IN_FAILURE, &Lookup::Global));
     Ok((spool, store))
 }
@@ -303,29 +305,37 @@ fn settle(
     paniclog: &Paniclog,
     generation: &Generation,
     modules: &Modules,
+    files: &IoWrappers,
     footprint: &mut Footprint,
 ) -> Result<(), Failure> {
     paniclog.configure(generation);
-    check(generation, modules)?;
+    check(generation, modules, files)?;
     let written = security::written(generation).into_iter();
     let written = written.flat_map(|(folder, files)| files.into_iter().map(move |file| folder.join(file.name)));
-    footprint.note(written.chain([JournalOptions::configured(generation).base]));
+    footprint.note(written);
+    footprint.note_spool(JournalOptions::configured(generation).base);
     descriptors::raise(generation);
     security::settle(generation)?;
     allocator::give_back_in_background();
     Ok(())
 }
 
-fn check(generation: &Generation, modules: &Modules) -> Result<(), Failure> {
-    let faults = fitness::faults(generation, modules, Purpose::Start);
+fn check(generation: &Generation, modules: &Modules, files: &IoWrappers) -> Result<(), Failure> {
+    let faults = fitness::faults(generation, modules, files, Purpose::Start);
     // What the host lacks may come, so a service manager may try again; a wrong configuration stays wrong.
     let of_the_host = faults.iter().all(|fault| fault.of_the_host);
-    let failure = if of_the_host { Failure::System } else { Failure::Configuration };
+    let of_the_spool = faults.iter().all(|fault| fault.of_the_spool);
+    let failure = match (of_the_host, of_the_spool) {
+        (true, _) => Failure::System,
+        (_, true) => Failure::Spool,
+        _ => Failure::Configuration,
+    };
     fitness::verdict(&faults).map_err(failure)?;
     let base = JournalOptions::configured(generation).base;
     spool::check_free(&base).map_err(|error| Failure::Spool(error.to_string()))?;
     let specs = listen_specs(generation, &LISTENERS).map_err(|error| Failure::Configuration(error.to_string()))?;
-    netlistener::probe(&specs).map_err(|error| Failure::System(error.to_string()))
+    netlistener::probe(&specs).map_err(|error| Failure::System(error.to_string()))?;
+    pidfile::check(&generation.get(&PIDFILE, &Lookup::Global), files)
 }
 
 /// Says what the configuration asks for in vain: to whoever starts the daemon, and to the log.

@@ -2,18 +2,24 @@
 //!
 //! Notes, before anything is made, which of the files and folders that a generation names are missing. Dropped without having
 //! been told to keep them, it removes those that have come since: files, and folders that are empty then. Sockets go with
-//! their listeners, and a spool that has been begun stays, for nobody but its own tools removes one.
+//! their listeners. A spool that was there stays as it is; one that was missing or empty is emptied again, under its lock.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, lstat, unlinkat};
+use spool::Spool;
+use spool::disk::{Disk as _, RealDisk};
 
 /// What was not there. Empty until [`Footprint::note`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Footprint {
     /// Folders before what is in them.
     missing: BTreeSet<PathBuf>,
+    /// A spool that was missing or empty.
+    new_spool: Option<PathBuf>,
+    /// What this start has begun there.
+    begun: Option<Spool>,
 }
 
 impl Footprint {
@@ -25,14 +31,37 @@ impl Footprint {
         }
     }
 
+    /// Notes a spool before it is opened.
+    pub fn note_spool(&mut self, base: PathBuf) {
+        let is_new = RealDisk
+            .list(&base)
+            .map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |names| names.is_empty());
+        self.note([base.clone(), base.join("journal"), base.join("damaged")]);
+        self.new_spool = is_new.then_some(base);
+    }
+
+    /// The spool has been opened.
+    pub fn begun(&mut self, spool: &Spool) {
+        self.begun = Some(spool.clone());
+    }
+
     /// The start succeeded: what it made is of use.
     pub fn keep(&mut self) {
+        // Field by field: a footprint that is replaced is dropped, and takes all of it back.
         self.missing.clear();
+        self.new_spool = None;
+        self.begun = None;
     }
 }
 
 impl Drop for Footprint {
     fn drop(&mut self) {
+        if let (Some(base), Some(spool)) = (&self.new_spool, self.begun.take()) {
+            // Nothing writes there any longer, and the lock is free to be taken again.
+            spool.close();
+            drop(spool);
+            spool::abandon(base);
+        }
         for path in self.missing.iter().rev() {
             let kind = lstat(path).map(|found| FileType::from_raw_mode(found.st_mode));
             // What cannot be removed, such as a folder that holds something by now, stays.

@@ -262,7 +262,7 @@ impl ChangeGround {
             if reach == Reach::Kept {
                 generation::check_reachable(new, &current)?;
             }
-            fitness::verdict(&fitness::faults(new, &self.modules, Purpose::Reload))?;
+            fitness::verdict(&fitness::faults(new, &self.modules, &self.files, Purpose::Reload))?;
             plan = Some(generation::bind(new, &self.netlisteners)?);
             new.extend(author.clone());
             let means = Means { modules: &self.modules, files: &self.files, hooks: &self.hooks, meters: &self.meters };

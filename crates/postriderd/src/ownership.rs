@@ -1,4 +1,4 @@
-//! Makes files and folders that root has made belong to the user the daemon becomes, and looks at whose a spool is.
+//! Makes files and folders that root has made belong to the user the daemon becomes.
 //!
 //! Everything is changed by descriptor, of what was looked at: never by a name, which another user could make mean something
 //! else meanwhile. Never follows a symbolic link inside a folder, and leaves a folder alone that belongs to the user already:
@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, chownat, fchown, fstat, lstat, mkdir, open, openat, stat, statat,
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, chownat, fchown, fstat, lstat, mkdir, open, openat, statat,
 };
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
@@ -165,80 +165,6 @@ fn two_names(path: &Path, owner: u32) -> String {
 
 fn is(found: &Stat, kind: FileType) -> bool {
     FileType::from_raw_mode(found.st_mode) == kind
-}
-
-/// Refuses a spool that somebody else could change: mail would be read, replaced or lost by whoever does. `users` may own it
-/// and the folders in it; root may anyway. The error says what to run.
-pub fn check_spool(base: &Path, users: &[u32]) -> Result<(), String> {
-    check_way(base, users)?;
-    let found = match stat(base) {
-        Ok(found) => found,
-        Err(Errno::NOENT) => return Ok(()),
-        Err(error) => {
-            return Err(format!("cannot look at the spool {}: {}", base.display(), std::io::Error::from(error)));
-        }
-    };
-    check_folder(base, &found, users)?;
-    for name in names(base)? {
-        let inner = base.join(name);
-        let Ok(found) = lstat(&inner) else { continue };
-        match FileType::from_raw_mode(found.st_mode) {
-            FileType::Directory => check_folder(&inner, &found, users)?,
-            FileType::Symlink => {
-                let shown = inner.display();
-                return Err(format!(
-                    "{shown} is a symbolic link, and leads out of the spool; mount a device there instead, or name its target in spoolbase"
-                ));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Whoever may write in a folder above the spool can put another in its place.
-fn check_way(base: &Path, users: &[u32]) -> Result<(), String> {
-    let whole = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
-    // Where links lead counts, and of what is not there yet the part that is.
-    let above = whole.ancestors().skip(1).find_map(io_wrapper::real_path).unwrap_or_default();
-    for folder in above.ancestors() {
-        let Ok(found) = stat(folder) else { continue };
-        let (shown, spool, mode) = (folder.display(), base.display(), found.st_mode & 0o7777);
-        let is_sticky = mode & 0o1000 != 0;
-        if mode & 0o002 != 0 && !is_sticky {
-            return Err(format!(
-                "the folder {shown} may be written by everyone (mode {mode:04o}), who could put another spool in the place of {spool}; \
-                 run: chmod o-w {shown}"
-            ));
-        }
-        if found.st_uid != 0 && !users.contains(&found.st_uid) {
-            // As in a checkout that root tries: whose the programs and the configuration are, too.
-            tracing::warn!(target: "START", "the folder {shown} belongs to user {}, who could put another spool in the place of \
-                {spool}; a spoolbase in folders of root's or of the daemon's user is safer", found.st_uid);
-        }
-    }
-    Ok(())
-}
-
-fn check_folder(path: &Path, found: &Stat, users: &[u32]) -> Result<(), String> {
-    let shown = path.display();
-    if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
-        return Err(format!("the spool {shown} is no directory; name another in spoolbase"));
-    }
-    if found.st_uid != 0 && !users.contains(&found.st_uid) {
-        let (owner, wanted) = (found.st_uid, users.last().copied().unwrap_or_default());
-        return Err(format!(
-            "the spool {shown} belongs to user {owner}, who could change mail in it; if its mail is to be trusted, run: \
-             chown -R {wanted} {shown}"
-        ));
-    }
-    if found.st_mode & 0o002 != 0 {
-        let mode = found.st_mode & 0o7777;
-        return Err(format!(
-            "the spool {shown} may be written by everyone (mode {mode:04o}), who could change mail in it; run: chmod o-w {shown}"
-        ));
-    }
-    Ok(())
 }
 
 /// Whose a folder is.

@@ -1,5 +1,5 @@
 //! The file that names the daemon's process, for as long as it runs. Written when the daemon listens, so that a start which
-//! fails leaves another daemon's as it is.
+//! fails leaves another daemon's as it is; and one that names another daemon that runs is not written at all.
 
 use io_wrapper::{Flags, IoWrappers};
 use rustix::fs::{Mode, OFlags};
@@ -15,6 +15,7 @@ impl Pidfile {
         if path.is_empty() {
             return Ok(Self(None));
         }
+        check(path, files)?;
         let failed = |error: &dyn std::fmt::Display| {
             Failure::System(format!("cannot write pidfile {path}: {error}; set pidfile to a place this user may write"))
         };
@@ -23,6 +24,26 @@ impl Pidfile {
         file.close().map_err(|error| failed(&error))?;
         Ok(Self(Some((path.to_owned(), files.clone()))))
     }
+}
+
+/// Refuses a file that names another daemon that runs: whoever stops or watches that one by its file would meet this one. What
+/// a daemon that was killed has left is none.
+pub fn check(path: &str, files: &IoWrappers) -> Result<(), Failure> {
+    let named = if path.is_empty() { None } else { files.read_text(path, TEXT_OCTETS_MAX).ok() };
+    let named = named.and_then(|text| text.trim().parse::<u32>().ok());
+    match named.filter(|named| *named != std::process::id() && is_daemon(*named, files)) {
+        None => Ok(()),
+        Some(named) => Err(Failure::System(format!(
+            "pidfile {path} names process {named}, a postriderd that runs: each daemon needs a pidfile of its own; set pidfile to \
+             another name, or stop that one with `kill {named}` if this is to take its place"
+        ))),
+    }
+}
+
+/// Whether a process is this program. Its number may be another's by now.
+fn is_daemon(process: u32, files: &IoWrappers) -> bool {
+    let name = |of: &str| files.read_text(&format!("/proc/{of}/comm"), TEXT_OCTETS_MAX).ok();
+    name(&process.to_string()).is_some_and(|other| other.trim() == "postriderd" || Some(other) == name("self"))
 }
 
 impl Drop for Pidfile {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use config::{Generation, ListenAddress, Lookup};
 use declarations::daemon::PIDFILE;
 use declarations::fitness::{self, LISTENERS};
+use declarations::places;
 use declarations::security::Identity;
 use netlistener::listen_specs;
 use nix::unistd::{self, Uid};
@@ -36,8 +37,10 @@ pub fn settle(generation: &Generation) -> Result<(), Failure> {
     let is_root = Uid::effective().is_root();
     let wanted = Identity::of(generation).map_err(Failure::Configuration)?;
     let user = wanted.as_ref().filter(|_| is_root).map_or_else(Uid::effective, |wanted| wanted.uid);
-    ownership::check_spool(&spool::JournalOptions::configured(generation).base, &[user.as_raw()])
-        .map_err(Failure::Spool)?;
+    let base = spool::JournalOptions::configured(generation).base;
+    for unsafe_way in places::check_spool(&base, Some(&[user.as_raw()])).map_err(Failure::Spool)? {
+        tracing::warn!(target: "START", "{unsafe_way}");
+    }
     let Some(wanted) = wanted else {
         if is_root {
             tracing::warn!(target: "START", "the daemon runs as root: write security {{ user = \"postrider\" }} or start it as that user");

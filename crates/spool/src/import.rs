@@ -69,6 +69,15 @@ impl Source {
         Ok(Self { disk, directory: directory.to_owned(), inside })
     }
 
+    /// Whether it is a spool, or a folder in which nothing is but what an export writes: then no message means that there is none.
+    pub fn is_known(&self) -> bool {
+        let is_export = |name: &String| name.ends_with(export::ENVELOPE);
+        match self.inside {
+            Inside::Spool(..) => true,
+            Inside::Exported => self.disk.list(&self.directory).is_ok_and(|names| names.iter().all(is_export)),
+        }
+    }
+
     /// Everything there is, and how many messages; messages of which not even the transaction can be read are left out.
     pub fn units(&self) -> Result<(Vec<Unit>, usize), OpenError> {
         let Inside::Spool(archive, _) = &self.inside else {

@@ -32,7 +32,7 @@ mod writer;
 pub use archive::Archive;
 pub use backend::{Kind, Store};
 pub use chain::{IoCaller, IoModule, IoResult};
-pub use disk::check_free;
+pub use disk::{abandon, check_free};
 pub use distribution::Quantiles;
 pub use error::{OpenError, SpoolError};
 pub use file::FileStore;

@@ -124,3 +124,26 @@ fn what_a_file_accepts_without_effect_may_be_set_and_reloaded_and_nothing_else()
             .contains("the reload by SIGHUP dropped a change that no file has: domain \"b.test\"")
     });
 }
+
+#[test]
+fn a_writeback_says_when_the_files_are_not_what_runs() {
+    let sink = Sink::start();
+    let daemon = relay(&sink).start();
+    let path = daemon.value("config");
+    let whole = std::fs::read_to_string(path).expect("the file");
+    for (text, told) in [
+        (None, "there is no such file any longer"),
+        (Some(String::new()), "it is empty now"),
+        (Some(format!("{whole}\nretry_interval = = {{\n")), "it was changed since it was read"),
+    ] {
+        match text {
+            Some(text) => std::fs::write(path, text).expect("the file is ours"),
+            None => std::fs::remove_file(path).expect("the file is ours"),
+        }
+        let said = ask(&daemon, &["config", "writeback"]);
+        assert!(said.starts_with("Nothing was written") && said.contains(&format!("{path}: {told}")), "{said}");
+        assert_eq!(ask_json(&daemon, &["config", "writeback"])["not_as_read"][0], format!("{path}: {told}"));
+    }
+    std::fs::write(path, whole).expect("the file is ours");
+    assert_eq!(ask(&daemon, &["config", "writeback"]), "Nothing to write: the files say what runs.\n");
+}

@@ -47,9 +47,10 @@ fn whatever_keeps_it_from_starting_nothing_is_left() {
         ),
         ("Control_Listener { Listen \"127.0.0.1:2025\" { } }\n".to_owned(), 78, "no authentication over TCP"),
         ("ec_logger \"two\" { mainlog = \"@dir@/pid\" }\n".to_owned(), 78, "are the same file"),
-        // Found out when the first logs are open.
         ("bounce_logger \"two\" { bouncelog = \"@dir@/daemon.conf/log\" }\n".to_owned(), 78, "bouncelog"),
         ("delivery_pool = \"none\"\n".to_owned(), 78, "names no event loop pool"),
+        // Found out when the spool is open.
+        ("Control_Listener { Listen \"/proc/control\" { } }\n".to_owned(), 71, "/proc/control"),
     ];
     for security in ["", root] {
         for (more, code, told) in &cases {
@@ -105,6 +106,83 @@ fn a_daemon_that_cannot_start_beside_another_leaves_that_one_alone() {
         paths.into_iter().filter(|path| !path.starts_with(first.dir().join("spool/journal"))).collect()
     };
     assert_eq!(names(tree(first.dir())), names(before));
+}
+
+#[test]
+fn what_a_start_refuses_is_no_valid_configuration_and_no_reload() {
+    let running = daemon("").start();
+    let mut starting = daemon("").prepare();
+    let dir = starting.dir().to_owned();
+    let open = dir.join("open");
+    std::fs::create_dir(&open).expect("a folder");
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("its mode");
+    std::fs::write(dir.join("garbage"), "nameserver nowhere\n").expect("a file");
+    let whole = configuration("", "");
+    let spool = |path: &str| whole.replace("@dir@/spool", path);
+    let resolv = |path: &str| whole.replace("@resolv_conf@", path);
+    let pidfile = |path: &str| whole.replace("@dir@/pid", path);
+    let here = dir.display();
+    let cases = [
+        (resolv("/no/such"), 78, "/no/such"),
+        (resolv(&format!("{here}/garbage")), 78, "garbage"),
+        (spool(&format!("{here}/garbage")), 69, "is no directory"),
+        (spool(&format!("{here}/garbage/spool")), 69, "is no directory"),
+        (spool(&format!("{here}/open/spool")), 69, "may be written by everyone"),
+        (pidfile(&format!("{here}/open")), 78, "is a directory"),
+        (pidfile(&format!("{here}/garbage/pid")), 78, "is no directory"),
+        (format!("{whole}ec_logger \"b\" {{ mainlog = \"/etc/passwd/x\" }}\n"), 78, "/etc/passwd is no directory"),
+        (format!("{whole}ec_logger \"b\" {{ mainlog = \"{here}/open\" }}\n"), 78, "is a directory"),
+        (format!("{whole}ec_logger \"b\" {{ mainlog = \"pipe:///no/such\" }}\n"), 78, "there is no program /no/such"),
+        (format!("{whole}ec_logger \"b\" {{ mainlog = \"pipe://{here}/garbage\" }}\n"), 78, "nobody may execute"),
+    ];
+    for (text, code, told) in cases {
+        starting.write_config(&text);
+        let mut validate = std::process::Command::new(binary("validate_config"));
+        let validated = run(validate.arg(dir.join("daemon.conf")));
+        let said = format!("{}{}", validated.stdout, validated.stderr);
+        assert!(!validated.status.success() && said.contains(told), "validate_config, {told}: {said}");
+        let (ended, said) = ends(&mut starting);
+        assert!(ended == Some(code) && said.contains(told), "start, {told}: {ended:?} {said}");
+        running.write_config(&text);
+        for words in [&["config", "reload", "--dry-run"][..], &["config", "reload"]] {
+            let ended = running.console(words);
+            assert!(!ended.status.success() && ended.stderr.contains(told), "{words:?} {told}: {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_spool_that_was_there_outlives_a_start_that_fails() {
+    let mut daemon = daemon("").start();
+    assert!(daemon.terminate(SOON).success(), "{}", testimony(&daemon));
+    let spool = daemon.dir().join("spool");
+    let before = tree(&spool);
+    let whole = daemon.read("daemon.conf");
+    daemon.write_config(&format!("{whole}Control_Listener {{ Listen \"/proc/control\" {{ }} }}\n"));
+    let (code, said) = ends(&mut daemon);
+    assert_eq!(code, Some(71), "{said}");
+    assert!(before.is_subset(&tree(&spool)), "{before:?}: {:?}", tree(&spool));
+}
+
+#[test]
+fn a_pidfile_that_names_a_daemon_that_runs_is_refused() {
+    let first = daemon("").start();
+    let pid = first.read("pid");
+    let pidfile = first.dir().join("pid");
+    let mut second = daemon("").prepare();
+    second.write_config(&configuration("", "").replace("@dir@/pid", &pidfile.display().to_string()));
+    let (code, said) = ends(&mut second);
+    assert_eq!(code, Some(71), "{said}");
+    assert!(said.contains(&format!("names process {}, a postriderd that runs", pid.trim())), "{said}");
+    assert_eq!(traces(&second), Vec::<String>::new(), "{said}");
+    assert_eq!(first.read("pid"), pid);
+    // A number of nobody's, or of another program, is in nobody's way.
+    for left in ["1\n", "4194305\n", "\n"] {
+        let mut third = daemon("").prepare();
+        std::fs::write(third.dir().join("pid"), left).expect("a file that was left");
+        third.start();
+        assert_ne!(third.read("pid"), left);
+    }
 }
 
 #[test]

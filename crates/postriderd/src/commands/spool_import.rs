@@ -97,7 +97,14 @@ async fn import(house: Rc<House>, imports: Imports, asked: Invocation) -> Result
     let open = move || {
         let source = Source::open(&path, modules, Arc::new(RealDisk)).map_err(|error| error.to_string())?;
         let (units, total) = source.units().map_err(|error| error.to_string())?;
-        Ok::<_, String>((source, units, total))
+        if total == 0 && !source.is_known() {
+            return Err(format!(
+                "{} holds neither a spool nor exported messages: each of those is a pair of files, ID.json with the envelope and \
+                 ID.eml with the message, as ec_spool_export writes them; nothing was imported",
+                path.display()
+            ));
+        }
+        Ok((source, units, total))
     };
     let opened = house.pools.get("IO").run(open).await.map_err(CommandError::failed)?;
     let (source, units, total) = opened.map_err(CommandError::Failed)?;

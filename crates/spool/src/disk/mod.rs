@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub use crash_points::CrashPoints;
 pub use keeping::Keeping;
-pub use real::{RealDisk, check_free};
+pub use real::{RealDisk, abandon, check_free};
 
 /// A file system, as far as the spool needs one.
 pub trait Disk: Send + Sync {

@@ -124,6 +124,31 @@ pub fn check_free(base: &Path) -> Result<(), OpenError> {
     }
 }
 
+/// Removes what is in a spool that this process has begun and given up again: of use for a start that fails, since the spool was
+/// missing or empty before and no mail has been taken. What another process has, or has had since, stays as it is.
+pub fn abandon(base: &Path) {
+    let path = base.join("lock");
+    let (Ok(folder), Ok(file)) = (File::open(base), existing().open(&path)) else { return };
+    // Held until all is gone: who comes meanwhile is refused. The owner is read under the lock, so that it is the last one.
+    if is_taken(folder.try_lock()) || file.try_lock().is_err() || owner(&path) != Some(std::process::id()) {
+        return;
+    }
+    empty(base, DEPTH_MAX);
+}
+
+fn empty(folder: &Path, depth: usize) {
+    for name in RealDisk.list(folder).unwrap_or_default() {
+        let path = folder.join(name);
+        // A link is removed and not followed. What cannot be removed stays.
+        if RealDisk.remove(&path).is_err() && depth != 0 && path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            empty(&path, depth - 1);
+            let _ = RealDisk.remove_dir(&path);
+        }
+    }
+}
+
+/// Folders in folders of a spool: there are fewer.
+const DEPTH_MAX: usize = 8;
 const OWNER_OCTETS_MAX: u64 = 32;
 
 struct RealFile(File);

@@ -10,6 +10,7 @@ use config::{
 use console::shapes::{ConfigReloaded, Shape as _};
 use console::{Command, CommandError, Invocation, Reply};
 use declarations::fitness::{self, Purpose};
+use io_wrapper::IoWrappers;
 use module::Modules;
 use serde_json::json;
 
@@ -88,19 +89,24 @@ async fn reload(house: Rc<House>, asked: Invocation) -> Result<Reply, CommandErr
 }
 
 /// A file as it would be loaded now, or why it would be refused.
-fn candidate(configuration: &Configuration, modules: &Modules, path: Option<&Path>) -> Result<Generation, Refusal> {
+fn candidate(
+    configuration: &Configuration,
+    modules: &Modules,
+    files: &IoWrappers,
+    path: Option<&Path>,
+) -> Result<Generation, Refusal> {
     let would_be = |text: String| format!("{text}\nIt would be refused; nothing was changed.");
     let candidate = configuration
         .candidate(path)
         .map_err(|diagnostics| Refusal { why: would_be(diagnostics.render(false)), diagnostics: Some(diagnostics) })?;
-    fitness::verdict(&fitness::faults(&candidate, modules, Purpose::Reload)).map_err(would_be)?;
+    fitness::verdict(&fitness::faults(&candidate, modules, files, Purpose::Reload)).map_err(would_be)?;
     Ok(candidate)
 }
 
 async fn dry_run(house: &House, asked: &Invocation, path: Option<PathBuf>) -> Result<Reply, CommandError> {
-    let (modules, netlisteners) = (house.modules.clone(), house.netlisteners.clone());
+    let (modules, files, netlisteners) = (house.modules.clone(), house.files.clone(), house.netlisteners.clone());
     let tried = aside(house, asked, move |configuration, _| -> Result<_, Refusal> {
-        let candidate = candidate(configuration, &modules, path.as_deref())?;
+        let candidate = candidate(configuration, &modules, &files, path.as_deref())?;
         generation::check_reachable(&candidate, &configuration.current())
             .and_then(|()| generation::check_sockets(&candidate, &netlisteners))
             .map_err(|why| format!("{why}\nIt would be refused; nothing was changed."))?;
@@ -160,7 +166,7 @@ fn dropped_json(dropped: &[ConsoleChange]) -> serde_json::Value {
 
 async fn diff(house: &House, asked: &Invocation) -> Result<Reply, CommandError> {
     let path = only_path(&asked.args)?;
-    let modules = house.modules.clone();
+    let (modules, files) = (house.modules.clone(), house.files.clone());
     let found = aside(house, asked, move |configuration, transaction| -> Result<_, Refusal> {
         let running = configuration.current();
         match transaction {
@@ -174,7 +180,7 @@ async fn diff(house: &House, asked: &Invocation) -> Result<Reply, CommandError> 
                 ))
             }
             _ => {
-                let candidate = candidate(configuration, &modules, path.as_deref())?;
+                let candidate = candidate(configuration, &modules, &files, path.as_deref())?;
                 let (sides, found) = match path {
                     Some(path) => {
                         (["what runs".to_owned(), path.display().to_string()], differences(&running, &candidate))
@@ -207,10 +213,20 @@ async fn writeback(house: &House, asked: &Invocation) -> Result<Reply, CommandEr
         text.push_str("Warning: no file takes these changes; they are lost at the next reload or restart:\n");
         text.push_str(&written.homeless);
     } else if written.files.is_empty() {
-        text.push_str("Nothing to write: the files say what runs.\n");
+        text.push_str(match written.adrift.is_empty() {
+            true => "Nothing to write: the files say what runs.\n",
+            false => "Nothing was written: nothing was changed from the console.\n",
+        });
+    }
+    if !written.adrift.is_empty() {
+        text.push_str("Warning: these files do not say what runs, and the next start takes what they say:\n");
+        written.adrift.iter().for_each(|file| text.push_str(&format!("  {file}\n")));
+        text.push_str(
+            "See what a reload would make of them with config reload --dry-run; config writeback PATH writes what runs to a new file.\n",
+        );
     }
     let files: Vec<String> = written.files.iter().map(|file| file.display().to_string()).collect();
-    Ok(Reply::new(text, json!({ "written": files, "without_file": written.homeless })))
+    Ok(Reply::new(text, json!({ "written": files, "without_file": written.homeless, "not_as_read": written.adrift })))
 }
 
 async fn write_config(house: &House, asked: &Invocation) -> Result<Reply, CommandError> {
