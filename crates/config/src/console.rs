@@ -200,12 +200,24 @@ impl Generation {
             }),
             (None, None) => self.default_text(id, &lookup).and_then(parse_value),
         };
+        // What is written waits where only a start follows it: in effect is what the process runs with.
+        let until_start = self.value_until_start(id, &lookup, self.node_at(path));
+        let written = value.as_ref().map_or("\"\"".to_owned(), |value| value.resolved_source());
+        let next = until_start.as_ref().map(|_| (written.clone(), value.as_ref().map_or(Json::Null, value_json)));
+        let value = match &until_start {
+            Some(running) => parse_value(running),
+            None => value,
+        };
         let source = value.as_ref().map_or("\"\"".to_owned(), |value| value.resolved_source());
         let json = value.as_ref().map_or(Json::Null, value_json);
         let in_effect = self.registry.info(id).is_some_and(|info| !info.declared.is_empty());
         let mark = idle.as_ref().map_or(String::new(), |(_, state)| format!("\n  {state}"));
         let mut json = json!({ "option": name, "scope": path.to_string(), "value": json, "in_effect": in_effect });
-        let note = gateway.as_ref().map_or(String::new(), |gateway| told(gateway, path, &mut json));
+        let mut note = gateway.as_ref().map_or(String::new(), |gateway| told(gateway, path, &mut json));
+        if let Some((written, value)) = next {
+            note.push_str(&format!("\n  {name} = {written} takes effect at the next start"));
+            json["at_next_start"] = value;
+        }
         Answer { text: format!("{name} = {source}{note}{mark}"), json }
     }
 
@@ -231,7 +243,7 @@ impl Generation {
 
     /// `config eval --why [SCOPE...] OPTION`: where the value comes from, and which settings it beat.
     pub fn why_text(&self, words: &[&str]) -> Result<Answer, String> {
-        let (_, name, path) = self.option_and_path(words)?;
+        let (id, name, path) = self.option_and_path(words)?;
         let gateway = self.gateway_for(&name, &path);
         let lookup = in_queue_of(gateway.as_ref(), path.lookup());
         let origins = self.eval_why(words.last().unwrap_or(&""), &lookup);
@@ -257,6 +269,11 @@ impl Generation {
             })
         });
         let mut json = json!({ "option": name, "scope": path.to_string(), "origins": all.collect::<Vec<_>>() });
+        if let Some(running) = self.value_until_start(id, &lookup, self.node_at(&path)) {
+            let shown = if running.is_empty() { "\"\"" } else { &running };
+            text.push_str(&format!("\n  takes effect at the next start: until then the process runs with {shown}"));
+            json["until_next_start"] = parse_value(&running).as_ref().map_or(Json::Null, value_json);
+        }
         if let Some(gateway) = &gateway {
             text.push_str(&told(gateway, &path, &mut json));
         }

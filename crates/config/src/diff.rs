@@ -1,7 +1,7 @@
 //! What differs between two configurations, by scope and option, each value with the place it is set at.
 //!
 //! Scopes are compared by their identity, so order and layout make no difference, and neither does the file a setting
-//! stands in. Values are compared as they are written.
+//! stands in. Values are compared without their quotes.
 
 use std::collections::HashMap;
 

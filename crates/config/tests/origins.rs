@@ -135,3 +135,36 @@ fn a_word_in_a_wrong_place_is_told_each_place_once() {
     let help = told.lines().find(|line| line.contains("it belongs in")).unwrap_or_else(|| panic!("{told}"));
     assert_eq!(help.matches("cluster").count(), 1, "{help}");
 }
+
+#[test]
+fn a_value_that_waits_for_the_next_start_is_not_told_as_in_effect() {
+    let etc = Etc::new(&[("ecelerity.conf", "ec_logger \"l\" {\n  mainlog = \"/a\"\n}\n")]);
+    let configuration = etc.load().expect("valid");
+    let words = ["ec_logger", "l", "mainlog"];
+    let eval = |configuration: &Configuration| configuration.current().eval_text(&words).expect("an option");
+    assert!(!eval(&configuration).text.contains("start") && !why(&configuration, &words).contains("start"));
+    set(&configuration, "ec_logger l mainlog /b");
+    let told = eval(&configuration);
+    assert_eq!(told.text, "mainlog = \"/a\"\n  mainlog = \"/b\" takes effect at the next start");
+    assert_eq!((&told.json["value"], &told.json["at_next_start"]), (&"/a".into(), &"/b".into()));
+    let told = why(&configuration, &words);
+    assert!(told.contains("at the next start: until then the process runs with \"/a\""), "{told}");
+    change(&configuration, |transaction| transaction.unset(&words).map(drop));
+    assert!(why(&configuration, &words).contains("until then the process runs with \"/a\""));
+    set(&configuration, "ec_logger l mainlog '/a'");
+    let (told, warned) = (eval(&configuration), configuration.current().warnings().render(false));
+    assert!(!told.text.contains("next start") && !warned.contains("next start"), "{told:?} {warned}");
+}
+
+#[test]
+fn quoting_makes_no_difference() {
+    let etc = Etc::new(&[("ecelerity.conf", "hostname = \"mx.example\"\nec_logger \"l\" {\n  mainlog = \"log\"\n}\n")]);
+    let configuration = etc.load().expect("valid");
+    let old = configuration.current();
+    set(&configuration, "hostname mx.example");
+    set(&configuration, "ec_logger l mainlog log");
+    let differing = differences(&old, &configuration.current());
+    assert!(differing.is_empty(), "{}", differences_text(&differing));
+    set(&configuration, "hostname other.example");
+    assert_eq!(differences(&old, &configuration.current()).len(), 1);
+}
