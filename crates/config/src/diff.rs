@@ -124,8 +124,10 @@ impl Generation {
     }
 
     fn origin_of_scope(&self, node: NodeId) -> Origin {
-        let (file, line, column) = self.sources.line_of(self.arena().node(node).span);
-        Origin { value: String::new(), scope: self.headings(node), file, line, column, change: None }
+        let change = self.change_that_made(node);
+        let (file, line, column) =
+            if change.is_some() { Default::default() } else { self.sources.line_of(self.arena().node(node).span) };
+        Origin { value: String::new(), scope: self.headings(node), file, line, column, change }
     }
 }
 

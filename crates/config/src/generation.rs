@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value as Json, json};
 
 use crate::changes::ConsoleChange;
+use crate::console::ScopePath;
 use crate::diagnostics::Diagnostics;
 use crate::fixed::FixedSettings;
 use crate::lookup::{Chain, HOST_FALLS_BACK, Lookup, Step};
@@ -22,6 +23,7 @@ use crate::registry::{NameId, Registry};
 use crate::scope::ScopeId;
 use crate::source::Sources;
 use crate::stanza::{NodeId, ROOT, Setting, Stanzas, name_bit};
+use crate::tree::Span;
 use crate::types::OptionType;
 
 /// An immutable configuration.
@@ -127,6 +129,28 @@ impl Generation {
                 && self.node_at(&change.path) == Some(node)
         };
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).iter().find(is_it).cloned()
+    }
+
+    /// The change from the console that made a scope, if no file has it.
+    pub(crate) fn change_that_made(&self, node: NodeId) -> Option<ConsoleChange> {
+        if !self.is_of_console(node) {
+            return None;
+        }
+        let own = self.arena().path(node);
+        let leads_through =
+            |path: &ScopePath| self.nodes_along(path).get(1..).is_some_and(|nodes| nodes.starts_with(&own));
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.iter().find(|change| change.option.is_some() && leads_through(&change.path)).cloned()
+    }
+
+    /// Whether a scope was made from the console: no line of a file begins it.
+    pub(crate) fn is_of_console(&self, node: NodeId) -> bool {
+        let mut parts = self.arena().node(node).parts();
+        let is_new = |span: Span| {
+            let differs = self.sources.file(span.file).is_some_and(|file| file.differs_from_disk());
+            Some(span.file) == self.sources.homeless || differs && self.sources.line_of(span).1 == 0
+        };
+        node != ROOT && parts.all(|part| is_new(part.word))
     }
 
     /// Counts from 1; a later generation has a higher number.

@@ -8,7 +8,8 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -16,7 +17,7 @@ use io_wrapper::IoWrappers;
 
 use rustix::io::Errno;
 
-use crate::disk_lines::disk_lines;
+use crate::disk_lines::DiskLines;
 use crate::tree::Span;
 use crate::variables::Variables;
 
@@ -84,13 +85,21 @@ pub(crate) struct SourceFile {
     identity: PathBuf,
     content: Found,
     line_starts: Vec<u32>,
-    /// Where its lines are on disk, once somebody asked.
-    disk_lines: OnceLock<Vec<u32>>,
+    /// Where its lines are on disk, once somebody asked, for the file as it was then.
+    disk_lines: Arc<Mutex<Option<(Stamp, Arc<DiskLines>)>>>,
     /// What it says was written back.
     is_written: OnceLock<()>,
     included_from: Option<Span>,
     /// Closed to changes from the console: by its permissions, its scheme, or the way it was included.
     pub read_only: bool,
+}
+
+/// What tells whether a file is as it was: its number, its size and when it was written; none if it cannot be looked at.
+type Stamp = Option<(u64, u64, SystemTime)>;
+
+fn stamp(path: &Path) -> Stamp {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.ino(), metadata.len(), metadata.modified().ok()?))
 }
 
 /// Where a byte stands.
@@ -139,14 +148,26 @@ impl SourceFile {
         self.is_written.get_or_init(|| ());
     }
 
-    /// Where a line of the text stands on disk; none where the file does not have it.
-    fn line_on_disk(&self, line: usize) -> Option<usize> {
+    /// Line and column on disk of what stands at a byte; none where the file does not have it. The file is looked at as it
+    /// is now: an operator may have changed it since it was read.
+    fn place_on_disk(&self, at: u32) -> Option<(usize, usize)> {
+        let Position { line, column, .. } = self.position(at);
         // What stands on no disk at all, such as a text that was given instead of a file, is where it is.
-        let Some(on_disk) = self.content.on_disk.as_ref().filter(|_| self.differs_from_disk()) else {
-            return Some(line);
+        let Some(on_disk) = self.content.on_disk.as_ref() else { return Some((line, column)) };
+        let stamp = stamp(&self.path);
+        let mut known = self.disk_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = match known.as_ref().filter(|(of, _)| *of == stamp) {
+            Some((_, lines)) => lines.clone(),
+            None => {
+                let now = stamp.and_then(|_| read(&self.path).ok()).map(|now| now.text);
+                let as_read = || if self.differs_from_disk() { on_disk.clone() } else { self.content.text.clone() };
+                let lines = Arc::new(DiskLines::of(self.text(), &now.unwrap_or_else(as_read)));
+                *known = Some((stamp, lines.clone()));
+                lines
+            }
         };
-        let lines = self.disk_lines.get_or_init(|| disk_lines(self.text(), on_disk));
-        lines.get(line - 1).map(|line| *line as usize).filter(|line| *line != 0)
+        drop(known);
+        lines.find(at as usize, line, column)
     }
 
     /// The text of a line, counted from 1, without its end.
@@ -218,12 +239,9 @@ impl Sources {
 
     /// `file:line` of a span, as the file on disk has it; line 0 for what the file does not have.
     pub fn line_of(&self, span: Span) -> (PathBuf, usize, usize) {
-        self.file(span.file).map_or((PathBuf::new(), 0, 0), |file| {
-            let position = file.position(span.start);
-            match file.line_on_disk(position.line) {
-                Some(line) => (file.path.clone(), line, position.column),
-                None => (file.path.clone(), 0, 0),
-            }
+        self.file(span.file).map_or((PathBuf::new(), 0, 0), |file| match file.place_on_disk(span.start) {
+            Some((line, column)) => (file.path.clone(), line, column),
+            None => (file.path.clone(), 0, 0),
         })
     }
 
@@ -235,6 +253,13 @@ impl Sources {
     /// A span for a sentence: `file:line`, or that no file has it.
     pub fn place_of(&self, span: Span) -> String {
         match self.line_of(span) {
+            (file, 0, _)
+                if self
+                    .file(span.file)
+                    .is_some_and(|own| own.content.on_disk.is_some() && !own.differs_from_disk()) =>
+            {
+                format!("{}, a line that is not on disk any more", file.display())
+            }
             (_, 0, _) => "set from the console".to_owned(),
             (file, line, _) => format!("{}:{line}", file.display()),
         }

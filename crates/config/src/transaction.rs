@@ -275,6 +275,7 @@ impl Transaction {
             return Err(format!("Option '{name}' is not set in scope '{path}'."));
         }
         self.remove(generation, &placing, definitions, &format!("'{name}'"))?;
+        self.remove_emptied(path)?;
         self.note(generation, path, Some(name), None);
         self.lines.push(format!("config unset {}{name}", spoken(path)));
         let after = self.generation().map_err(|refused| refused.render(false))?;
@@ -282,6 +283,23 @@ impl Transaction {
         let text = format!("\"{name}\" has been unset. Effective value is now:\n  {}", effective.text);
         let json = json!({ "option": name, "scope": path.to_string(), "effective": effective.json["value"] });
         Ok(Answer { text, json })
+    }
+
+    /// Takes out the scopes along a path that the console made and that hold nothing any more, innermost first.
+    fn remove_emptied(&mut self, path: &ScopePath) -> Result<(), String> {
+        for length in (1..=path.pairs.len()).rev() {
+            let generation = self.generation().map_err(|refused| refused.render(false))?;
+            let outer = ScopePath { pairs: path.pairs[..length].to_vec() };
+            let Some(node) = generation.node_at(&outer) else { continue };
+            let own = generation.arena().node(node);
+            let is_empty = own.settings().is_empty() && own.children().is_empty();
+            if !is_empty || !generation.is_of_console(node) {
+                break;
+            }
+            let placing = Placing::new(&generation);
+            self.remove(&generation, &placing, placing.stanzas(node), &format!("scope '{outer}'"))?;
+        }
+        Ok(())
     }
 
     /// Takes spans out of their files, or nothing at all when one of the files is closed.

@@ -168,3 +168,44 @@ fn quoting_makes_no_difference() {
     set(&configuration, "hostname other.example");
     assert_eq!(differences(&old, &configuration.current()).len(), 1);
 }
+
+#[test]
+fn what_stands_beside_a_change_in_one_line_keeps_its_place() {
+    let etc = Etc::new(&[("ecelerity.conf", "# one\ndomain \"d\" { message_expiration = 61 }\n")]);
+    let configuration = etc.load().expect("valid");
+    set(&configuration, "domain d retry_interval 7");
+    let told = why(&configuration, &["domain", "d", "message_expiration"]);
+    assert!(told.contains("  from domain \"d\", ") && told.contains("ecelerity.conf:2\n"), "{told}");
+    assert!(why(&configuration, &["domain", "d", "retry_interval"]).contains("set from the console at"));
+}
+
+#[test]
+fn lines_are_those_of_the_file_as_it_is_now() {
+    let etc = Etc::new(&[("ecelerity.conf", FILE)]);
+    let configuration = etc.load().expect("valid");
+    assert!(why(&configuration, &["message_expiration"]).contains("ecelerity.conf:5"));
+    etc.write("ecelerity.conf", &format!("# 1\n# 2\n# 3\n{}", FILE.replace("61", "62")));
+    assert!(why(&configuration, &["message_expiration"]).contains("ecelerity.conf:8"));
+    let told = differences_text(&differences(&configuration.candidate(None).expect("valid"), &configuration.current()));
+    assert!(told.contains("ecelerity.conf:6\n") && !told.contains("ecelerity.conf:3\n"), "{told}");
+}
+
+#[test]
+fn a_scope_that_the_console_made_says_so_and_goes_with_its_only_option() {
+    let etc = Etc::new(&[("ecelerity.conf", "domain \"kept\" {\n  retry_interval = 3\n}\n")]);
+    let configuration = etc.load().expect("valid");
+    let differing =
+        || differences_text(&differences(&configuration.candidate(None).expect("valid"), &configuration.current()));
+    set(&configuration, "binding b domain e retry_interval 9");
+    let told = differing();
+    let by = "from the console at 2026-09-21 14:13:20 UTC by jan (uid 7)";
+    assert!(told.contains(&format!("binding \"b\" domain \"e\"\n  + {{ ... }}    {by}\n")), "{told}");
+    assert!(!told.contains("not on disk"), "{told}");
+    change(&configuration, |transaction| {
+        transaction.unset(&["binding", "b", "domain", "e", "retry_interval"]).map(drop)
+    });
+    assert_eq!(differing(), "");
+    change(&configuration, |transaction| transaction.unset(&["domain", "kept", "retry_interval"]).map(drop));
+    let told = differing();
+    assert!(!told.contains("{ ... }"), "what a file has stays: {told}");
+}
