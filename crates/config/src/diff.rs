@@ -127,7 +127,8 @@ impl Generation {
         let change = self.change_that_made(node);
         let (file, line, column) =
             if change.is_some() { Default::default() } else { self.sources.line_of(self.arena().node(node).span) };
-        Origin { value: String::new(), scope: self.headings(node), file, line, column, change }
+        let is_gone = change.is_none() && self.sources.is_gone(self.arena().node(node).span);
+        Origin { value: String::new(), scope: self.headings(node), file, line, column, change, is_gone }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::name_table::NameTable;
 use crate::options::{Declared, Opt};
 use crate::registry::{NameId, Registry};
 use crate::scope::ScopeId;
-use crate::source::Sources;
+use crate::source::{Sources, WHEN_READ};
 use crate::stanza::{NodeId, ROOT, Setting, Stanzas, name_bit};
 use crate::tree::Span;
 use crate::types::OptionType;
@@ -63,6 +63,8 @@ pub struct Origin {
     pub column: usize,
     /// It was set from the console, and no file has it: then neither file nor line do.
     pub change: Option<ConsoleChange>,
+    /// The file said so when it was read, and does not any more.
+    pub is_gone: bool,
 }
 
 impl Origin {
@@ -72,6 +74,7 @@ impl Origin {
             (Some(change), _) => change.by(),
             (None, 0) if self.file.as_os_str().is_empty() => "from the console".to_owned(),
             (None, 0) => format!("{}, a line that is not on disk", self.file.display()),
+            (None, line) if self.is_gone => format!("{}:{line}{WHEN_READ}", self.file.display()),
             (None, line) => format!("{}:{line}", self.file.display()),
         }
     }
@@ -301,6 +304,7 @@ impl Generation {
             line: 0,
             column: 0,
             change: None,
+            is_gone: false,
         }));
         origins
     }
@@ -313,7 +317,8 @@ impl Generation {
             let text =
                 self.sources.file(span.file).and_then(|file| file.text().get(span.start as usize..span.end as usize));
             let value = text.and_then(|text| text.split_once('=')).map_or("", |(_, value)| value.trim());
-            Origin { value: value.to_owned(), scope: title_of(self.arena(), node), file, line, column, change: None }
+            let (scope, is_gone) = (title_of(self.arena(), node), self.sources.is_gone(*span));
+            Origin { value: value.to_owned(), scope, file, line, column, change: None, is_gone }
         })
     }
 
@@ -322,7 +327,8 @@ impl Generation {
         let (file, line, column) =
             if change.is_some() { Default::default() } else { self.sources.line_of(setting.span) };
         let (value, scope) = (setting.value.resolved_source(), title_of(self.arena(), node));
-        Origin { value, scope, file, line, column, change }
+        let is_gone = change.is_none() && self.sources.is_gone(setting.span);
+        Origin { value, scope, file, line, column, change, is_gone }
     }
 
     pub(crate) fn name_id(&self, name: &str) -> Option<NameId> {

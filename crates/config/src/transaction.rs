@@ -194,7 +194,10 @@ impl Transaction {
                 kind.is_none_or(|kind| kind.naming == Naming::Free)
             };
             let read = generation.assignment(line).ok();
-            let plain = read.filter(|read| !read.path.pairs.iter().any(|(word, _)| is_free(word)));
+            // A binding may be on its way into a group.
+            let is_binding = |word: &str| word.eq_ignore_ascii_case("binding") && self.pending.has("binding_group");
+            let is_plain = |read: &Assigned| !read.path.pairs.iter().any(|(word, _)| is_free(word) || is_binding(word));
+            let plain = read.filter(is_plain);
             if let Some(read) = plain {
                 return Ok((generation, read));
             }
@@ -208,6 +211,9 @@ impl Transaction {
     pub fn set(&mut self, line: &str) -> Result<Answer, String> {
         let (generation, Assigned { path, option, value }) = self.asked(line)?;
         let (_, name) = generation.option_named(&option)?;
+        if let Some(problem) = generation.binding_elsewhere(&path) {
+            return Err(problem);
+        }
         let setting = format!("{name} = {}", value.source());
         let headings: Vec<String> = path.pairs.iter().map(heading).collect();
         let alone = check_alone(&generation, &headings, &setting);

@@ -188,6 +188,9 @@ fn lines_are_those_of_the_file_as_it_is_now() {
     assert!(why(&configuration, &["message_expiration"]).contains("ecelerity.conf:8"));
     let told = differences_text(&differences(&configuration.candidate(None).expect("valid"), &configuration.current()));
     assert!(told.contains("ecelerity.conf:6\n") && !told.contains("ecelerity.conf:3\n"), "{told}");
+    etc.write("ecelerity.conf", "retry_interval = 5\n");
+    let told = why(&configuration, &["message_expiration"]);
+    assert!(told.contains("ecelerity.conf:5 when it was read, which the file does not say any more"), "{told}");
 }
 
 #[test]
