@@ -225,7 +225,8 @@ fn rerouted_mail_goes_by_the_other_domains_hosts() {
 fn mail_that_is_where_it_would_go_stays_as_it_is() {
     let text = "mx_failures_to_delay = 0\ndomain \"a.test\" { gateway = \"hub.test\" }\ndomain \"x.test\" { gateway = \"hub.test\" }\n";
     simulate(text, async |world: World| {
-        world.network.refuses(1, true);
+        world.network.host(1);
+        world.network.once(1, "RCPT", crate::network::Reaction::Say("450 4.2.1 busy"));
         world.network.mx("hub.test", &[(10, "mx.hub.test", 1)]);
         world.send(FROM, &["ann@a.test"]).await;
         world.pass(2).await;
