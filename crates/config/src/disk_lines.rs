@@ -67,7 +67,7 @@ fn starts(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// The words of a line: the line, the byte each starts at, and its text.
-fn words_at<'t>(line: usize, (start, text): (usize, &'t str)) -> impl Iterator<Item = (usize, usize, &'t str)> {
+fn words_at(line: usize, (start, text): (usize, &str)) -> impl Iterator<Item = (usize, usize, &str)> {
     let offset = move |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
     text.split_whitespace().map(move |word| (line, start + offset(word), word))
 }
