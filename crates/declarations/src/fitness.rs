@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use config::{Generation, ListenAddress, Lookup};
+use io_wrapper::IoWrappers;
 use module::Modules;
 use netlistener::{ListenSpec, listen_specs};
 
@@ -47,7 +48,10 @@ pub fn faults(generation: &Generation, modules: &Modules, purpose: Purpose) -> V
     let mut told = |checked: Result<(), String>| faults.extend(checked.err().map(Unfit::of_the_configuration));
     told(pools(generation));
     told(control_listeners(generation));
-    told(reception::tls_setups(generation).map(drop));
+    if purpose != Purpose::StartElsewhere {
+        let as_root = rustix::process::geteuid().is_root();
+        told(reception::tls_contexts(generation, &IoWrappers::new(), as_root).map(drop));
+    }
     if purpose != Purpose::StartElsewhere {
         told(Identity::of(generation).map(drop));
     }

@@ -262,5 +262,5 @@ const HEADING: &str = "# What is not there yet\n\n\
     Each start and reload then warns, in the log too, of what is accepted and what happens instead; `config options accepted` lists\n\
     it. A name in the list that is in effect by now, or that nobody knows, is warned about. The options of a module stand inside its\n\
     stanza unless they are listed here. Everything else that is documented and not in effect is harmless: it is accepted with a\n\
-    warning, and `config options harmless` lists it. In `smtp_extensions`, the keywords `STARTTLS` and `AUTH` ask for protection too.\n";
+    warning, and `config options harmless` lists it. In `smtp_extensions`, the keyword `AUTH` asks for protection too.\n";
 const README: &str = include_str!("../../../README.md");

@@ -384,6 +384,9 @@ impl Connection {
         let (maintainer, pool) = (self.maintainer.clone(), self.maintainer.deps.pools.get("CPU"));
         let form = Box::pin(async move {
             let form = Form::of(body, pool, maintainer.owners.bodies.clone()).await;
+            if matches!(form, Form::Defect) {
+                tracing::error!(target: "SMTP", "converting the content of {} to 7 bits met a defect: it fails", whose.0);
+            }
             maintainer.forms.remember(whose, &form);
             form
         });

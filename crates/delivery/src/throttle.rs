@@ -113,6 +113,7 @@ impl RateLimit {
         }
         let notes = self.bucket.notes.as_ref()?;
         window.rate = (self.count, self.period);
+        window.is_asked = true;
         if window.admitted <= allowance(self.count) / 2 {
             window.wants_note = true;
             notes.notify_one();
@@ -217,9 +218,10 @@ impl Bucket {
         let (count, period) = window.rate;
         window.busy_until(count, period, now);
         let under_way = window.in_flight + window.reserved.len() as u64;
-        let in_use = under_way != 0 || !window.groups.is_empty() || window.wants_note;
-        let is_asked = count != 0;
-        if more && in_use && is_asked {
+        // One that was asked since the last note may be half of what its queue waits for: what it gave stays given.
+        let was_asked = std::mem::take(&mut window.is_asked);
+        let in_use = under_way != 0 || !window.groups.is_empty() || window.wants_note || was_asked;
+        if more && in_use && count != 0 {
             window.promised = Some(allowance(count).max(window.admitted));
         } else {
             (window.admitted, window.promised) = (0, None);
@@ -270,6 +272,8 @@ struct Window {
     promised: Option<u64>,
     /// Somebody waits for the next note, or will soon.
     wants_note: bool,
+    /// Somebody has asked for a place since the last note.
+    is_asked: bool,
 }
 
 /// Events that leave the window together.
@@ -485,5 +489,37 @@ mod tests {
         assert_eq!((at, later), (now, now + APART_MAX));
         drop(first);
         assert_eq!(limit.join(now).1, later, "a place is free again");
+    }
+
+    /// A queue that needs places of several idle buckets gets them after as many notes, whichever it asks first.
+    #[test]
+    fn places_of_idle_buckets_can_be_had_together() {
+        let now = origin();
+        let noted = |count| {
+            let throttle = Throttle { count, per_seconds: 10, ..Throttle::default() };
+            RateLimit::new(throttle, || Arc::new(Bucket::noted(Arc::default(), None, None, now))).unwrap()
+        };
+        let limits = [noted(5), noted(20), noted(100)];
+        for note in 0..=limits.len() {
+            if limits.iter().map(|limit| limit.take(now)).collect::<Result<Vec<_>, _>>().is_ok() {
+                return;
+            }
+            assert!(note < limits.len(), "one takes back what the other gave");
+            for limit in &limits {
+                limit.bucket.spent(now, true);
+                limit.bucket.written();
+            }
+        }
+    }
+
+    #[test]
+    fn a_bucket_that_nobody_asks_any_more_leaves_the_note() {
+        let throttle = Throttle { count: 8, per_seconds: 10, ..Throttle::default() };
+        let limit = RateLimit::new(throttle, || Arc::new(Bucket::noted(Arc::default(), None, None, origin()))).unwrap();
+        assert!(limit.take(origin()).is_err());
+        assert!(limit.bucket.spent(origin(), true).is_some());
+        limit.bucket.written();
+        assert!(limit.bucket.spent(origin(), true).is_none());
+        assert!(limit.take(origin()).is_err(), "what was given is taken back");
     }
 }

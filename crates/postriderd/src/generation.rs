@@ -31,7 +31,8 @@ pub struct Means<'a> {
 /// Initialises the modules of a generation and fixes its hooks. `current` is the running one, none at the start.
 pub fn prepare(new: &mut NewGeneration, current: Option<&Generation>, means: &Means<'_>) -> Result<(), String> {
     let Means { modules, files, hooks, meters } = *means;
-    new.extend::<TlsContexts>(Arc::new(tls_contexts(new, files)?));
+    let as_root = rustix::process::geteuid().is_root();
+    new.extend::<TlsContexts>(Arc::new(reception::tls_contexts(new, files, as_root)?));
     let mut hooks = HookSetBuilder::of(hooks);
     let loaded = modules.init(new, current, &mut hooks).map_err(|error| error.to_string())?;
     if current.is_none() {
@@ -44,13 +45,6 @@ pub fn prepare(new: &mut NewGeneration, current: Option<&Generation>, means: &Me
     let held = new.held();
     new.extend::<MemoryCharge>(Arc::new(meters.memory("configuration").charge(held)));
     Ok(())
-}
-
-/// Reads the certificates and keys that listeners need.
-pub fn tls_contexts(generation: &Generation, files: &IoWrappers) -> Result<TlsContexts, String> {
-    let setups = reception::tls_setups(generation)?;
-    let as_root = rustix::process::geteuid().is_root();
-    TlsContexts::load(setups, files, as_root).map_err(|error| error.to_string())
 }
 
 /// A change must not leave a daemon that nobody can reach, unless that is insisted on: nothing that it does afterwards could

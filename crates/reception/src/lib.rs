@@ -45,7 +45,7 @@ pub use session_hooks::{
     ServerEsmtpSessionAbort,
 };
 pub use sessions::{SessionReport, Sessions};
-pub use tls_door::tls_setups;
+pub use tls_door::tls_contexts;
 
 /// Every hook of reception, for the registry of hooks.
 pub const HOOKS: [&[&dyn hooks::DeclaredHook]; 2] = [phases::PHASES, session_hooks::SESSION_HOOKS];

@@ -219,7 +219,8 @@ impl Link {
 
     /// Closes so that the last words arrive: a socket closed with unread octets in it would take them back.
     pub(crate) async fn close(mut self) {
-        if self.stream.shutdown().await.is_err() {
+        // Under TLS there is a last word to write, which a client that reads nothing never takes.
+        if !matches!(tokio::time::timeout(LINGER, self.stream.shutdown()).await, Ok(Ok(()))) {
             return;
         }
         let mut discarded = 0;

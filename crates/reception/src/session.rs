@@ -139,6 +139,11 @@ impl Session {
         }
         self.shop.meter.tls_handshakes.add(1);
         self.core.secured(self.shop.clock.now());
+        // What the client said in the clear is forgotten, by policy and the logs too.
+        self.facts.helo = "".into();
+        for name in ["ehlo_string", "ehlo_domain"] {
+            self.context.unset(Scope::Connection, name);
+        }
         if let Some(facts) = link.tls() {
             self.cipher = Some(facts.cipher);
             self.can_relay |= facts.is_verified && self.options.verified_peer_can_relay;

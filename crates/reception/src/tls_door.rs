@@ -4,29 +4,38 @@ use std::net::IpAddr;
 use std::str::FromStr as _;
 
 use config::{Generation, Lookup, ScopeRef};
+use io_wrapper::IoWrappers;
 use policy::{Scope, ValidationContext};
-use tls::{Facts, ServerSetup};
+use tls::{Facts, ServerSetup, TlsContexts};
 
 use crate::epoch::WORD;
 use crate::options::{REQUIRE_TLS, SMTP_EXTENSIONS, USE_SSL};
 
-/// What the contexts of a generation are made from: that of each Listen stanza, and of each Peer stanza there.
+/// Reads the certificates and keys that the listeners of a generation need: those of each Listen stanza, and of each Peer stanza
+/// there. `as_root`: a key that everyone can read is an error. Blocks.
 ///
 /// # Errors
-/// The place and what is missing, where TLS is asked for and there is no certificate to shake hands with.
-pub fn tls_setups(generation: &Generation) -> Result<Vec<ServerSetup>, String> {
+/// The place and what is wrong, where TLS is asked for and there is no certificate to shake hands with, or a file cannot be used.
+pub fn tls_contexts(generation: &Generation, files: &IoWrappers, as_root: bool) -> Result<TlsContexts, String> {
+    let mut contexts = TlsContexts::default();
+    for (place, setup) in setups(generation)? {
+        contexts.add(setup, files, as_root).map_err(|error| format!("{place}: {error}"))?;
+    }
+    Ok(contexts)
+}
+
+fn setups(generation: &Generation) -> Result<Vec<(String, ServerSetup)>, String> {
     let mut setups = Vec::new();
     for listener in generation.instances(WORD) {
         for listen in listener.children("listen") {
-            let peers = listener.children("peer").into_iter().chain(listen.children("peer"));
             let name = listen.name();
             let mut look = |peer: Option<IpAddr>, at: &ScopeRef<'_>| {
-                setups.extend(setup_of(generation, &name, peer, at)?);
+                setups.extend(setup_of(generation, &name, peer, at)?.map(|setup| (at.place(), setup)));
                 Ok::<(), String>(())
             };
             look(None, &listen)?;
-            for peer in peers {
-                for address in ends(&peer.name()) {
+            for peer in listener.children("peer").into_iter().chain(listen.children("peer")) {
+                for address in edges(&peer.name()) {
                     look(Some(address), &peer)?;
                 }
             }
@@ -66,12 +75,21 @@ fn setup_of(
     }
 }
 
-/// The first and the last address of a Peer stanza's net: whatever smaller net covers one of them has a stanza of its own.
-fn ends(net: &str) -> Vec<IpAddr> {
-    match ipnet::IpNet::from_str(net) {
-        Ok(net) => vec![net.network(), net.broadcast()],
-        Err(_) => net.parse().into_iter().collect(),
-    }
+/// The first address of a Peer stanza's net and the one behind its last: every stretch of addresses that stanzas tell apart begins
+/// with one of those.
+fn edges(net: &str) -> Vec<IpAddr> {
+    let net = match ipnet::IpNet::from_str(net) {
+        Ok(net) => net,
+        Err(_) => match net.parse::<IpAddr>() {
+            Ok(address) => address.into(),
+            Err(_) => return Vec::new(),
+        },
+    };
+    let behind = match net.broadcast() {
+        IpAddr::V4(last) => u32::from(last).checked_add(1).map(|next| IpAddr::V4(next.into())),
+        IpAddr::V6(last) => u128::from(last).checked_add(1).map(|next| IpAddr::V6(next.into())),
+    };
+    std::iter::once(net.network()).chain(behind).collect()
 }
 
 /// The documented variables of a handshake (reference: extending.md section 2).

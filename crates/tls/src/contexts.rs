@@ -2,7 +2,7 @@
 //!
 //! Loading reads files and may block, so it belongs where a generation is prepared; a file that is wrong refuses the generation.
 //! Taking a context is a look into a map. The keys of tickets outlive generations, so that a client that comes back after a reload
-//! resumes.
+//! resumes; where clients are asked for certificates they do not, and every context has its own.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,21 +22,16 @@ pub struct TlsContexts {
 }
 
 impl TlsContexts {
-    /// Reads the files of every setup. `as_root`: a key that everyone can read is an error instead of a warning. Blocks.
-    pub fn load(
-        servers: impl IntoIterator<Item = ServerSetup>,
-        wrappers: &IoWrappers,
-        as_root: bool,
-    ) -> Result<Self, TlsError> {
-        let mut contexts = Self::default();
-        for setup in servers {
-            if let Entry::Vacant(place) = contexts.servers.entry(setup) {
-                let tickets = TICKETS.clone().ok_or(TlsError::NoRandom)?;
-                let context = place.key().load(wrappers, as_root, &tickets)?;
-                place.insert(context);
-            }
+    /// Reads the files of a setup, unless that is done. `as_root`: a key that everyone can read is an error instead of a warning.
+    /// Blocks.
+    pub fn add(&mut self, setup: ServerSetup, wrappers: &IoWrappers, as_root: bool) -> Result<(), TlsError> {
+        if let Entry::Vacant(place) = self.servers.entry(setup) {
+            // A ticket stands for a handshake that was judged by this context's CAs: no other takes it, nor does the next one.
+            let tickets = if place.key().asks_for_certificates() { Ticketer::new().ok() } else { TICKETS.clone() };
+            let context = place.key().load(wrappers, as_root, &tickets.ok_or(TlsError::NoRandom)?)?;
+            place.insert(context);
         }
-        Ok(contexts)
+        Ok(())
     }
 
     /// For handshakes with clients.

@@ -38,9 +38,9 @@ impl Files<'_> {
         identity: &Identity,
     ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
         let chain = self.certificates(&identity.certificate)?;
-        self.check_key_mode(&identity.key)?;
         let key = PrivateKeyDer::from_pem_slice(&self.read(&identity.key)?)
             .map_err(|error| pem(&identity.key, format!("no usable private key: {error}")))?;
+        self.check_key_mode(&identity.key)?;
         Ok((chain, key))
     }
 

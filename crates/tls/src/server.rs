@@ -46,6 +46,11 @@ impl ServerSetup {
         })
     }
 
+    /// Whether clients are asked for certificates.
+    pub(crate) fn asks_for_certificates(&self) -> bool {
+        self.verify != VerifyMode::None
+    }
+
     /// Reads the files. Blocks.
     pub(crate) fn load(
         &self,

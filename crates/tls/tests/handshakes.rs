@@ -59,7 +59,13 @@ fn setup(text: &str) -> Option<ServerSetup> {
 }
 
 fn load(setup: ServerSetup) -> Result<TlsContexts, String> {
-    TlsContexts::load([setup], &IoWrappers::new(), false).map_err(|error| error.to_string())
+    load_as(setup, false)
+}
+
+fn load_as(setup: ServerSetup, as_root: bool) -> Result<TlsContexts, String> {
+    let mut contexts = TlsContexts::default();
+    contexts.add(setup, &IoWrappers::new(), as_root).map_err(|error| error.to_string())?;
+    Ok(contexts)
 }
 
 /// A pipe that is always worth a look.
@@ -220,6 +226,31 @@ fn a_key_everyone_can_read_is_refused_for_root() {
     let lab = Lab::new();
     std::fs::set_permissions(&lab.key, PermissionsExt::from_mode(0o644)).unwrap();
     load(lab.setup("")).unwrap(); // a warning
-    let refused = TlsContexts::load([lab.setup("")], &IoWrappers::new(), true).unwrap_err().to_string();
+    let refused = load_as(lab.setup(""), true).unwrap_err();
     assert!(refused.contains(&format!("chmod o-rwx {}", lab.key)), "{refused}");
+}
+
+/// A ticket of a listener that asks nobody for a certificate, or of one that knew another CA, opens no listener that does.
+#[test]
+fn a_ticket_takes_nobody_past_the_question_for_a_certificate() {
+    let lab = Lab::new();
+    let known = identity(lab.dir.path(), "known.test");
+    let open = lab.setup("");
+    let strict = lab.setup(&format!("tls_verify_mode = require\ntls_client_ca = \"{}\"", known.0));
+    let (open_contexts, strict_contexts) = (load(open.clone()).unwrap(), load(strict.clone()).unwrap());
+    for versions in [ALL, OLD] {
+        let nobody = client(&lab.certificate, None, versions);
+        shake(&open_contexts, &open, nobody.clone()).unwrap();
+        shake(&open_contexts, &open, nobody.clone()).unwrap();
+        shake(&strict_contexts, &strict, nobody).expect_err("it has no certificate, whatever it resumes");
+        let friend = client(&lab.certificate, Some(&known), versions);
+        shake(&strict_contexts, &strict, friend.clone()).unwrap();
+        // The same file with another CA in it, as a reload reads it.
+        let stranger = identity(lab.dir.path(), "stranger.test");
+        let before = std::fs::read(&known.0).unwrap();
+        std::fs::copy(&stranger.0, &known.0).unwrap();
+        let reloaded = load(strict.clone()).unwrap();
+        std::fs::write(&known.0, before).unwrap();
+        shake(&reloaded, &strict, friend).expect_err("its certificate counts no more");
+    }
 }

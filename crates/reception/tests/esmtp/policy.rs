@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hooks::{Answer, Hook, HookRegistry, HookSetBuilder, Place, PolledProvider, Returned, Slot, Value};
-use message::{Body, Envelope};
+use message::Envelope;
 use reception::*;
 
 use crate::house::{Seen, in_house, log_hooks, no_hooks};
@@ -487,7 +487,7 @@ fn a_provider_in_another_language_sees_and_decides_what_one_of_rust_does() {
         foreign(&mut builder, "core_final_validation2", types, |values| {
             let [Value::Object(message), ..] = values else { panic!() };
             let envelope = message.part::<Envelope>().unwrap();
-            assert!(message.part::<Body>().is_some_and(|body| body.len() as u64 == envelope.body_bytes));
+            assert!(message.part::<Content>().is_some_and(|content| content.body.len() as u64 == envelope.body_bytes));
             Returned::Number(i64::from(envelope.forward_path.as_str() == "later@here.test") * 2)
         });
         foreign(&mut builder, "validate_set_binding", "(void *, ec_message *)", |values| {
