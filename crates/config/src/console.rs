@@ -9,7 +9,7 @@ use crate::description::OptionState;
 use crate::gateways::{Gateway, is_of_addresses};
 use crate::generation::Generation;
 use crate::kinds::{Naming, core_kind};
-use crate::lookup::Lookup;
+use crate::lookup::{DEFAULT_GROUP, Lookup};
 use crate::merge::place_of;
 use crate::names::{peer_ip, text_key};
 use crate::parser::parse_value;
@@ -105,7 +105,7 @@ impl Generation {
         if let [path] = words
             && path.contains(':')
         {
-            return Ok(ScopePath::from_path_text(path));
+            return Ok(self.of_the_binding_there_is(ScopePath::from_path_text(path)));
         }
         let mut path = ScopePath::default();
         let mut rest = words.iter().copied();
@@ -133,7 +133,46 @@ impl Generation {
             };
             path.pairs.push((word.to_owned(), name.unwrap_or_default().to_owned()));
         }
-        Ok(path)
+        Ok(self.of_the_binding_there_is(path))
+    }
+
+    /// A binding is named once: one named without its group is the one in its group, unless it stands outside every group.
+    fn of_the_binding_there_is(&self, mut path: ScopePath) -> ScopePath {
+        if let Some((word, name)) = path.pairs.first()
+            && word.eq_ignore_ascii_case("binding")
+            && self.child_named(ROOT, word, name).is_none()
+            && let Some(group) = self.home_of(name)
+        {
+            path.pairs.insert(0, ("binding_group".to_owned(), group));
+        }
+        path
+    }
+
+    /// Why a scope may not be made: its binding is there already, elsewhere.
+    pub(crate) fn binding_elsewhere(&self, path: &ScopePath) -> Option<String> {
+        let [(outer, group), (word, name), ..] = &path.pairs[..] else { return None };
+        let is_grouped = outer.eq_ignore_ascii_case("binding_group") && word.eq_ignore_ascii_case("binding");
+        let is_there = self.nodes_along(path).len() > 2;
+        if !is_grouped || is_there || name == DEFAULT_GROUP {
+            return None;
+        }
+        let (place, write) = match self.home_of(name) {
+            Some(home) => (format!("in binding_group \"{home}\""), format!("binding_group {home} binding {name}")),
+            None if self.child_named(ROOT, word, name).is_some() => {
+                ("outside every binding_group".to_owned(), format!("binding {name}"))
+            }
+            None => return None,
+        };
+        Some(format!(
+            "binding \"{name}\" stands {place}, and not in \"{group}\": a binding is named once; write config set {write} ..., \
+             or move its stanza in the file and reload"
+        ))
+    }
+
+    /// The group that a binding stands in.
+    fn home_of(&self, binding: &str) -> Option<String> {
+        let home = self.arena().word_id("binding").and_then(|word| self.arena().home(word, binding))?;
+        Some(self.arena().node(home).name_text().into_owned())
     }
 
     fn has_instance(&self, parent: &ScopePath, word: &str, name: &str) -> bool {
@@ -200,12 +239,24 @@ impl Generation {
             }),
             (None, None) => self.default_text(id, &lookup).and_then(parse_value),
         };
+        // What is written waits where only a start follows it: in effect is what the process runs with.
+        let until_start = self.value_until_start(id, &lookup, self.node_at(path));
+        let written = value.as_ref().map_or("\"\"".to_owned(), |value| value.resolved_source());
+        let next = until_start.as_ref().map(|_| (written.clone(), value.as_ref().map_or(Json::Null, value_json)));
+        let value = match &until_start {
+            Some(running) => parse_value(running),
+            None => value,
+        };
         let source = value.as_ref().map_or("\"\"".to_owned(), |value| value.resolved_source());
         let json = value.as_ref().map_or(Json::Null, value_json);
         let in_effect = self.registry.info(id).is_some_and(|info| !info.declared.is_empty());
         let mark = idle.as_ref().map_or(String::new(), |(_, state)| format!("\n  {state}"));
         let mut json = json!({ "option": name, "scope": path.to_string(), "value": json, "in_effect": in_effect });
-        let note = gateway.as_ref().map_or(String::new(), |gateway| told(gateway, path, &mut json));
+        let mut note = gateway.as_ref().map_or(String::new(), |gateway| told(gateway, path, &mut json));
+        if let Some((written, value)) = next {
+            note.push_str(&format!("\n  {name} = {written} takes effect at the next start"));
+            json["at_next_start"] = value;
+        }
         Answer { text: format!("{name} = {source}{note}{mark}"), json }
     }
 
@@ -231,7 +282,7 @@ impl Generation {
 
     /// `config eval --why [SCOPE...] OPTION`: where the value comes from, and which settings it beat.
     pub fn why_text(&self, words: &[&str]) -> Result<Answer, String> {
-        let (_, name, path) = self.option_and_path(words)?;
+        let (id, name, path) = self.option_and_path(words)?;
         let gateway = self.gateway_for(&name, &path);
         let lookup = in_queue_of(gateway.as_ref(), path.lookup());
         let origins = self.eval_why(words.last().unwrap_or(&""), &lookup);
@@ -257,6 +308,11 @@ impl Generation {
             })
         });
         let mut json = json!({ "option": name, "scope": path.to_string(), "origins": all.collect::<Vec<_>>() });
+        if let Some(running) = self.value_until_start(id, &lookup, self.node_at(&path)) {
+            let shown = if running.is_empty() { "\"\"" } else { &running };
+            text.push_str(&format!("\n  takes effect at the next start: until then the process runs with {shown}"));
+            json["until_next_start"] = parse_value(&running).as_ref().map_or(Json::Null, value_json);
+        }
         if let Some(gateway) = &gateway {
             text.push_str(&told(gateway, &path, &mut json));
         }

@@ -1,7 +1,7 @@
 //! What differs between two configurations, by scope and option, each value with the place it is set at.
 //!
 //! Scopes are compared by their identity, so order and layout make no difference, and neither does the file a setting
-//! stands in. Values are compared as they are written.
+//! stands in. Values are compared without their quotes.
 
 use std::collections::HashMap;
 
@@ -124,8 +124,11 @@ impl Generation {
     }
 
     fn origin_of_scope(&self, node: NodeId) -> Origin {
-        let (file, line, column) = self.sources.line_of(self.arena().node(node).span);
-        Origin { value: String::new(), scope: self.headings(node), file, line, column, change: None }
+        let change = self.change_that_made(node);
+        let (file, line, column) =
+            if change.is_some() { Default::default() } else { self.sources.line_of(self.arena().node(node).span) };
+        let is_gone = change.is_none() && self.sources.is_gone(self.arena().node(node).span);
+        Origin { value: String::new(), scope: self.headings(node), file, line, column, change, is_gone }
     }
 }
 

@@ -3,12 +3,16 @@
 //! In: the settings of the first generation, then those of later ones. Out: which of these wait for the next start. Pure.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use crate::diagnostics::{Fault, Reports, Severity};
-use crate::merge::Merged;
+use crate::generation::Generation;
+use crate::lookup::Lookup;
+use crate::merge::{Merged, place_of};
 use crate::parser::parse_value;
 use crate::registry::{NameId, Registry};
 use crate::scope::ScopeId;
+use crate::stanza::NodeId;
 use crate::tree::Span;
 
 /// The settings of start-only options, by scope and name.
@@ -24,7 +28,7 @@ impl FixedSettings {
     pub fn waits(&self, registry: &Registry, scope: ScopeId, option: NameId, value: Option<&str>) -> bool {
         match (self.0.get(&(scope, option)).map(String::as_str), value) {
             (None, None) => false,
-            (Some(started), Some(value)) => started != value,
+            (Some(started), Some(value)) => !is_same(started, value),
             // Written or not, a default is the same.
             (Some(only), None) | (None, Some(only)) => !is_default(registry, option, only),
         }
@@ -51,6 +55,53 @@ impl FixedSettings {
     }
 }
 
+impl Generation {
+    /// The value that the process runs with, as source text, where a start-only option was set to something else since;
+    /// empty for none. `exact` is the scope asked about, if it exists.
+    pub(crate) fn value_until_start(
+        &self,
+        option: NameId,
+        lookup: &Lookup<'_>,
+        exact: Option<NodeId>,
+    ) -> Option<String> {
+        let info = self.registry.info(option)?;
+        if info.declared.iter().all(|own| own.option.tunable()) {
+            return None;
+        }
+        let started = |node: NodeId| self.started.0.get(&(self.arena().node(node).id, option));
+        let mask = self.mask_of(option);
+        let (mut before, mut now) = (None, None);
+        self.walk(lookup, None, &mut |node, requires| {
+            if mask & requires == requires {
+                before = before.or_else(|| started(node));
+                now = now.or_else(|| Some((node, self.arena().node(node).setting(option)?)));
+            }
+            ControlFlow::Continue(())
+        });
+        before = before.or_else(|| started(exact?));
+        now = now.or_else(|| exact.and_then(|node| Some((node, self.arena().node(node).setting(option)?))));
+        if before.is_none() && now.is_some_and(|(node, _)| !is_fixed_at(&self.merged, &self.registry, node, option)) {
+            return None;
+        }
+        let default = || self.default_text(option, lookup).and_then(parse_value).map(|value| value.resolved_source());
+        let before = before.cloned().or_else(default).unwrap_or_default();
+        let now = now.map(|(_, setting)| setting.value.resolved_source()).or_else(default).unwrap_or_default();
+        (!is_same(&before, &now)).then_some(before)
+    }
+}
+
+/// Whether a running daemon cannot follow a change of an option in a scope.
+fn is_fixed_at(merged: &Merged, registry: &Registry, node: NodeId, name: NameId) -> bool {
+    let declared = registry.info(name).and_then(|info| info.declaration_at(&place_of(&merged.stanzas, node)));
+    declared.is_some_and(|own| !own.option.tunable())
+}
+
+/// Whether two values stand for the same, however they are quoted.
+fn is_same(one: &str, other: &str) -> bool {
+    let parsed = || parse_value(one).zip(parse_value(other));
+    one == other || parsed().is_some_and(|(one, other)| one.means_the_same(&other))
+}
+
 fn settings(merged: &Merged, registry: &Registry) -> HashMap<(ScopeId, NameId), (String, Span)> {
     let is_fixed = |name| registry.info(name).is_some_and(|info| info.declared.iter().any(|own| !own.option.tunable()));
     let mut fixed = HashMap::new();
@@ -65,5 +116,5 @@ fn settings(merged: &Merged, registry: &Registry) -> HashMap<(ScopeId, NameId), 
 fn is_default(registry: &Registry, option: NameId, value: &str) -> bool {
     let declared = registry.info(option).into_iter().flat_map(|info| &info.declared);
     let mut defaults = declared.filter_map(|own| parse_value(own.option.default_text()));
-    defaults.any(|default| default.resolved_source() == value)
+    defaults.any(|default| is_same(&default.resolved_source(), value))
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value as Json, json};
 
 use crate::changes::ConsoleChange;
+use crate::console::ScopePath;
 use crate::diagnostics::Diagnostics;
 use crate::fixed::FixedSettings;
 use crate::lookup::{Chain, HOST_FALLS_BACK, Lookup, Step};
@@ -20,8 +21,9 @@ use crate::name_table::NameTable;
 use crate::options::{Declared, Opt};
 use crate::registry::{NameId, Registry};
 use crate::scope::ScopeId;
-use crate::source::Sources;
+use crate::source::{Sources, WHEN_READ};
 use crate::stanza::{NodeId, ROOT, Setting, Stanzas, name_bit};
+use crate::tree::Span;
 use crate::types::OptionType;
 
 /// An immutable configuration.
@@ -61,6 +63,8 @@ pub struct Origin {
     pub column: usize,
     /// It was set from the console, and no file has it: then neither file nor line do.
     pub change: Option<ConsoleChange>,
+    /// The file said so when it was read, and does not any more.
+    pub is_gone: bool,
 }
 
 impl Origin {
@@ -70,6 +74,7 @@ impl Origin {
             (Some(change), _) => change.by(),
             (None, 0) if self.file.as_os_str().is_empty() => "from the console".to_owned(),
             (None, 0) => format!("{}, a line that is not on disk", self.file.display()),
+            (None, line) if self.is_gone => format!("{}:{line}{WHEN_READ}", self.file.display()),
             (None, line) => format!("{}:{line}", self.file.display()),
         }
     }
@@ -127,6 +132,28 @@ impl Generation {
                 && self.node_at(&change.path) == Some(node)
         };
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).iter().find(is_it).cloned()
+    }
+
+    /// The change from the console that made a scope, if no file has it.
+    pub(crate) fn change_that_made(&self, node: NodeId) -> Option<ConsoleChange> {
+        if !self.is_of_console(node) {
+            return None;
+        }
+        let own = self.arena().path(node);
+        let leads_through =
+            |path: &ScopePath| self.nodes_along(path).get(1..).is_some_and(|nodes| nodes.starts_with(&own));
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.iter().find(|change| change.option.is_some() && leads_through(&change.path)).cloned()
+    }
+
+    /// Whether a scope was made from the console: no line of a file begins it.
+    pub(crate) fn is_of_console(&self, node: NodeId) -> bool {
+        let mut parts = self.arena().node(node).parts();
+        let is_new = |span: Span| {
+            let differs = self.sources.file(span.file).is_some_and(|file| file.differs_from_disk());
+            Some(span.file) == self.sources.homeless || differs && self.sources.line_of(span).1 == 0
+        };
+        node != ROOT && parts.all(|part| is_new(part.word))
     }
 
     /// Counts from 1; a later generation has a higher number.
@@ -277,6 +304,7 @@ impl Generation {
             line: 0,
             column: 0,
             change: None,
+            is_gone: false,
         }));
         origins
     }
@@ -289,7 +317,8 @@ impl Generation {
             let text =
                 self.sources.file(span.file).and_then(|file| file.text().get(span.start as usize..span.end as usize));
             let value = text.and_then(|text| text.split_once('=')).map_or("", |(_, value)| value.trim());
-            Origin { value: value.to_owned(), scope: title_of(self.arena(), node), file, line, column, change: None }
+            let (scope, is_gone) = (title_of(self.arena(), node), self.sources.is_gone(*span));
+            Origin { value: value.to_owned(), scope, file, line, column, change: None, is_gone }
         })
     }
 
@@ -298,7 +327,8 @@ impl Generation {
         let (file, line, column) =
             if change.is_some() { Default::default() } else { self.sources.line_of(setting.span) };
         let (value, scope) = (setting.value.resolved_source(), title_of(self.arena(), node));
-        Origin { value, scope, file, line, column, change }
+        let is_gone = change.is_none() && self.sources.is_gone(setting.span);
+        Origin { value, scope, file, line, column, change, is_gone }
     }
 
     pub(crate) fn name_id(&self, name: &str) -> Option<NameId> {

@@ -72,6 +72,11 @@ impl Pending {
         self.made.is_empty()
     }
 
+    /// Whether one of the scopes on their way is of a word.
+    pub fn has(&self, word: &str) -> bool {
+        self.made.iter().any(|made| made.path.pairs.iter().any(|(own, _)| own.eq_ignore_ascii_case(word)))
+    }
+
     /// Adds a setting; one of the same option in the same scope is replaced where it stands.
     pub fn push(&mut self, made: Made) {
         let key = (made.key(), made.option.to_ascii_lowercase());

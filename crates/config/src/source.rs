@@ -8,7 +8,8 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -16,10 +17,12 @@ use io_wrapper::IoWrappers;
 
 use rustix::io::Errno;
 
-use crate::disk_lines::disk_lines;
+use crate::disk_lines::DiskLines;
 use crate::tree::Span;
 use crate::variables::Variables;
 
+/// Behind the place of a line that its file has no more.
+pub(crate) const WHEN_READ: &str = " when it was read, which the file does not say any more";
 /// Largest file read.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
@@ -84,13 +87,37 @@ pub(crate) struct SourceFile {
     identity: PathBuf,
     content: Found,
     line_starts: Vec<u32>,
-    /// Where its lines are on disk, once somebody asked.
-    disk_lines: OnceLock<Vec<u32>>,
+    /// Where its lines are on disk, once somebody asked, for the file as it was then.
+    disk_lines: Arc<Mutex<Option<KnownLines>>>,
     /// What it says was written back.
     is_written: OnceLock<()>,
     included_from: Option<Span>,
     /// Closed to changes from the console: by its permissions, its scheme, or the way it was included.
     pub read_only: bool,
+}
+
+/// What tells whether a file is as it was: its number, its size and when it was written; none if it cannot be looked at.
+type Stamp = Option<(u64, u64, SystemTime)>;
+
+/// Where the lines of a text are in a file as it is now, and as it was read if that is something else.
+#[derive(Debug)]
+struct KnownLines {
+    stamp: Stamp,
+    now: DiskLines,
+    before: Option<DiskLines>,
+}
+
+/// A place in a file.
+struct OnDisk {
+    line: usize,
+    column: usize,
+    /// It was there when the file was read, and is not any more.
+    is_gone: bool,
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.ino(), metadata.len(), metadata.modified().ok()?))
 }
 
 /// Where a byte stands.
@@ -139,14 +166,28 @@ impl SourceFile {
         self.is_written.get_or_init(|| ());
     }
 
-    /// Where a line of the text stands on disk; none where the file does not have it.
-    fn line_on_disk(&self, line: usize) -> Option<usize> {
-        // What stands on no disk at all, such as a text that was given instead of a file, is where it is.
-        let Some(on_disk) = self.content.on_disk.as_ref().filter(|_| self.differs_from_disk()) else {
-            return Some(line);
+    /// Line and column on disk of what stands at a byte; none where the file does not have it. The file is looked at as it
+    /// is now: an operator may have changed it since it was read. What it had when it was read, and has no more, is told so.
+    fn place_on_disk(&self, at: u32) -> Option<OnDisk> {
+        let Position { line, column, .. } = self.position(at);
+        let found = |lines: &DiskLines, is_gone| {
+            lines.find(at as usize, line, column).map(|(line, column)| OnDisk { line, column, is_gone })
         };
-        let lines = self.disk_lines.get_or_init(|| disk_lines(self.text(), on_disk));
-        lines.get(line - 1).map(|line| *line as usize).filter(|line| *line != 0)
+        // What stands on no disk at all, such as a text that was given instead of a file, is where it is.
+        let Some(on_disk) = self.content.on_disk.as_ref() else {
+            return Some(OnDisk { line, column, is_gone: false });
+        };
+        let stamp = stamp(&self.path);
+        let mut known = self.disk_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|known| known.stamp != stamp) {
+            let as_read = if self.differs_from_disk() { on_disk } else { &self.content.text };
+            let now = stamp.and_then(|_| read(&self.path).ok()).map(|now| now.text);
+            let before = now.as_ref().filter(|now| *now != as_read).map(|_| DiskLines::of(self.text(), as_read));
+            let now = DiskLines::of(self.text(), now.as_ref().unwrap_or(as_read));
+            *known = Some(KnownLines { stamp, now, before });
+        }
+        let known = known.as_ref()?;
+        found(&known.now, false).or_else(|| found(known.before.as_ref()?, true))
     }
 
     /// The text of a line, counted from 1, without its end.
@@ -218,12 +259,9 @@ impl Sources {
 
     /// `file:line` of a span, as the file on disk has it; line 0 for what the file does not have.
     pub fn line_of(&self, span: Span) -> (PathBuf, usize, usize) {
-        self.file(span.file).map_or((PathBuf::new(), 0, 0), |file| {
-            let position = file.position(span.start);
-            match file.line_on_disk(position.line) {
-                Some(line) => (file.path.clone(), line, position.column),
-                None => (file.path.clone(), 0, 0),
-            }
+        self.file(span.file).map_or((PathBuf::new(), 0, 0), |file| match file.place_on_disk(span.start) {
+            Some(OnDisk { line, column, .. }) => (file.path.clone(), line, column),
+            None => (file.path.clone(), 0, 0),
         })
     }
 
@@ -232,10 +270,17 @@ impl Sources {
         self.file(span.file).map_or((PathBuf::new(), 0), |file| (file.path.clone(), file.position(span.start).line))
     }
 
+    /// Whether the file had something when it was read, and has it no more.
+    pub fn is_gone(&self, span: Span) -> bool {
+        let place = self.file(span.file).and_then(|file| file.place_on_disk(span.start));
+        place.is_some_and(|place| place.is_gone)
+    }
+
     /// A span for a sentence: `file:line`, or that no file has it.
     pub fn place_of(&self, span: Span) -> String {
         match self.line_of(span) {
             (_, 0, _) => "set from the console".to_owned(),
+            (file, line, _) if self.is_gone(span) => format!("{}:{line}{WHEN_READ}", file.display()),
             (file, line, _) => format!("{}:{line}", file.display()),
         }
     }

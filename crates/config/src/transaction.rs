@@ -194,7 +194,10 @@ impl Transaction {
                 kind.is_none_or(|kind| kind.naming == Naming::Free)
             };
             let read = generation.assignment(line).ok();
-            let plain = read.filter(|read| !read.path.pairs.iter().any(|(word, _)| is_free(word)));
+            // A binding may be on its way into a group.
+            let is_binding = |word: &str| word.eq_ignore_ascii_case("binding") && self.pending.has("binding_group");
+            let is_plain = |read: &Assigned| !read.path.pairs.iter().any(|(word, _)| is_free(word) || is_binding(word));
+            let plain = read.filter(is_plain);
             if let Some(read) = plain {
                 return Ok((generation, read));
             }
@@ -208,6 +211,9 @@ impl Transaction {
     pub fn set(&mut self, line: &str) -> Result<Answer, String> {
         let (generation, Assigned { path, option, value }) = self.asked(line)?;
         let (_, name) = generation.option_named(&option)?;
+        if let Some(problem) = generation.binding_elsewhere(&path) {
+            return Err(problem);
+        }
         let setting = format!("{name} = {}", value.source());
         let headings: Vec<String> = path.pairs.iter().map(heading).collect();
         let alone = check_alone(&generation, &headings, &setting);
@@ -275,6 +281,7 @@ impl Transaction {
             return Err(format!("Option '{name}' is not set in scope '{path}'."));
         }
         self.remove(generation, &placing, definitions, &format!("'{name}'"))?;
+        self.remove_emptied(path)?;
         self.note(generation, path, Some(name), None);
         self.lines.push(format!("config unset {}{name}", spoken(path)));
         let after = self.generation().map_err(|refused| refused.render(false))?;
@@ -282,6 +289,23 @@ impl Transaction {
         let text = format!("\"{name}\" has been unset. Effective value is now:\n  {}", effective.text);
         let json = json!({ "option": name, "scope": path.to_string(), "effective": effective.json["value"] });
         Ok(Answer { text, json })
+    }
+
+    /// Takes out the scopes along a path that the console made and that hold nothing any more, innermost first.
+    fn remove_emptied(&mut self, path: &ScopePath) -> Result<(), String> {
+        for length in (1..=path.pairs.len()).rev() {
+            let generation = self.generation().map_err(|refused| refused.render(false))?;
+            let outer = ScopePath { pairs: path.pairs[..length].to_vec() };
+            let Some(node) = generation.node_at(&outer) else { continue };
+            let own = generation.arena().node(node);
+            let is_empty = own.settings().is_empty() && own.children().is_empty();
+            if !is_empty || !generation.is_of_console(node) {
+                break;
+            }
+            let placing = Placing::new(&generation);
+            self.remove(&generation, &placing, placing.stanzas(node), &format!("scope '{outer}'"))?;
+        }
+        Ok(())
     }
 
     /// Takes spans out of their files, or nothing at all when one of the files is closed.

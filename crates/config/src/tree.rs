@@ -162,14 +162,15 @@ impl Scalar {
         }
     }
 
-    /// Whether it is written as the other one and stands for the same, wherever both stand.
+    /// Whether it stands for the same as the other one, wherever both stand: quoting makes no difference, a reference does.
     fn means_the_same(&self, other: &Scalar) -> bool {
         let meanings = match (self.meaning.as_deref(), other.meaning.as_deref()) {
             (Some(Meaning::Text { text: one, .. }), Some(Meaning::Text { text: two, .. })) => one == two,
             (Some(Meaning::Words(one)), Some(Meaning::Words(two))) => {
                 one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.means_the_same(two))
             }
-            (one, two) => one.is_none() && two.is_none(),
+            (None, None) => return self.text() == other.text() && self.pattern_text() == other.pattern_text(),
+            _ => false,
         };
         self.quote == other.quote && self.raw == other.raw && meanings
     }
@@ -281,7 +282,7 @@ impl Value {
         }
     }
 
-    /// Whether it is written as the other one and stands for the same: a secret may change behind its reference.
+    /// Whether it stands for the same as the other one, however both are quoted: a secret may change behind its reference.
     pub fn means_the_same(&self, other: &Value) -> bool {
         let (one, two) = (self.scalars(), other.scalars());
         self.shape() == other.shape()

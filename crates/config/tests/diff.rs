@@ -22,9 +22,9 @@ fn a_difference_names_scope_option_values_and_places() {
         "binding \"b\" domain \"d\" retry_interval\n  - 1    ecelerity.conf:3\n  + 2    ecelerity.conf:3\n\
          ec_logger \"l\"\n  + { ... }    ecelerity.conf:4\n\
          ec_logger \"l\" mainlog  (at the next start)\n  + \"/b\"    ecelerity.conf:4\n\
-         retry_interval\n  - 5    ecelerity.conf:1\n\
-         binding \"gone\" retry_interval\n  - 3    ecelerity.conf:4\n\
-         binding \"gone\"\n  - { ... }    ecelerity.conf:4\n"
+         retry_interval\n  - 5    ecelerity.conf:1 when it was read, which the file does not say any more\n\
+         binding \"gone\" retry_interval\n  - 3    ecelerity.conf:4 when it was read, which the file does not say any more\n\
+         binding \"gone\"\n  - { ... }    ecelerity.conf:4 when it was read, which the file does not say any more\n"
     );
     let json = differences_json(&all);
     assert_eq!((&json[0]["old"]["value"], &json[0]["new"]["line"]), (&"1".into(), &3.into()));

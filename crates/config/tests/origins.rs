@@ -135,3 +135,80 @@ fn a_word_in_a_wrong_place_is_told_each_place_once() {
     let help = told.lines().find(|line| line.contains("it belongs in")).unwrap_or_else(|| panic!("{told}"));
     assert_eq!(help.matches("cluster").count(), 1, "{help}");
 }
+
+#[test]
+fn a_value_that_waits_for_the_next_start_is_not_told_as_in_effect() {
+    let etc = Etc::new(&[("ecelerity.conf", "ec_logger \"l\" {\n  mainlog = \"/a\"\n}\n")]);
+    let configuration = etc.load().expect("valid");
+    let words = ["ec_logger", "l", "mainlog"];
+    let eval = |configuration: &Configuration| configuration.current().eval_text(&words).expect("an option");
+    assert!(!eval(&configuration).text.contains("start") && !why(&configuration, &words).contains("start"));
+    set(&configuration, "ec_logger l mainlog /b");
+    let told = eval(&configuration);
+    assert_eq!(told.text, "mainlog = \"/a\"\n  mainlog = \"/b\" takes effect at the next start");
+    assert_eq!((&told.json["value"], &told.json["at_next_start"]), (&"/a".into(), &"/b".into()));
+    let told = why(&configuration, &words);
+    assert!(told.contains("at the next start: until then the process runs with \"/a\""), "{told}");
+    change(&configuration, |transaction| transaction.unset(&words).map(drop));
+    assert!(why(&configuration, &words).contains("until then the process runs with \"/a\""));
+    set(&configuration, "ec_logger l mainlog '/a'");
+    let (told, warned) = (eval(&configuration), configuration.current().warnings().render(false));
+    assert!(!told.text.contains("next start") && !warned.contains("next start"), "{told:?} {warned}");
+}
+
+#[test]
+fn quoting_makes_no_difference() {
+    let etc = Etc::new(&[("ecelerity.conf", "hostname = \"mx.example\"\nec_logger \"l\" {\n  mainlog = \"log\"\n}\n")]);
+    let configuration = etc.load().expect("valid");
+    let old = configuration.current();
+    set(&configuration, "hostname mx.example");
+    set(&configuration, "ec_logger l mainlog log");
+    let differing = differences(&old, &configuration.current());
+    assert!(differing.is_empty(), "{}", differences_text(&differing));
+    set(&configuration, "hostname other.example");
+    assert_eq!(differences(&old, &configuration.current()).len(), 1);
+}
+
+#[test]
+fn what_stands_beside_a_change_in_one_line_keeps_its_place() {
+    let etc = Etc::new(&[("ecelerity.conf", "# one\ndomain \"d\" { message_expiration = 61 }\n")]);
+    let configuration = etc.load().expect("valid");
+    set(&configuration, "domain d retry_interval 7");
+    let told = why(&configuration, &["domain", "d", "message_expiration"]);
+    assert!(told.contains("  from domain \"d\", ") && told.contains("ecelerity.conf:2\n"), "{told}");
+    assert!(why(&configuration, &["domain", "d", "retry_interval"]).contains("set from the console at"));
+}
+
+#[test]
+fn lines_are_those_of_the_file_as_it_is_now() {
+    let etc = Etc::new(&[("ecelerity.conf", FILE)]);
+    let configuration = etc.load().expect("valid");
+    assert!(why(&configuration, &["message_expiration"]).contains("ecelerity.conf:5"));
+    etc.write("ecelerity.conf", &format!("# 1\n# 2\n# 3\n{}", FILE.replace("61", "62")));
+    assert!(why(&configuration, &["message_expiration"]).contains("ecelerity.conf:8"));
+    let told = differences_text(&differences(&configuration.candidate(None).expect("valid"), &configuration.current()));
+    assert!(told.contains("ecelerity.conf:6\n") && !told.contains("ecelerity.conf:3\n"), "{told}");
+    etc.write("ecelerity.conf", "retry_interval = 5\n");
+    let told = why(&configuration, &["message_expiration"]);
+    assert!(told.contains("ecelerity.conf:5 when it was read, which the file does not say any more"), "{told}");
+}
+
+#[test]
+fn a_scope_that_the_console_made_says_so_and_goes_with_its_only_option() {
+    let etc = Etc::new(&[("ecelerity.conf", "domain \"kept\" {\n  retry_interval = 3\n}\n")]);
+    let configuration = etc.load().expect("valid");
+    let differing =
+        || differences_text(&differences(&configuration.candidate(None).expect("valid"), &configuration.current()));
+    set(&configuration, "binding b domain e retry_interval 9");
+    let told = differing();
+    let by = "from the console at 2026-09-21 14:13:20 UTC by jan (uid 7)";
+    assert!(told.contains(&format!("binding \"b\" domain \"e\"\n  + {{ ... }}    {by}\n")), "{told}");
+    assert!(!told.contains("not on disk"), "{told}");
+    change(&configuration, |transaction| {
+        transaction.unset(&["binding", "b", "domain", "e", "retry_interval"]).map(drop)
+    });
+    assert_eq!(differing(), "");
+    change(&configuration, |transaction| transaction.unset(&["domain", "kept", "retry_interval"]).map(drop));
+    let told = differing();
+    assert!(!told.contains("{ ... }"), "what a file has stays: {told}");
+}

@@ -150,3 +150,34 @@ fn what_waits_for_the_next_start_is_told_at_commit() {
     let told = generation.warnings().render(false);
     assert!(told.contains("the change of `mainlog` (was \"/a\") takes effect at the next start"), "{told}");
 }
+
+#[test]
+fn a_binding_is_named_once() {
+    let etc = Etc::new(&[(
+        "ecelerity.conf",
+        "binding_group \"pool\" {\n  binding \"p1\" {\n    retry_interval = 7\n  }\n}\nbinding \"own\" {\n  retry_interval = 8\n}\n",
+    )]);
+    let configuration = etc.load().expect("valid");
+    let mut transaction = configuration.begin(false);
+    transaction.set("binding p1 message_expiration 60").expect("valid");
+    transaction.set("binding:p1: retry_interval = 9").expect("valid");
+    transaction.set("binding p1 domain d retry_interval 5").expect("valid");
+    let generation = transaction.generation().expect("valid");
+    assert_eq!(generation.group_of("p1"), "pool");
+    assert_eq!(generation.instances("binding").len(), 2, "{:?}", generation.instances("binding"));
+    let said = |words: &[&str]| generation.get_text(words).expect("an option").text;
+    for scope in [&["binding", "p1"][..], &["binding_group", "pool", "binding", "p1"]] {
+        assert_eq!(said(&[scope, &["message_expiration"]].concat()).to_lowercase(), "message_expiration = 60");
+        assert_eq!(said(&[scope, &["retry_interval"]].concat()), "retry_interval = 9");
+    }
+    let refused = transaction.set("binding_group other binding p1 retry_interval 1").expect_err("it is in pool");
+    assert!(refused.contains("write config set binding_group pool binding p1"), "{refused}");
+    let refused = transaction.set("binding_group pool binding own retry_interval 1").expect_err("it is in none");
+    assert!(refused.contains("write config set binding own"), "{refused}");
+    transaction.set("binding_group fresh binding new retry_interval 1").expect("valid");
+    transaction.set("binding new message_expiration 2").expect("valid");
+    assert_eq!(transaction.generation().expect("valid").instances("binding").len(), 3);
+    transaction.unset(&["binding", "p1", "retry_interval"]).expect("set in its group");
+    transaction.unset(&["binding", "p1"]).expect("set in its group");
+    assert_eq!(transaction.generation().expect("valid").instances("binding").len(), 2);
+}

@@ -113,6 +113,9 @@ impl RerouteArguments {
             [from, to] if from.eq_ignore_ascii_case(to) => {
                 Err(usage(format!("{from} is both where the mail is and where it goes")))
             }
+            [_, to] if !is_routing_domain(to) => {
+                Err(usage(format!("'{to}' is no name that mail can go to: a domain, #NAME or [ADDRESS] belongs here")))
+            }
             [from, to] => {
                 let from = Some(from.to_lowercase()).filter(|from| from != "all");
                 Ok(Self { dry_run, filter, from, to: to.to_lowercase() })
@@ -222,6 +225,16 @@ fn take_quiet(words: &mut Vec<String>) -> bool {
     is_quiet
 }
 
+/// Whether a queue may have this name: a domain, the name of a stanza with `#` in front, or an address in brackets.
+fn is_routing_domain(text: &str) -> bool {
+    let is_printed =
+        text.bytes().all(|octet| octet.is_ascii_graphic() && !b"@,;\"'/".contains(&octet) || !octet.is_ascii());
+    let is_literal = text.len() > 2 && text.starts_with('[') && text.ends_with(']');
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let is_name = name.len() <= 253 && name.split('.').all(|label| (1..=63).contains(&label.len()));
+    is_printed && (is_literal || is_name)
+}
+
 fn usage(why: impl Into<String>) -> CommandError {
     CommandError::Usage(why.into())
 }
@@ -275,6 +288,19 @@ mod tests {
         assert!(refusal(FailArguments::domain(&words("--mta k v a"))).contains("'--mta' is not an option"));
         assert!(refusal(FailArguments::all(&words("gone"))).contains("a filter is missing"));
         assert!(refusal(FailArguments::binding(&words("out1"))).contains("behind the binding 'out1'"));
+    }
+
+    #[test]
+    fn mail_goes_to_no_name_that_is_none() {
+        for to in ["bad..name", ".x", "", "a@x.test", "x test"] {
+            for dry in [&["--dry-run".to_owned()][..], &[]] {
+                let words = [dry, &["nx.test".to_owned(), to.to_owned()]].concat();
+                assert!(refusal(RerouteArguments::parse(&words)).contains("no name that mail can go to"), "{to}");
+            }
+        }
+        for to in ["x.test", "x.test.", "#nowhere", "[192.0.2.1]", "[IPv6:2001:db8::1]"] {
+            assert!(RerouteArguments::parse(&words(&format!("nx.test {to}"))).is_ok(), "{to}");
+        }
     }
 
     #[test]

@@ -52,6 +52,16 @@ pub enum Chosen {
     Messages(Arc<HashSet<MessageId>>),
 }
 
+/// Which of the chosen messages an order reaches.
+enum Reach {
+    /// All that wait.
+    All,
+    /// Those that are due.
+    Due,
+    /// All that do not wait under this domain, or its gateway, already.
+    NotIn(Arc<str>),
+}
+
 /// What an order did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
@@ -65,6 +75,8 @@ pub struct Effect {
     pub released: usize,
     /// Messages in an attempt, which it left alone.
     pub in_flight: usize,
+    /// Of a delay: messages that are delayed already. Of a move: messages that are there already. They are left as they are.
+    pub unchanged: usize,
     /// Of a flush: what still holds mail that is due, and how many messages each, the most first.
     pub held: Vec<(Wait, usize)>,
 }
@@ -76,6 +88,7 @@ impl Effect {
         self.due_already += other.due_already;
         self.released += other.released;
         self.in_flight += other.in_flight;
+        self.unchanged += other.unchanged;
         other.held.into_iter().for_each(|(wait, messages)| add_held(&mut self.held, wait, messages));
     }
 }
@@ -261,7 +274,7 @@ impl Maintainer {
 
     fn fail_chosen(self: &Rc<Self>, chosen: &Chosen, quiet: bool, reply: &Reply) -> Effect {
         let reply = reply.clone();
-        self.with_each(chosen, true, move |maintainer, message| {
+        self.with_each(chosen, Reach::All, move |maintainer, message| {
             let (maintainer, reply) = (maintainer.clone(), reply.clone());
             async move {
                 let record = maintainer.record(&message.envelope().queue);
@@ -277,7 +290,7 @@ impl Maintainer {
     fn delay(self: &Rc<Self>, chosen: &Chosen, pause: Duration) -> Effect {
         let now = self.moment();
         let due = now.seconds.saturating_add(pause.as_secs());
-        self.with_each(chosen, false, move |maintainer, message| {
+        self.with_each(chosen, Reach::Due, move |maintainer, message| {
             let maintainer = maintainer.clone();
             async move {
                 let InHand { held, mut resident } = message;
@@ -298,7 +311,7 @@ impl Maintainer {
 
     fn reroute(self: &Rc<Self>, chosen: &Chosen, to: &str) -> Effect {
         let to: Arc<str> = to.into();
-        self.with_each(chosen, true, move |maintainer, message| {
+        self.with_each(chosen, Reach::NotIn(to.clone()), move |maintainer, message| {
             let (maintainer, to) = (maintainer.clone(), to.clone());
             async move {
                 let InHand { held, mut resident } = message;
@@ -314,11 +327,23 @@ impl Maintainer {
         })
     }
 
-    /// Takes the chosen messages, delayed ones only if `delayed` says so, and does the same to each, few at once.
+    /// The queues that a move leads to: what is in them stays as it is.
+    fn queues_reached(&self, reach: &Reach) -> HashSet<QueueId> {
+        let Reach::NotIn(to) = reach else { return HashSet::new() };
+        let generation = self.deps.configuration.current();
+        let all = self.selected(&Selection::default());
+        let is_there = |record: &&Rc<DomainRecord>| {
+            let QueueName { binding_group, binding, domain } = &record.name;
+            routing_domain(&generation, binding_group, binding, to) == *domain
+        };
+        all.iter().filter(is_there).map(|record| record.queue).collect()
+    }
+
+    /// Takes the chosen messages as far as the order reaches, and does the same to each, few at once.
     fn with_each<Done: Future<Output = ()> + 'static>(
         self: &Rc<Self>,
         chosen: &Chosen,
-        delayed: bool,
+        reach: Reach,
         each: impl Fn(&Rc<Self>, InHand) -> Done + 'static,
     ) -> Effect {
         let mut effect = Effect::default();
@@ -328,11 +353,29 @@ impl Maintainer {
         };
         effect.queues = queues.len();
         effect.in_flight = queues.iter().map(|queue| self.queues.borrow().row(*queue).in_flight).sum();
-        let wanted = |queue: QueueId, id: MessageId| match chosen {
+        let there = self.queues_reached(&reach);
+        let is_chosen = |queue: QueueId, id: MessageId| match chosen {
             Chosen::Queues(_) => queues.contains(&queue),
             Chosen::Messages(ids) => ids.contains(&id),
         };
-        if delayed {
+        effect.unchanged = match chosen {
+            Chosen::Queues(_) => {
+                let rows = queues.iter().map(|queue| self.queues.borrow().row(*queue));
+                let unchanged = rows.map(|row| match &reach {
+                    Reach::Due => row.delayed,
+                    Reach::NotIn(_) if there.contains(&row.id) => row.active + row.delayed,
+                    Reach::NotIn(_) | Reach::All => 0,
+                });
+                unchanged.sum()
+            }
+            Chosen::Messages(ids) => there
+                .iter()
+                .flat_map(|queue| self.queues.borrow().ids(|of| of == *queue).collect::<Vec<_>>())
+                .filter(|id| ids.contains(id))
+                .count(),
+        };
+        let wanted = |queue: QueueId, id: MessageId| is_chosen(queue, id) && !there.contains(&queue);
+        if !matches!(reach, Reach::Due) {
             self.queues.borrow_mut().flush_chosen(wanted);
         }
         let taken = self.queues.borrow_mut().take_chosen(wanted);

@@ -44,6 +44,8 @@ pub enum Hold {
     Stopping,
     /// An option lets nothing go.
     Suspended(Setting),
+    /// It is not delivered: what is due fails, by this setting.
+    Blackholed(Setting),
     /// All of it fails: a verdict on the whole queue, with the messages still to be dealt with.
     Verdict(Reply, usize),
     /// A throttle has no place.
@@ -149,7 +151,8 @@ impl Wait {
     pub fn is_held(&self) -> bool {
         !matches!(
             self.hold,
-            Hold::Resolving
+            Hold::Blackholed(_)
+                | Hold::Resolving
                 | Hold::Connecting(_)
                 | Hold::Carried { .. }
                 | Hold::Behind(_)
@@ -166,6 +169,7 @@ impl Hold {
         match self {
             Self::Stopping => "stopping",
             Self::Suspended(_) => "suspended",
+            Self::Blackholed(_) => "blackholed",
             Self::Verdict(..) => "failing",
             Self::Throttled(..) => "throttled",
             Self::Full(_) => "connections_full",
@@ -193,6 +197,7 @@ impl fmt::Display for Hold {
         match self {
             Self::Stopping => f.write_str("the daemon is stopping"),
             Self::Suspended(setting) => write!(f, "suspended by {setting}"),
+            Self::Blackholed(setting) => write!(f, "mail that is due fails at once by {setting}"),
             Self::Verdict(reply, left) => write!(f, "all mail fails, {left} messages are left: {reply}"),
             Self::Throttled(Awaits::Message, setting) => write!(f, "messages are throttled by {setting}"),
             Self::Throttled(Awaits::Connection, setting) => write!(f, "connections are throttled by {setting}"),
@@ -285,7 +290,7 @@ impl Maintainer {
             return None;
         }
         let option = match () {
-            () if settings.blackholed => BLACKHOLE.name(),
+            () if settings.blackholed => return Some(Wait::of(Hold::Blackholed(setting(BLACKHOLE.name())))),
             () if settings.suspended_by_option => SUSPEND_DELIVERY.name(),
             () => queue::DEFAULT_BINDING.name(),
         };

@@ -251,3 +251,24 @@ fn mail_hosts_are_asked_for_anew() {
     queued(&daemon, 1);
     assert!(ask(&daemon, &["refresh", "domain", "shop.test"]).starts_with("shop.test refreshed. 1 queues"));
 }
+
+#[test]
+fn mail_under_a_gateway_is_named_by_every_order_about_its_domain() {
+    let text = "domain \"temp.test\" { gateway = \"hub.test\" }\ndomain \"other.test\" { gateway = \"hub.test\" }\n";
+    let daemon = daemon(&format!("{SUSPENDED}{text}")).start();
+    accept(&daemon, "ann@client.test", &["bob@temp.test"], &letter("held"));
+    queued(&daemon, 1);
+    let told = ask(&daemon, &["refresh", "domain", "temp.test"]);
+    assert!(told.contains("has the gateway hub.test"), "{told}");
+    let file = daemon.dir().join("dialogue").display().to_string();
+    let told = ask(&daemon, &["trace", "smtp", "add", "default", "temp.test", &file]);
+    assert!(told.contains("Nothing of temp.test is recorded") && told.contains("gateway hub.test"), "{told}");
+    let told = ask(&daemon, &["reroute", "queue", "all", "other.test"]);
+    assert!(
+        told.starts_with("Moved 0 messages") && told.contains("1 messages are in the queue of 'other.test'"),
+        "{told}"
+    );
+    assert!(
+        refused(&daemon, &["reroute", "queue", "--dry-run", "hub.test", "bad..name"]).contains("no name that mail")
+    );
+}

@@ -130,6 +130,8 @@ pub struct DelayReply {
     pub scope: Scope,
     /// Messages that wait now.
     pub delayed: u64,
+    /// Messages that waited already, and do so until the time they had.
+    pub delayed_already: u64,
     /// Messages in an attempt, which it left alone.
     pub in_flight: u64,
 }
@@ -137,17 +139,23 @@ pub struct DelayReply {
 impl Shape for DelayReply {
     fn text(&self) -> String {
         let mut text = match (self.delayed, &self.scope.domain) {
+            (0, _) if self.delayed_already + self.in_flight != 0 => "Delayed 0 messages.\n".to_owned(),
             (0, Some(domain)) => format!("No messages for {domain} found.\n"),
             (0, None) => "No messages found.\n".to_owned(),
             (delayed, _) => format!("Delayed {delayed} messages.\n"),
         };
+        if self.delayed_already != 0 {
+            line!(text, "{} messages are delayed already and keep their time.", self.delayed_already);
+        }
         in_flight(&mut text, self.in_flight, "will have its own outcome");
         self.scope.tell_unknown(&mut text);
         text
     }
 
     fn json(&self) -> Value {
-        self.scope.json(json!({ "delayed": self.delayed, "in_flight": self.in_flight }))
+        self.scope.json(
+            json!({ "delayed": self.delayed, "delayed_already": self.delayed_already, "in_flight": self.in_flight }),
+        )
     }
 }
 
@@ -160,6 +168,8 @@ pub struct RerouteReply {
     pub to: String,
     /// Messages that moved.
     pub moved: u64,
+    /// Messages that are there already: that domain's queue, or its gateway's, is theirs.
+    pub there_already: u64,
     /// Messages in an attempt, which it left alone.
     pub in_flight: u64,
 }
@@ -168,6 +178,14 @@ impl Shape for RerouteReply {
     fn text(&self) -> String {
         let from = self.scope.domain.as_deref().unwrap_or("all");
         let mut text = format!("Moved {} messages from '{from}' to '{}'\n", self.moved, self.to);
+        if self.there_already != 0 {
+            line!(
+                text,
+                "{} messages are in the queue of '{}' already and stay as they are.",
+                self.there_already,
+                self.to
+            );
+        }
         if self.moved != 0 {
             line!(text, "They stay there until the daemon starts again, or a gateway or a binding changes.");
         }
@@ -177,7 +195,7 @@ impl Shape for RerouteReply {
     }
 
     fn json(&self) -> Value {
-        self.scope.json(json!({ "to": self.to, "moved": self.moved, "in_flight": self.in_flight }))
+        self.scope.json(json!({ "to": self.to, "moved": self.moved, "there_already": self.there_already, "in_flight": self.in_flight }))
     }
 }
 
@@ -249,6 +267,16 @@ mod tests {
 
     fn scope(domain: Option<&str>) -> Scope {
         Scope { domain: domain.map(str::to_owned), is_known: true, ..Scope::default() }
+    }
+
+    #[test]
+    fn what_stays_as_it_is_is_told() {
+        let delay = DelayReply { scope: scope(Some("shop.example")), delayed_already: 3, ..Default::default() };
+        let told = "Delayed 0 messages.\n3 messages are delayed already and keep their time.\n";
+        assert!(delay.text().starts_with(told), "{}", delay.text());
+        let moved = RerouteReply { scope: scope(None), to: "x.test".into(), there_already: 42, ..Default::default() };
+        let told = "Moved 0 messages from 'all' to 'x.test'\n42 messages are in the queue of 'x.test' already and stay as they are.\n";
+        assert!(moved.text().starts_with(told), "{}", moved.text());
     }
 
     #[test]
@@ -324,9 +352,10 @@ mod tests {
 
     #[test]
     fn delay_and_reroute_have_their_documented_lines() {
-        let delay = DelayReply { scope: scope(Some("a.example")), delayed: 7, in_flight: 0 };
+        let delay = DelayReply { scope: scope(Some("a.example")), delayed: 7, ..Default::default() };
         assert_eq!(delay.text(), "Delayed 7 messages.\n");
-        let reroute = RerouteReply { scope: scope(Some("a.example")), to: "b.example".into(), moved: 12, in_flight: 0 };
+        let reroute =
+            RerouteReply { scope: scope(Some("a.example")), to: "b.example".into(), moved: 12, ..Default::default() };
         assert!(reroute.text().starts_with("Moved 12 messages from 'a.example' to 'b.example'\n"));
     }
 }

@@ -220,3 +220,24 @@ fn rerouted_mail_goes_by_the_other_domains_hosts() {
         assert_eq!((world.network.taken(2).len(), world.stored()), (2, 0));
     });
 }
+
+#[test]
+fn mail_that_is_where_it_would_go_stays_as_it_is() {
+    let text = "mx_failures_to_delay = 0\ndomain \"a.test\" { gateway = \"hub.test\" }\ndomain \"x.test\" { gateway = \"hub.test\" }\n";
+    simulate(text, async |world: World| {
+        world.network.host(1);
+        world.network.once(1, "RCPT", crate::network::Reaction::Say("450 4.2.1 busy"));
+        world.network.mx("hub.test", &[(10, "mx.hub.test", 1)]);
+        world.send(FROM, &["ann@a.test"]).await;
+        world.pass(2).await;
+        let all = Chosen::Queues(Selection::default());
+        assert_eq!(world.engine.counts().await.delayed, 1);
+        let effect = world.engine.reroute(&all, "x.test").await;
+        assert_eq!((effect.messages, effect.unchanged), (0, 1));
+        assert_eq!(world.engine.counts().await.delayed, 1, "it is not made due");
+        let effect = world.engine.delay(&all, Duration::from_secs(60)).await;
+        assert_eq!((effect.messages, effect.unchanged), (0, 1));
+        let effect = world.engine.reroute(&all, "y.test").await;
+        assert_eq!((effect.messages, effect.unchanged), (1, 0));
+    });
+}

@@ -90,7 +90,10 @@ fn sum(reports: &[BindingReport]) -> Option<BindingReport> {
 fn totals(house: &House, name: &str, report: &BindingReport) -> BindingTotals {
     let waiting = report.waits.iter().map(|(wait, queues)| (waiting(house, wait), *queues as u64)).collect();
     BindingTotals {
-        held: report.held.as_ref().map(ToString::to_string),
+        held: report.held.as_ref().map(|setting| match setting.option == queue::BLACKHOLE.name() {
+            true => format!("nothing: mail that is due fails at once by {setting}"),
+            false => setting.to_string(),
+        }),
         limits: report.limits.iter().map(ToString::to_string).collect(),
         waiting,
         ..figures(name, report, house.uptime().as_secs())

@@ -161,7 +161,13 @@ async fn delay(house: &House, asked: DelayArguments) -> Result<Reply, CommandErr
     }
     let effect = house.engine.delay(&order.chosen(), Duration::from_secs(seconds)).await;
     let (scope, effect) = order.done(house, effect).await;
-    Ok(DelayReply { scope, delayed: effect.messages as u64, in_flight: effect.in_flight as u64 }.reply())
+    Ok(DelayReply {
+        scope,
+        delayed: effect.messages as u64,
+        delayed_already: effect.unchanged as u64,
+        in_flight: effect.in_flight as u64,
+    }
+    .reply())
 }
 
 async fn reroute(house: &House, asked: RerouteArguments) -> Result<Reply, CommandError> {
@@ -172,7 +178,14 @@ async fn reroute(house: &House, asked: RerouteArguments) -> Result<Reply, Comman
     }
     let effect = house.engine.reroute(&order.chosen(), &to).await;
     let (scope, effect) = order.done(house, effect).await;
-    Ok(RerouteReply { scope, to, moved: effect.messages as u64, in_flight: effect.in_flight as u64 }.reply())
+    Ok(RerouteReply {
+        scope,
+        to,
+        moved: effect.messages as u64,
+        there_already: effect.unchanged as u64,
+        in_flight: effect.in_flight as u64,
+    }
+    .reply())
 }
 
 /// What an order is about, once a filter has looked.

@@ -13,8 +13,8 @@ use delivery::Selection;
 use dns::{AskedRecord, DnsError, MxPlan, RecordKind};
 use serde_json::json;
 
-use super::command;
 use super::completion::{Place, completed};
+use super::{command, gateways};
 use crate::house::House;
 
 /// The family.
@@ -138,7 +138,14 @@ async fn refresh(house: &House, domain: Option<String>) -> Result<Reply, Command
     let selection = Selection { binding: None, domain: domain.clone() };
     let (queues, names) = house.engine.refresh_routes(&selection).await;
     let what = domain.as_deref().unwrap_or("All domains");
+    let gateway = domain.as_ref().and_then(|domain| {
+        let gateways = gateways::of_domain(&house.configuration.current(), domain);
+        gateways::sentence(&gateways)
+    });
     let text = match queues {
+        0 if gateway.is_some() => {
+            format!("No queue is known for {what}: nothing was refreshed. {what} {}\n", gateway.unwrap_or_default())
+        }
         0 => format!("No queue is known for {what}: nothing was refreshed; dig NAME asks for a domain without mail.\n"),
         queues => {
             format!("{what} refreshed. {queues} queues find their hosts anew; {} names are asked for.\n", names.len())

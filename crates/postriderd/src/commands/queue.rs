@@ -292,9 +292,19 @@ async fn elsewhere(house: &House, selection: &Selection, domain: &str) -> String
     let under = selection.binding.as_ref().map(|binding| format!(" under binding {binding}")).unwrap_or_default();
     let mut text = format!("No queue is known for {domain}{under}: no mail waits there.\n");
     let others = house.engine.domain(domain).await.queues;
-    if let Some(other) = others.iter().find(|other| other.active + other.delayed + other.in_flight != 0) {
+    let with_mail: Vec<&QueueReport> =
+        others.iter().filter(|other| other.active + other.delayed + other.in_flight != 0).collect();
+    for other in with_mail.iter().take(QUEUES_NAMED) {
         text.push_str(&format!("There is mail under: showqueue binding {} {domain}\n", other.name.binding));
-    } else if let Some(gateway) = super::bulk::gateway(house, domain) {
+    }
+    if QUEUES_NAMED < with_mail.len() {
+        let more = with_mail.len() - QUEUES_NAMED;
+        text.push_str(&format!("There is mail under {more} more bindings: showqueue binding all {domain}\n"));
+    }
+    if !with_mail.is_empty() {
+        return text;
+    }
+    if let Some(gateway) = super::bulk::gateway(house, domain) {
         text.push_str(&format!("Mail for {domain} has the gateway {gateway}, and waits under that name.\n"));
     }
     text
@@ -309,6 +319,9 @@ async fn room_for_queues(house: &House) -> Result<MemoryCharge, CommandError> {
 const QUEUE_OCTETS: usize = 800;
 /// Of one message in a listing: its envelope, its row, and its two lines.
 const LISTED_OCTETS: usize = 1600;
+
+/// Bindings that hold mail for a domain and are named one by one.
+const QUEUES_NAMED: usize = 8;
 
 /// Rows of `mailq` of which it is told whose mail they are.
 const GATEWAYS_LOOKED_INTO: usize = 20;

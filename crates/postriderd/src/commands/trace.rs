@@ -9,7 +9,7 @@ use delivery::{Selection, Tracer};
 use serde_json::json;
 
 use super::completion::{Place, completed};
-use super::{command, known_binding};
+use super::{command, gateways, known_binding};
 use crate::house::House;
 
 /// The family.
@@ -67,10 +67,21 @@ async fn add(house: &House, args: &[String]) -> Result<Reply, CommandError> {
     };
     let opened = house.pools.get("IO").run(open).await.map_err(CommandError::failed)?;
     let file = opened.map_err(CommandError::Failed)?;
+    let recorded = of.domain.clone();
     let id = house.engine.tracers().add(of, file).ok_or_else(|| {
         CommandError::Failed("there are as many smtp tracers as there may be: remove one first".to_owned())
     })?;
-    Ok(Reply::new(format!("Registered smtp tracer #{id}\n"), json!({ "registered": id, "file": path })))
+    let mut text = format!("Registered smtp tracer #{id}\n");
+    let mut json = json!({ "registered": id, "file": path });
+    // Dialogues are told by the queue whose mail they carry.
+    let current = house.configuration.current();
+    let gateways = recorded.as_ref().map_or_else(Vec::new, |domain| gateways::of_domain(&current, domain));
+    if let (Some(domain), Some(sentence)) = (recorded, gateways::sentence(&gateways)) {
+        text.push_str(&format!("Nothing of {domain} is recorded where it {sentence}: trace that name instead.\n"));
+        json["gateways"] =
+            gateways.into_iter().map(|(binding, name)| json!({ "binding": binding, "gateway": name })).collect();
+    }
+    Ok(Reply::new(text, json))
 }
 
 fn line(tracer: &Tracer) -> String {
