@@ -106,7 +106,7 @@ impl ValidationContext {
         }
     }
 
-    /// Takes the time that the client is to wait, [`TARPIT_MAX`] at most.
+    /// Takes the time that the client is to wait, 300 seconds at most.
     pub fn take_tarpit(&mut self) -> Duration {
         std::mem::take(&mut self.tarpit).min(TARPIT_MAX)
     }
