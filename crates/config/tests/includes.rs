@@ -251,6 +251,6 @@ fn a_directory_of_too_many_files_is_one_error() {
 fn a_file_that_is_there_and_cannot_be_read_is_not_to_be_created() {
     let dir = tempfile::tempdir().unwrap();
     let loaded = config::Configuration::load(config::Registry::new(), dir.path(), config::Environment::default());
-    let told = loaded.err().expect("a folder is no configuration").render(false);
+    let told = loaded.map(drop).expect_err("a folder is no configuration").render(false);
     assert!(told.contains("see that this one is a file that this user may read"), "{told}");
 }
