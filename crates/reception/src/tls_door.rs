@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use config::{Generation, Lookup, ScopeRef};
 use io_wrapper::IoWrappers;
 use policy::{Scope, ValidationContext};
-use tls::{Facts, ServerSetup, TlsContexts};
+use tls::{Facts, ServerSetup, TLS_CLIENT_CA, TLS_VERIFY_MODE, TlsContexts, VerifyMode};
 
 use crate::epoch::WORD;
 use crate::options::{REQUIRE_TLS, SMTP_EXTENSIONS, USE_SSL};
@@ -50,11 +50,14 @@ fn setup_of(
     peer: Option<IpAddr>,
     at: &ScopeRef<'_>,
 ) -> Result<Option<ServerSetup>, String> {
-    let chain = generation.chain(&Lookup::Listener { kind: WORD, listen, peer });
+    let lookup = Lookup::Listener { kind: WORD, listen, peer };
+    let chain = generation.chain(&lookup);
     let setup = ServerSetup::of(generation, &chain);
     let starttls = generation.read(&SMTP_EXTENSIONS, &chain).iter().any(|word| word.eq_ignore_ascii_case("STARTTLS"));
     let implicit = generation.read(&USE_SSL, &chain);
     let required = generation.read(&REQUIRE_TLS, &chain);
+    let verify = generation.read(&TLS_VERIFY_MODE, &chain);
+    let has_ca = !generation.read(&TLS_CLIENT_CA, &chain).is_empty();
     let missing = |asked: &str| {
         format!(
             "{}: {asked}, and no tls_certificate is set for it; add tls_certificate = \"/path/of/chain.pem\" and tls_key = \
@@ -66,6 +69,12 @@ fn setup_of(
         None if implicit => Err(missing("use_ssl has sessions begin with TLS")),
         None if starttls => Err(missing("SMTP_Extensions offers STARTTLS")),
         None if required => Err(missing("require_tls takes mail under TLS only")),
+        None if verify != VerifyMode::None => Err(missing("tls_verify_mode asks clients for certificates")),
+        _ if has_ca && generation.find(&TLS_VERIFY_MODE, &lookup).is_none() => Err(format!(
+            "{}: tls_client_ca says which certificates of clients are good, and nobody asks for one; set tls_verify_mode to optional \
+             or require (or to none, to say so)",
+            at.place()
+        )),
         Some(_) if required && !starttls && !implicit => Err(format!(
             "{}: require_tls takes mail under TLS only, and no session could begin it; add \"STARTTLS\" to SMTP_Extensions, or \
              set use_ssl = true",

@@ -148,6 +148,8 @@ fn tls_that_is_asked_for_and_cannot_be_is_refused_with_its_place() {
         (STARTTLS, "SMTP_Extensions offers STARTTLS, and no tls_certificate is set"),
         ("use_ssl = true", "use_ssl has sessions begin with TLS, and no tls_certificate is set"),
         ("require_tls = true", "require_tls takes mail under TLS only, and no tls_certificate is set"),
+        ("tls_verify_mode = require", "tls_verify_mode asks clients for certificates, and no tls_certificate is set"),
+        ("tls_client_ca = \"/no/ca.pem\"", "and nobody asks for one; set tls_verify_mode to optional"),
     ] {
         let mut daemon = e2e::daemon_listening(e2e::MAILDIR, options).prepare();
         assert!(daemon.start_or_end().is_err());
